@@ -1,0 +1,17 @@
+"""Contrastive losses: every convention explicit, every framework, any batch size, exact.
+
+>>> import numpy as np
+>>> import nearfar as nf
+>>> a = np.array([[1.0, 0.0], [0.0, 1.0]])
+>>> b = np.array([[1.0, 0.1], [0.2, 1.0]])
+>>> loss = nf.NTXent(temperature=0.5)
+>>> value, (grad_a, grad_b) = loss.value_and_grad(a, b)
+>>> print(f"{value:.4f}")
+0.3220
+"""
+
+from nearfar.losses import InfoNCE, Loss, NTXent, SupCon, loss_from_dict
+
+__version__ = "0.1.0"
+
+__all__ = ["InfoNCE", "Loss", "NTXent", "SupCon", "__version__", "loss_from_dict"]

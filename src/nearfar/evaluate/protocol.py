@@ -1,0 +1,92 @@
+"""What a loss must say for an evaluator to compute it, and nothing about how."""
+
+from typing import Literal, NamedTuple, Protocol
+
+from nearfar.frameworks import Array, Namespace
+
+Over = Literal["negatives", "positives"]
+
+
+class Sum(NamedTuple):
+    """log of the sum of exp(times * logit) over the negatives or the positives of an anchor."""
+
+    over: Over
+    times: float = 1.0
+
+
+class Pair(Protocol):
+    """An elementwise function of u = (logit of a positive) - (logarithm of the first sum)."""
+
+    @property
+    def log(self) -> bool:
+        """Aggregate as a sum (False) or as log of a sum of exponentials (True)."""
+
+    def value(self, ns: Namespace, u: Array) -> Array:
+        """phi(u); may consume u."""
+
+    def slope(self, ns: Namespace, u: Array) -> Array:
+        """phi'(u); may consume u."""
+
+
+class Anchors(NamedTuple):
+    """What is known of each anchor once every tile has been seen; every array is (n,)."""
+
+    logs: tuple[Array, ...]
+    """One per declared sum. An empty sum gives -inf over negatives and 0 over positives."""
+    linear: Array
+    """Sum of the positives' logits, where the rule wants it."""
+    pair: Array
+    """Aggregate of phi over the positives, where the rule has one."""
+    count: Array
+    """Number of positives, at least 1 so that it divides."""
+    single: Array
+    """True where there is exactly one positive."""
+
+
+class Slopes(NamedTuple):
+    """Derivatives of the anchors' losses by the fields of `Anchors`."""
+
+    logs: tuple[Array, ...]
+    linear: Array | None = None
+    pair: Array | None = None
+
+
+class PartitionRule(Protocol):
+    """A loss that sees its similarities through partition sums and its positive pairs.
+
+    It never sees a tile, a mask, a shift, a reduction or an upstream gradient. Anchors that have
+    no positive get weight 0 afterwards, whatever the rule says of them.
+    """
+
+    @property
+    def sums(self) -> tuple[Sum, ...]:
+        """The partition sums it needs."""
+
+    @property
+    def linear(self) -> bool:
+        """Whether it wants the sum of its positives' logits."""
+
+    @property
+    def pair(self) -> Pair | None:
+        """Its function of each positive pair, if it has one."""
+
+    @property
+    def needs_negatives(self) -> bool:
+        """Whether an anchor without negatives has no loss (an empty denominator)."""
+
+    def finish(self, ns: Namespace, anchors: Anchors) -> tuple[Array, Slopes]:
+        """Losses (n,) and their slopes."""
+
+
+class RowRule(Protocol):
+    """A loss that needs all logits of an anchor at once."""
+
+    def rows(
+        self, ns: Namespace, logits: Array, positive: Array, weight: Array | None
+    ) -> tuple[Array, Array | None, Array | None]:
+        """Losses (b,) of a block of anchors and, given their weights (b,), weighted derivatives.
+
+        `logits` (b, m) are those of the negatives, -inf where a column is none; they may be
+        consumed. `positive` (b,) is the logit of each anchor's positive. The derivatives are by
+        `logits` and by `positive`.
+        """

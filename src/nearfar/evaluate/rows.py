@@ -1,0 +1,185 @@
+"""Losses that need all logits of an anchor at once: value and gradient in one pass over rows.
+
+A block of anchors meets all candidates; the rule turns its logits into losses and their
+derivatives, which become gradients of the embeddings before the next block. One similarity, one
+exponential and three products a pair, and nothing larger than a block of rows.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from nearfar.evaluate.options import Options
+from nearfar.evaluate.plan import TILE, balanced
+from nearfar.evaluate.protocol import RowRule
+from nearfar.evaluate.reduction import Reduction
+from nearfar.frameworks import Array, Block, Namespace, Scratch
+from nearfar.similarity import SIMILARITIES, Place, Rows, Similarity
+
+Negatives = Literal["batch", "shared", "own"]
+Result = tuple[Array, tuple[Array, ...]]
+
+_QUERY, _POSITIVE, _NEGATIVE = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class RowEvaluation:
+    """A row rule on queries with one positive each, and negatives.
+
+    `negatives` are the other queries' positives ("batch"), an array (K, d) for all ("shared"), or
+    one (N, K, d) with each query's own.
+    """
+
+    rule: RowRule
+    similarity: str
+    negatives: Negatives
+    parts: int
+    temperature: float | None
+    reduction: Reduction
+    options: Options
+
+    def forward(
+        self, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
+    ) -> tuple[Array, tuple[Array, ...]]:
+        # With the weights known beforehand the gradient costs no second look at the logits.
+        at_once = self.reduction.reduction != "none" and any(wanted)
+        batch = _Batch(self, ns, inputs, wanted)
+        loss, gradients = batch.run(batch.weights if at_once else None)
+        loss = loss * batch.weights
+        return (loss if self.reduction.reduction == "none" else ns.xp.sum(loss)), gradients
+
+    def backward(
+        self,
+        ns: Namespace,
+        inputs: tuple[Array, ...],
+        saved: tuple[Array, ...],
+        upstream: Array,
+        wanted: tuple[bool, ...],
+    ) -> tuple[Array | None, ...]:
+        if self.reduction.reduction == "none":
+            batch = _Batch(self, ns, inputs, wanted)
+            _, gradients = batch.run(batch.weights * upstream)
+        else:
+            gradients = tuple(g * upstream for g in saved)
+        found = iter(gradients)
+        return tuple(
+            ns.cast(ns.xp.reshape(next(found), tuple(x.shape)), x.dtype) if w else None
+            for x, w in zip(inputs, wanted, strict=True)
+        )
+
+
+class _Batch:
+    def __init__(
+        self,
+        settings: RowEvaluation,
+        ns: Namespace,
+        inputs: tuple[Array, ...],
+        wanted: tuple[bool, ...],
+    ) -> None:
+        self.ns, self.rule, self.wanted = ns, settings.rule, wanted
+        parts = inputs[: settings.parts]
+        dtype = ns.compute_dtype(*parts)
+        self.temperature: Any = settings.temperature
+        if self.temperature is None:
+            self.temperature = ns.cast(inputs[-1], dtype)
+        self.own = parts[_NEGATIVE].shape[1] if settings.negatives == "own" else None
+        self.similarity: Similarity = SIMILARITIES[settings.similarity]
+        flat = [ns.cast(_matrix(ns, z, k, self.own), dtype) for k, z in enumerate(parts)]
+        self.sides = self.similarity.prepare(ns, tuple(flat), self.temperature)
+        self.candidates = _POSITIVE if settings.negatives == "batch" else _NEGATIVE
+        n = parts[_QUERY].shape[0]
+        ones = ns.zeros((n,), self.sides[_QUERY].p) + 1
+        self.weights = settings.reduction.weights(ns, ones, ones > 0)
+        # Four arrays of a block of logits, or of the rows that `own` negatives compare.
+        width = self.sides[self.candidates].p.shape[0]
+        if self.own is not None:
+            width = self.own * self.sides[_QUERY].p.shape[1]
+        fits = settings.options.memory // (4 * width * self.sides[_QUERY].p.dtype.itemsize)
+        side = settings.options.tile or TILE
+        self.blocks = balanced(n, max(1, min(side, fits)))
+
+    def run(self, weights: Array | None) -> Result:
+        """Losses (n,) and, given the anchors' weights, the gradients that are wanted."""
+        ns = self.ns
+        scratch = ns.scratch()
+        start = (
+            ns.zeros((self.weights.shape[0],), self.weights),
+            tuple(ns.zeros(tuple(s.p.shape), s.p) for s in self.sides)
+            if weights is not None
+            else (),
+        )
+
+        def body(carry: Result, i: Block) -> Result:
+            weight = None if weights is None else ns.rows(weights, i)
+            return self._block(carry, i, weight, scratch)
+
+        loss, gradients = ns.loop([(block,) for block in self.blocks], body, start)
+        if weights is None:
+            return loss, ()
+        restored = [
+            self.similarity.restore(ns, rows, g, self.temperature)
+            for rows, g in zip(self.sides, gradients, strict=True)
+        ]
+        found = [z for (z, _), w in zip(restored, self.wanted, strict=False) if w]
+        if len(self.wanted) > len(self.sides) and self.wanted[-1]:
+            found.append(sum((slope for _, slope in restored[1:]), restored[0][1]))
+        return loss, tuple(found)
+
+    def _block(
+        self, carry: Result, i: Block, weight: Array | None, scratch: Scratch | None
+    ) -> Result:
+        ns = self.ns
+        loss, gradients = carry
+        query, positive = (self.sides[k].block(ns, i) for k in (_QUERY, _POSITIVE))
+        paired = self.similarity.paired(ns, query, positive)
+        if self.own is None:
+            columns = Block(0, self.sides[self.candidates].p.shape[0])
+            others = self.sides[self.candidates]
+            tile = self.similarity.tile(ns, query, others, False, scratch)
+            logits = tile.logits
+            if weight is not None and self.similarity.keeps_logits:
+                logits = ns.copy(logits, scratch, "logits")
+            if self.candidates == _POSITIVE:
+                logits = ns.fill_(logits, ns.same(i, columns, query.p), -float("inf"))
+        else:
+            columns = Block(i.start * self.own, i.size * self.own)
+            others = self.sides[_NEGATIVE].block(ns, columns)
+            repeated = Rows(_repeat(ns, query.p, self.own))
+            logits = ns.xp.reshape(self.similarity.paired(ns, repeated, others), (i.size, self.own))
+        losses, slopes, slope = self.rule.rows(ns, logits, paired, weight)
+        loss = ns.add_rows_(loss, i, losses)
+        if slopes is None or slope is None:
+            return loss, gradients
+        if self.own is None:
+            needed = self.candidates < len(self.wanted) and self.wanted[self.candidates]
+            places = (Place(_QUERY, i), Place(self.candidates, columns))[: 2 if needed else 1]
+            gradients = self.similarity.pull_(
+                ns, gradients, places, query, others, tile, slopes, scratch
+            )
+        else:
+            flat = ns.xp.reshape(slopes, (columns.size,))
+            to_query, to_others = self.similarity.pull_paired(ns, repeated, others, flat)
+            to_query = ns.xp.sum(ns.xp.reshape(to_query, (i.size, self.own, -1)), axis=1)
+            gradients = _added(ns, gradients, _QUERY, i, to_query)
+            gradients = _added(ns, gradients, _NEGATIVE, columns, to_others)
+        to_query, to_positive = self.similarity.pull_paired(ns, query, positive, slope)
+        gradients = _added(ns, gradients, _QUERY, i, to_query)
+        return loss, _added(ns, gradients, _POSITIVE, i, to_positive)
+
+
+def _matrix(ns: Namespace, z: Array, k: int, own: int | None) -> Array:
+    """Rows of features: (n, d), or (N K, d) for negatives that come per query."""
+    rows = z.shape[0] * own if own is not None and k == _NEGATIVE else z.shape[0]
+    return ns.xp.reshape(z, (rows, -1))
+
+
+def _repeat(ns: Namespace, x: Array, times: int) -> Array:
+    n, d = x.shape
+    wide = ns.xp.broadcast_to(x[:, None, :], (n, times, d))
+    return ns.xp.reshape(wide, (n * times, d))
+
+
+def _added(
+    ns: Namespace, gradients: tuple[Array, ...], side: int, block: Block, part: Array
+) -> tuple[Array, ...]:
+    added = ns.add_rows_(gradients[side], block, part)
+    return (*gradients[:side], added, *gradients[side + 1 :])

@@ -1,0 +1,21 @@
+"""Where arrays come from: the only package that imports NumPy, PyTorch, TensorFlow or JAX.
+
+- A framework is looked at only if the program has already imported it.
+- Dispatch goes by the type of the arrays, never by a setting.
+- Everything above speaks array-API names through one `Namespace`, plus operations whose name ends
+  in an underscore and which *may consume their first argument*: in place where that is free, a new
+  array elsewhere. Always write ``x = ns.op_(x, ...)`` and never use the old ``x`` again.
+"""
+
+from nearfar.frameworks.base import Array, Block, Evaluation, Namespace, Scratch
+from nearfar.frameworks.dispatch import framework_name, namespace_of
+
+__all__ = [
+    "Array",
+    "Block",
+    "Evaluation",
+    "Namespace",
+    "Scratch",
+    "framework_name",
+    "namespace_of",
+]

@@ -1,0 +1,234 @@
+"""The operations every framework offers, in array-API names where the standard has one.
+
+`Namespace` is written over an array-API module and changes nothing in place, so it serves as it is
+wherever arrays cannot be written to, and under a framework's own differentiation. Frameworks
+override what they can do in place.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
+
+import numpy as np
+
+Array = Any
+DType = Any
+Carry = TypeVar("Carry")
+
+
+class Block(NamedTuple):
+    """A run of consecutive rows."""
+
+    start: int
+    size: int
+
+
+class Evaluation(Protocol):
+    """What glue needs to know of a loss: its value and the gradient of its inputs.
+
+    It holds settings only, no arrays. `inputs` are the embeddings, then arrays without a gradient
+    (labels), then the temperature if it is an array; `wanted` tells which of them need a gradient.
+    """
+
+    def forward(
+        self, ns: "Namespace", inputs: tuple[Array, ...], wanted: tuple[bool, ...]
+    ) -> tuple[Array, tuple[Array, ...]]:
+        """Return the value and what `backward` wants to find again."""
+
+    def backward(
+        self,
+        ns: "Namespace",
+        inputs: tuple[Array, ...],
+        saved: tuple[Array, ...],
+        upstream: Array,
+        wanted: tuple[bool, ...],
+    ) -> tuple[Array | None, ...]:
+        """Return one gradient per input, None where it is not wanted."""
+
+
+class Scratch(Protocol):
+    """Buffers that outlive a tile; see `Namespace.scratch`."""
+
+    def buffer(self, key: str, shape: tuple[int, ...], like: Array) -> Array: ...
+
+
+class Namespace:
+    """Pure operations over the array-API module `xp`."""
+
+    name: ClassVar[str]
+    xp: Any
+    threads: ClassVar[bool] = False
+    """Whether tiles may be spread over threads: arrays are written in place, and without a pool."""
+
+    # -- the edges -------------------------------------------------------------------------
+
+    def is_array(self, x: Any) -> bool:
+        """Tell whether `x` belongs to this framework."""
+        raise NotImplementedError
+
+    def is_floating(self, x: Array) -> bool:
+        return bool(self.xp.isdtype(x.dtype, "real floating"))
+
+    def host(self, x: Array) -> np.ndarray | None:
+        """The values of `x` where reading them costs no synchronisation, otherwise None."""
+        raise NotImplementedError
+
+    def read(self, x: Array) -> np.ndarray:
+        """The values of `x`, waiting for them if need be."""
+        raise NotImplementedError
+
+    def beside(self, x: Array, like: Array) -> Array:
+        """An array of this framework on the device of `like`."""
+        return x
+
+    def asarray(self, values: Any, like: Array, dtype: DType | None = None) -> Array:
+        """Host values as an array beside `like` (its device), in `dtype` or in that of `like`."""
+        return self.xp.asarray(values, dtype=like.dtype if dtype is None else dtype)
+
+    def compute_dtype(self, *arrays: Array) -> DType:
+        """float64 if one of the arrays is, otherwise float32."""
+        wide = any(x.dtype == self.xp.float64 for x in arrays)
+        return self.xp.float64 if wide else self.xp.float32
+
+    def cast(self, x: Array, dtype: DType) -> Array:
+        return self.xp.astype(x, dtype, copy=False)
+
+    def attach(self, evaluation: Evaluation, inputs: tuple[Array, ...]) -> Array:
+        """The value of `evaluation`, differentiable in this framework."""
+        raise NotImplementedError
+
+    def value_and_grad(
+        self, evaluation: Evaluation, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
+    ) -> tuple[Array, tuple[Array | None, ...]]:
+        """Value and gradients, detached."""
+        value, saved = evaluation.forward(self, inputs, wanted)
+        upstream = self.xp.ones_like(value)
+        return value, evaluation.backward(self, inputs, saved, upstream, wanted)
+
+    def warn_if(self, flag: Array, message: str) -> None:
+        """Warn where looking at `flag` costs nothing, which is NumPy only."""
+
+    # -- loops and branches ----------------------------------------------------------------
+
+    def loop(
+        self,
+        items: Sequence[tuple[Block, ...]],
+        body: Callable[..., Carry],
+        carry: Carry,
+    ) -> Carry:
+        """Fold ``carry = body(carry, *blocks)`` over the items."""
+        for item in items:
+            carry = body(carry, *item)
+        return carry
+
+    def one_thread_each(self) -> AbstractContextManager[Any]:
+        """Hold this framework's own pool to one thread per caller."""
+        return nullcontext()
+
+    def cond(self, flag: Any, yes: Callable[[], Array], no: Callable[[], Array]) -> Array:
+        return yes() if bool(flag) else no()
+
+    # -- rows ------------------------------------------------------------------------------
+
+    def zeros(self, shape: tuple[int, ...], like: Array) -> Array:
+        return self.asarray(np.zeros(shape), like)
+
+    def rows(self, x: Array, block: Block) -> Array:
+        return x[block.start : block.start + block.size, ...]
+
+    def take(self, x: Array, order: Array) -> Array:
+        return self.xp.take(x, self.asarray(order, x, self.xp.int64), axis=0)
+
+    def positions(self, block: Block, like: Array) -> Array:
+        """The row numbers of a block, (size,)."""
+        return self.asarray(np.arange(block.size), like, self.xp.int64) + block.start
+
+    def same(self, i: Block, j: Block, like: Array) -> Array:
+        """True where the row number equals the column number, (i.size, j.size)."""
+        return self.positions(i, like)[:, None] == self.positions(j, like)[None, :]
+
+    def set_rows_(self, x: Array, block: Block, value: Array) -> Array:
+        before, after = x[: block.start, ...], x[block.start + block.size :, ...]
+        return self.xp.concat([before, value, after], axis=0)
+
+    def add_rows_(self, x: Array, block: Block, value: Array) -> Array:
+        return self.set_rows_(x, block, self.rows(x, block) + value)
+
+    def add_product_(
+        self, x: Array, block: Block, a: Array, b: Array, scratch: Scratch | None
+    ) -> Array:
+        """Add ``a @ b`` to a block of rows."""
+        return self.add_rows_(x, block, a @ b)
+
+    # -- tiles -----------------------------------------------------------------------------
+
+    def scratch(self) -> Scratch | None:
+        """Buffers for one evaluation, or None where nothing is reused."""
+        return None
+
+    def product(self, a: Array, b: Array, scratch: Scratch | None, key: str) -> Array:
+        """``a @ b.T``, in the buffer named `key`."""
+        return a @ self.xp.matrix_transpose(b)
+
+    def copy(self, x: Array, scratch: Scratch | None, key: str) -> Array:
+        """A copy that may be consumed, in the buffer named `key`."""
+        return x
+
+    def outer_sum(self, x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
+        """``x[:, None] + y[None, :]``, in the buffer named `key`."""
+        return x[:, None] + y[None, :]
+
+    def row_sums(self, x: Array) -> Array:
+        return self.xp.sum(x, axis=1)
+
+    def column_sums(self, x: Array) -> Array:
+        return self.xp.sum(x, axis=0)
+
+    def exp_(self, x: Array) -> Array:
+        return self.xp.exp(x)
+
+    def sqrt_(self, x: Array) -> Array:
+        return self.xp.sqrt(x)
+
+    def add_(self, x: Array, y: Any) -> Array:
+        """``x + y``; `y` broadcasts and is never wider than `x`."""
+        return x + y
+
+    def sub_(self, x: Array, y: Any) -> Array:
+        return x - y
+
+    def mul_(self, x: Array, y: Any) -> Array:
+        return x * y
+
+    def div_(self, x: Array, y: Any) -> Array:
+        return x / y
+
+    def fill_(self, x: Array, mask: Array, value: float) -> Array:
+        """`x` with `value` where the mask is true."""
+        return self.xp.where(mask, self.asarray(value, x), x)
+
+    def softplus_(self, x: Array) -> Array:
+        return self.softplus(x)
+
+    def sigmoid_(self, x: Array) -> Array:
+        return self.sigmoid(x)
+
+    # -- elementwise -----------------------------------------------------------------------
+
+    def stop(self, x: Array) -> Array:
+        """`x` as a constant to differentiation."""
+        return x
+
+    def softplus(self, x: Array) -> Array:
+        """log(1 + exp(x)), without overflow and with its digits where it is small."""
+        xp = self.xp
+        return xp.where(x > 0, x, xp.zeros_like(x)) + xp.log1p(xp.exp(-xp.abs(x)))
+
+    def sigmoid(self, x: Array) -> Array:
+        xp = self.xp
+        e = xp.exp(-xp.abs(x))
+        return xp.where(x >= 0, xp.ones_like(x), e) / (1 + e)
+
+    def logaddexp(self, x: Array, y: Array) -> Array:
+        """log(exp(x) + exp(y)); `y` must be finite, `x` may be -inf."""
+        return y + self.softplus(x - y)

@@ -1,0 +1,155 @@
+"""NumPy: everything in place, in buffers that are reused from tile to tile."""
+
+import threading
+import warnings
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar
+
+import array_api_compat.numpy as xp
+import numpy as np
+
+from nearfar.frameworks.base import Array, Block, DType, Evaluation, Namespace, Scratch
+
+
+class _Buffers:
+    """One flat array per name and thread, seen in the shape that is asked for."""
+
+    def __init__(self) -> None:
+        self._flat: dict[tuple[int, str], np.ndarray] = {}
+
+    def buffer(self, key: str, shape: tuple[int, ...], like: Array) -> Array:
+        size = int(np.prod(shape))
+        name = (threading.get_ident(), key)
+        flat = self._flat.get(name)
+        if flat is None or flat.size < size:
+            flat = self._flat[name] = np.empty(size, dtype=like.dtype)
+        return flat[:size].reshape(shape)
+
+
+class NumPy(Namespace):
+    name: ClassVar[str] = "numpy"
+    xp: Any = xp
+    threads: ClassVar[bool] = True
+
+    def is_array(self, x: Any) -> bool:
+        return isinstance(x, np.ndarray)
+
+    def host(self, x: Array) -> np.ndarray | None:
+        return np.asarray(x)
+
+    def read(self, x: Array) -> np.ndarray:
+        return np.asarray(x)
+
+    def one_thread_each(self) -> AbstractContextManager[Any]:
+        try:
+            from threadpoolctl import threadpool_limits
+        except ImportError as error:
+            raise ImportError(
+                "expected threadpoolctl for workers: threads over a threaded BLAS are slower than "
+                "none; install it with pip install threadpoolctl"
+            ) from error
+        limits: AbstractContextManager[Any] = threadpool_limits(1, user_api="blas")
+        return limits
+
+    def attach(self, evaluation: Evaluation, inputs: tuple[Array, ...]) -> Array:
+        value, _ = evaluation.forward(self, inputs, (False,) * len(inputs))
+        return value
+
+    def asarray(self, values: Any, like: Array, dtype: DType | None = None) -> Array:
+        return np.asarray(values, dtype=like.dtype if dtype is None else dtype)
+
+    def cast(self, x: Array, dtype: DType) -> Array:
+        return x.astype(dtype, copy=False)
+
+    def warn_if(self, flag: Array, message: str) -> None:
+        if flag:
+            warnings.warn(message, UserWarning, stacklevel=2)
+
+    def zeros(self, shape: tuple[int, ...], like: Array) -> Array:
+        return np.zeros(shape, dtype=like.dtype)
+
+    def set_rows_(self, x: Array, block: Block, value: Array) -> Array:
+        x[block.start : block.start + block.size] = value
+        return x
+
+    def add_rows_(self, x: Array, block: Block, value: Array) -> Array:
+        x[block.start : block.start + block.size] += value
+        return x
+
+    def add_product_(
+        self, x: Array, block: Block, a: Array, b: Array, scratch: Scratch | None
+    ) -> Array:
+        assert scratch is not None
+        out = scratch.buffer("product", (a.shape[0], b.shape[1]), x)
+        return self.add_rows_(x, block, np.matmul(a, b, out=out))
+
+    def scratch(self) -> Scratch | None:
+        return _Buffers()
+
+    def product(self, a: Array, b: Array, scratch: Scratch | None, key: str) -> Array:
+        assert scratch is not None
+        out = scratch.buffer(key, (a.shape[0], b.shape[0]), a)
+        return np.matmul(a, b.T, out=out)
+
+    def copy(self, x: Array, scratch: Scratch | None, key: str) -> Array:
+        assert scratch is not None
+        out = scratch.buffer(key, x.shape, x)
+        np.copyto(out, x)
+        return out
+
+    def outer_sum(self, x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
+        assert scratch is not None
+        out = scratch.buffer(key, (x.shape[0], y.shape[0]), x)
+        return np.add(x[:, None], y[None, :], out=out)
+
+    def row_sums(self, x: Array) -> Array:
+        # BLAS reads the tile once and in both directions alike; np.sum is slower along columns.
+        return x @ np.ones(x.shape[1], dtype=x.dtype)
+
+    def column_sums(self, x: Array) -> Array:
+        return np.ones(x.shape[0], dtype=x.dtype) @ x
+
+    def exp_(self, x: Array) -> Array:
+        return np.exp(x, out=x)
+
+    def sqrt_(self, x: Array) -> Array:
+        return np.sqrt(x, out=x)
+
+    def add_(self, x: Array, y: Any) -> Array:
+        return np.add(x, y, out=x)
+
+    def sub_(self, x: Array, y: Any) -> Array:
+        return np.subtract(x, y, out=x)
+
+    def mul_(self, x: Array, y: Any) -> Array:
+        return np.multiply(x, y, out=x)
+
+    def div_(self, x: Array, y: Any) -> Array:
+        return np.divide(x, y, out=x)
+
+    def fill_(self, x: Array, mask: Array, value: float) -> Array:
+        np.copyto(x, x.dtype.type(value), where=mask)
+        return x
+
+    def softplus_(self, x: Array) -> Array:
+        # np.log1p takes six times as long as np.exp in float32. log(w) * e / (w - 1) with
+        # w = 1 + e cancels the rounding of w (Kahan); where w == 1, log1p(e) is e itself.
+        e = np.exp(-np.abs(x))
+        w = 1 + e
+        kept = w - 1
+        tiny = kept == 0
+        kept[tiny] = 1
+        np.log(w, out=w)
+        w *= e
+        w /= kept
+        np.copyto(w, e, where=tiny)
+        np.maximum(x, 0, out=x)
+        return np.add(x, w, out=x)
+
+    def sigmoid_(self, x: Array) -> Array:
+        e = np.exp(-np.abs(x))
+        positive = x >= 0
+        np.copyto(x, e)
+        x[positive] = 1
+        e += 1
+        return np.divide(x, e, out=x)

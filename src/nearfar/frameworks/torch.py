@@ -1,0 +1,187 @@
+"""PyTorch: in place inside the glue, pure under autograd.
+
+Two namespaces share one file. `Torch` writes into its own buffers and therefore runs only where
+autograd does not look: inside the glue, whose inputs autograd sees as one operation. When the
+gradient itself is to be differentiated, backward runs the same evaluation with `_Pure` under
+autograd; that is exact, and keeps n x n arrays as any dense second derivative does.
+"""
+
+from typing import Any, ClassVar
+
+import array_api_compat.torch as xp
+import numpy as np
+import torch
+
+from nearfar.frameworks.base import Array, Block, DType, Evaluation, Namespace, Scratch
+
+
+class _Pure(Namespace):
+    name: ClassVar[str] = "torch"
+    xp: Any = xp
+
+    def is_array(self, x: Any) -> bool:
+        return isinstance(x, torch.Tensor)
+
+    def host(self, x: Array) -> np.ndarray | None:
+        if x.device.type != "cpu":
+            return None
+        return np.asarray((x.double() if x.is_floating_point() else x).detach())
+
+    def read(self, x: Array) -> np.ndarray:
+        return np.asarray(x.detach().cpu())
+
+    def beside(self, x: Array, like: Array) -> Array:
+        return x.to(like.device)
+
+    def asarray(self, values: Any, like: Array, dtype: DType | None = None) -> Array:
+        return torch.as_tensor(
+            values, dtype=like.dtype if dtype is None else dtype, device=like.device
+        )
+
+    def cast(self, x: Array, dtype: DType) -> Array:
+        return x.to(dtype)
+
+    def zeros(self, shape: tuple[int, ...], like: Array) -> Array:
+        return torch.zeros(shape, dtype=like.dtype, device=like.device)
+
+    def stop(self, x: Array) -> Array:
+        return x.detach()
+
+    def softplus(self, x: Array) -> Array:
+        # Above the threshold log1p(exp(-x)) < 5e-18 vanishes beside x in every dtype.
+        return torch.nn.functional.softplus(x, threshold=40)
+
+    def sigmoid(self, x: Array) -> Array:
+        return torch.sigmoid(x)
+
+    def positions(self, block: Block, like: Array) -> Array:
+        return torch.arange(block.start, block.start + block.size, device=like.device)
+
+
+class _Buffers:
+    def __init__(self) -> None:
+        self._flat: dict[str, torch.Tensor] = {}
+
+    def buffer(self, key: str, shape: tuple[int, ...], like: Array) -> Array:
+        size = int(np.prod(shape))
+        flat = self._flat.get(key)
+        if flat is None or flat.numel() < size:
+            flat = torch.empty(size, dtype=like.dtype, device=like.device)
+            self._flat[key] = flat
+        return flat[:size].view(shape)
+
+
+class Torch(_Pure):
+    """In place; for use where autograd does not record."""
+
+    def attach(self, evaluation: Evaluation, inputs: tuple[Array, ...]) -> Array:
+        recording = torch.is_grad_enabled()
+        wanted = tuple(recording and x.requires_grad for x in inputs)
+        value: Array = _Glue.apply(evaluation, wanted, *inputs)[0]
+        return value
+
+    def value_and_grad(
+        self, evaluation: Evaluation, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
+    ) -> tuple[Array, tuple[Array | None, ...]]:
+        with torch.no_grad(), _full_precision(inputs):
+            return super().value_and_grad(evaluation, inputs, wanted)
+
+    def set_rows_(self, x: Array, block: Block, value: Array) -> Array:
+        x[block.start : block.start + block.size] = value
+        return x
+
+    def add_rows_(self, x: Array, block: Block, value: Array) -> Array:
+        x[block.start : block.start + block.size] += value
+        return x
+
+    def add_product_(
+        self, x: Array, block: Block, a: Array, b: Array, scratch: Scratch | None
+    ) -> Array:
+        x[block.start : block.start + block.size].addmm_(a, b)
+        return x
+
+    def scratch(self) -> Scratch | None:
+        return _Buffers()
+
+    def product(self, a: Array, b: Array, scratch: Scratch | None, key: str) -> Array:
+        assert scratch is not None
+        return torch.mm(a, b.T, out=scratch.buffer(key, (a.shape[0], b.shape[0]), a))
+
+    def copy(self, x: Array, scratch: Scratch | None, key: str) -> Array:
+        assert scratch is not None
+        return scratch.buffer(key, tuple(x.shape), x).copy_(x)
+
+    def outer_sum(self, x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
+        assert scratch is not None
+        out = scratch.buffer(key, (x.shape[0], y.shape[0]), x)
+        return torch.add(x[:, None], y[None, :], out=out)
+
+    def exp_(self, x: Array) -> Array:
+        return x.exp_()
+
+    def sqrt_(self, x: Array) -> Array:
+        return x.sqrt_()
+
+    def add_(self, x: Array, y: Any) -> Array:
+        return x.add_(y)
+
+    def sub_(self, x: Array, y: Any) -> Array:
+        return x.sub_(y)
+
+    def mul_(self, x: Array, y: Any) -> Array:
+        return x.mul_(y)
+
+    def div_(self, x: Array, y: Any) -> Array:
+        return x.div_(y)
+
+    def fill_(self, x: Array, mask: Array, value: float) -> Array:
+        return x.masked_fill_(mask, value)
+
+    def softplus_(self, x: Array) -> Array:
+        return torch._C._nn.softplus(x, 1, 40, out=x)
+
+    def sigmoid_(self, x: Array) -> Array:
+        return x.sigmoid_()
+
+
+_IN_PLACE = Torch()
+_PURE = _Pure()
+
+
+def _full_precision(inputs: tuple[Array, ...]) -> torch.autocast:
+    """Autocast would send the tiles' products to half precision; casts are made at the edge."""
+    return torch.autocast(inputs[0].device.type, enabled=False)
+
+
+class _Glue(torch.autograd.Function):  # type: ignore[misc]
+    """One node of the autograd graph, from the embeddings to the value."""
+
+    @staticmethod
+    def forward(evaluation: Evaluation, wanted: tuple[bool, ...], *inputs: Array) -> Any:
+        with _full_precision(inputs):
+            value, saved = evaluation.forward(_IN_PLACE, inputs, wanted)
+        return value, *saved
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Array, ...]) -> None:
+        ctx.evaluation, _, *arrays = inputs
+        ctx.arrays = len(arrays)
+        ctx.save_for_backward(*arrays, *output[1:])
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Array | None, *_: None) -> Any:
+        wanted = ctx.needs_input_grad[2:]
+        if upstream is None:
+            return (None,) * (2 + ctx.arrays)
+        inputs, saved = ctx.saved_tensors[: ctx.arrays], ctx.saved_tensors[ctx.arrays :]
+        ns: _Pure = _IN_PLACE
+        with _full_precision(inputs):
+            if torch.is_grad_enabled():
+                # The gradient is to be differentiated: what was saved is a function of the inputs
+                # too, so it is computed again where autograd sees it.
+                ns = _PURE
+                _, saved = ctx.evaluation.forward(ns, inputs, wanted)
+            grads = ctx.evaluation.backward(ns, inputs, saved, upstream, wanted)
+        return None, None, *grads

@@ -1,0 +1,186 @@
+"""What a loss accepts. Every message names the argument, what was expected, what came, a remedy."""
+
+from collections.abc import Mapping
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nearfar.frameworks import Array, Namespace, framework_name
+
+if TYPE_CHECKING:
+    from nearfar.losses.base import Loss
+
+
+def one_of(loss: "Loss", name: str, value: Any, values: tuple[Any, ...]) -> None:
+    if type(value) is not type(values[0]) or value not in values:
+        listed = ", ".join(repr(v) for v in values)
+        raise ValueError(
+            f"{type(loss).__name__}: expected {name} to be one of {listed}; received {value!r}"
+        )
+
+
+def real(name: str, value: Any, expected: str, above: float | None) -> float:
+    known = isinstance(value, int | float | np.integer | np.floating)
+    if not known or isinstance(value, bool):
+        raise TypeError(f"expected {name} to be {expected}; received {value!r}")
+    if not isfinite(value) or (above is not None and value <= above):
+        raise ValueError(f"expected {name} to be {expected}; received {value!r}")
+    return float(value)
+
+
+def whole(name: str, value: Any, *, optional: bool = False) -> None:
+    if optional and value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"expected {name} to be a whole number above 0; received {value!r}")
+    if value < 1:
+        raise ValueError(f"expected {name} to be a whole number above 0; received {value!r}")
+
+
+def argument_numbers(name: str, value: Any, count: int) -> tuple[int, ...]:
+    numbers = tuple(value) if isinstance(value, tuple | list) else (value,)
+    if not all(isinstance(k, int) and 0 <= k < count for k in numbers):
+        raise ValueError(
+            f"expected {name} to hold numbers of embedding arguments, 0 to {count - 1}; "
+            f"received {value!r}"
+        )
+    return numbers
+
+
+def bind(loss: "Loss", inputs: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str, Any]:
+    """Inputs by name, in call order; optional ones that are absent or None are left out."""
+    name, names = type(loss).__name__, loss.inputs
+    unknown = sorted(set(named) - set(names))
+    twice = sorted(set(named) & set(names[: len(inputs)]))
+    given = dict(zip(names, inputs, strict=False)) | dict(named)
+    missing = [n for n in names if n not in given and n not in loss.optional]
+    if unknown or twice or missing or len(inputs) > len(names):
+        raise TypeError(
+            f"{name} is called with ({', '.join(names)}); received {len(inputs)} inputs"
+            + (f" and {', '.join(sorted(named))}" if named else "")
+        )
+    return {
+        n: given[n] for n in names if n in given and not (n in loss.optional and given[n] is None)
+    }
+
+
+def embeddings(ns: Namespace, name: str, x: Any, check_finite: bool | None) -> Array:
+    """Rows of real numbers, (n, d) or (n, f1, ..., fk)."""
+    if ns.name == "numpy":
+        x = _numpy_embeddings(name, x)
+    elif not ns.is_array(x):
+        raise TypeError(
+            f"expected {name} to be a {ns.name} array like the other embeddings; received "
+            f"{type(x).__name__}; convert it first"
+        )
+    elif not ns.is_floating(x):
+        raise TypeError(
+            f"expected {name} to be a {ns.name} array of a floating dtype; received {x.dtype}; "
+            "convert it, for instance to float32"
+        )
+    shape = tuple(x.shape)
+    if len(shape) < 2:
+        raise ValueError(
+            f"expected {name} to have rows and features, (n, d); received shape {shape}"
+        )
+    if 0 in shape:
+        raise ValueError(
+            f"expected {name} to have at least one row and one feature; received shape {shape}"
+        )
+    refuse_infinite(ns, name, x, check_finite)
+    return x
+
+
+def _numpy_embeddings(name: str, x: Any) -> Array:
+    x = np.asarray(x)
+    if x.dtype.kind in "iu":
+        return x.astype(np.float64)
+    if x.dtype.kind != "f" or x.dtype.itemsize > 8:
+        raise TypeError(
+            f"expected {name} to hold real numbers (float16, float32, float64 or integers); "
+            f"received dtype {x.dtype}; convert it with {name}.astype(float)"
+        )
+    return x
+
+
+def refuse_infinite(ns: Namespace, name: str, x: Array, check_finite: bool | None) -> None:
+    """By default NumPy only: mixed-precision scalers of the others expect to see infinities."""
+    if not (ns.name == "numpy" if check_finite is None else check_finite):
+        return
+    good = ns.xp.isfinite(x)
+    if bool(ns.xp.all(good)):
+        return
+    rows = np.flatnonzero(~np.asarray(ns.read(good)).reshape(x.shape[0], -1).all(axis=1))
+    raise ValueError(
+        f"expected {name} to be finite; received NaN or infinity, first in row {rows[0]} "
+        f"({len(rows)} of {x.shape[0]} rows); repair those rows, or pass check_finite=False to "
+        "with_options to let them through"
+    )
+
+
+def labels(ns: Namespace, name: str, x: Any, like: Array, check_finite: bool | None) -> Array:
+    """Labels (n,) of any dtype with equality, or (n, c) in {0, 1}, beside the embeddings."""
+    foreign = ns.name == "numpy" or framework_name(x) != ns.name
+    x = np.asarray(x) if foreign else ns.beside(x, like)
+    shape, n = tuple(x.shape), like.shape[0]
+    if len(shape) == 2 and shape[1] == 1:
+        raise ValueError(
+            f"expected {name} of shape (n,), or (n, c) with several columns of 0 and 1; received "
+            f"{shape}: pass {name}.ravel()"
+        )
+    if len(shape) not in (1, 2) or shape[0] != n:
+        raise ValueError(
+            f"expected {name} of shape ({n},) or ({n}, c), one row per embedding; received {shape}"
+        )
+    if foreign and x.dtype.kind == "f" and check_finite is not False and np.isnan(x).any():
+        row = int(np.flatnonzero(np.isnan(x).reshape(n, -1).any(axis=1))[0])
+        raise ValueError(
+            f"expected {name} without NaN, which equals nothing; received one in row {row}; give "
+            "unlabelled rows a label of their own"
+        )
+    if len(shape) == 2:
+        _refuse_other_than_marks(ns, name, x, foreign)
+        return ns.asarray(x, like) if foreign else x
+    if foreign and ns.name != "numpy":
+        # Class numbers serve every dtype that the framework may lack, strings included.
+        return ns.asarray(np.unique(x, return_inverse=True)[1], like, ns.xp.int64)
+    return x
+
+
+def _refuse_other_than_marks(ns: Namespace, name: str, x: Array, foreign: bool) -> None:
+    known = x if foreign else ns.host(x)
+    if known is not None and (known.dtype.kind not in "biuf" or not np.isin(known, (0, 1)).all()):
+        raise ValueError(
+            f"expected {name} with two axes to hold 0 and 1 only, marking the labels of each row; "
+            "received other values; pass class labels along one axis, "
+            f"({x.shape[0]},)"
+        )
+
+
+def temperature(ns: Namespace, value: Any, like: Array) -> float | None:
+    """A number as a float; None for an array, or where there is none."""
+    if value is None:
+        return None
+    expected = "a number above 0, or an array of one (shape ()) beside the embeddings"
+    if not ns.is_array(value):
+        return real("temperature", value, expected, 0)
+    if tuple(value.shape) != ():
+        raise ValueError(
+            f"expected temperature to be {expected}; received shape {tuple(value.shape)}"
+        )
+    if not ns.is_floating(value):
+        raise TypeError(f"expected temperature of a floating dtype; received {value.dtype}")
+    known = ns.host(value)
+    if known is not None and not known > 0:
+        raise ValueError(f"expected temperature to be {expected}; received {float(known)}")
+    return None
+
+
+def same_shape(arrays: Mapping[str, Array], first: str, second: str) -> None:
+    a, b = tuple(arrays[first].shape), tuple(arrays[second].shape)
+    if a != b:
+        raise ValueError(
+            f"expected {first} and {second} of one shape, row i of each a positive pair; received "
+            f"{a} and {b}"
+        )

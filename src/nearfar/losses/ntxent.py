@@ -1,0 +1,78 @@
+"""NT-Xent, the loss of SimCLR."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from nearfar.evaluate import PartitionEvaluation, Reduction
+from nearfar.frameworks import Array, Evaluation
+from nearfar.losses import checks
+from nearfar.losses.base import SIMILARITIES, Loss, choice, positive
+from nearfar.losses.softmax import OnePositive
+
+
+@dataclass(frozen=True, kw_only=True)
+class NTXent(Loss):
+    """Normalised temperature-scaled cross-entropy between two views of each object.
+
+    Formula: with the 2N rows z of both views, row p(i) the other view of row i and
+    s_ij = similarity(z_i, z_j) / temperature,
+    L = 1/(2N) sum_i ( log sum_{j != i} exp(s_ij) - s_{i,p(i)} ).
+
+    Source: Chen et al. 2020, SimCLR, arXiv 2002.05709, eq. 1;
+    denominator="negatives" is Yeh et al. 2021, DCL, arXiv 2110.06848, eq. 6.
+
+    Call ``loss(a, b)`` with two views (N, d); row i of each is a positive pair. Both views are
+    anchors and candidates.
+
+    Range with denominator "all": from 0 up; chance level, where all similarities are equal, is
+    log(2N - 1). With "negatives" it may be negative and chance is log(2N - 2). Every anchor has
+    its positive; with "negatives" and N = 1 the denominators are empty and the loss is 0.
+
+    Parameters
+    ----------
+    temperature
+        Divides the similarities; above 0.
+    similarity
+        "cosine" (rows are normalised inside), "dot", "neg_euclidean", "neg_sqeuclidean".
+    denominator
+        "all" candidates but the anchor; "own_positive", the positive and the negatives, which is
+        the same with one positive per anchor; "negatives" only.
+    include_self
+        Add the anchor's own logit to its denominator; it never becomes a positive.
+    scale
+        A factor on the result.
+    reduction
+        "mean" over the 2N anchors, "sum", or "none": (2N,), the anchors of `a`, then of `b`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nearfar import NTXent
+    >>> a = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
+    >>> b = np.array([[0.9, 0.1], [0.2, 1.0], [-1.0, 0.3]])
+    >>> print(f"{NTXent(temperature=0.5)(a, b):.6f}")
+    0.405291
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("a", "b")
+    embeddings: ClassVar[tuple[str, ...]] = ("a", "b")
+
+    temperature: float = positive(0.5)
+    similarity: str = choice(*SIMILARITIES)
+    denominator: str = choice("all", "own_positive", "negatives")
+    include_self: bool = choice(False, True)
+
+    def _check_shapes(self, embeddings: dict[str, Array]) -> None:
+        checks.same_shape(embeddings, "a", "b")
+
+    def _evaluation(self, arrays: tuple[Any, ...], temperature: float | None) -> Evaluation:
+        return PartitionEvaluation(
+            rule=OnePositive(self.denominator),
+            similarity=self.similarity,
+            pairing="views",
+            parts=2,
+            temperature=temperature,
+            reduction=Reduction(self.reduction, self.scale),
+            include_self=self.include_self,
+            options=self._options,
+        )

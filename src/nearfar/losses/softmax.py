@@ -1,0 +1,173 @@
+"""The rules of the softmax family: what a loss makes of its partition sums.
+
+Notation, for an anchor i with temperature t: s_p the logits of its positives P, N the logarithm of
+the sum of exp(logit) over its negatives (and over itself with `include_self`), Q that over its
+positives. A single positive always takes softplus(N - s_p): as log(exp(N) + exp(s_p)) - s_p a loss
+of 1e-9 would drown in the rounding of logits.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from nearfar.evaluate import Anchors, Pair, Slopes, Sum
+from nearfar.frameworks import Array, Namespace
+
+
+class _Softplus:
+    """softplus(-u) = log(1 + exp(N - s_p)), summed over the positives."""
+
+    log: ClassVar[bool] = False
+
+    def value(self, ns: Namespace, u: Array) -> Array:
+        return ns.softplus_(ns.mul_(u, -1))
+
+    def slope(self, ns: Namespace, u: Array) -> Array:
+        # -sigmoid(-u), and not sigmoid(u) - 1, which is 0 for all confident pairs.
+        return ns.mul_(ns.sigmoid_(ns.mul_(u, -1)), -1)
+
+
+class _LogSigmoid:
+    """-softplus(-u) = log(exp(s_p) / (exp(s_p) + exp(N))), for a log of a sum over positives."""
+
+    log: ClassVar[bool] = True
+
+    def value(self, ns: Namespace, u: Array) -> Array:
+        return ns.mul_(SOFTPLUS.value(ns, u), -1)
+
+    def slope(self, ns: Namespace, u: Array) -> Array:
+        return ns.mul_(SOFTPLUS.slope(ns, u), -1)
+
+
+SOFTPLUS = _Softplus()
+LOG_SIGMOID = _LogSigmoid()
+
+NEGATIVES = Sum("negatives")
+POSITIVES = Sum("positives")
+
+
+@dataclass(frozen=True)
+class OnePositive:
+    """log(exp(s_p) + exp(N)) - s_p, or N - s_p without the positive in the denominator."""
+
+    denominator: str  # "all" and "own_positive" are the same with one positive; "negatives"
+
+    sums: ClassVar[tuple[Sum, ...]] = (NEGATIVES,)
+    linear: ClassVar[bool] = True
+    pair: ClassVar[Pair | None] = None
+
+    @property
+    def needs_negatives(self) -> bool:
+        return self.denominator == "negatives"
+
+    def finish(self, ns: Namespace, a: Anchors) -> tuple[Array, Slopes]:
+        u = a.logs[0] - a.linear
+        if self.denominator == "negatives":
+            one = ns.xp.ones_like(u)
+            return u, Slopes((one,), -one)
+        share = ns.sigmoid(u)
+        return ns.softplus(u), Slopes((share,), -share)
+
+
+@dataclass(frozen=True)
+class OverLogs:
+    """Sum or mean over the positives of log D - s_p, with one denominator for all of them."""
+
+    mean: bool
+    denominator: str  # "all", "negatives"
+
+    linear: ClassVar[bool] = True
+    pair: ClassVar[Pair | None] = None
+
+    @property
+    def sums(self) -> tuple[Sum, ...]:
+        return (NEGATIVES, POSITIVES) if self.denominator == "all" else (NEGATIVES,)
+
+    @property
+    def needs_negatives(self) -> bool:
+        return self.denominator == "negatives"
+
+    def finish(self, ns: Namespace, a: Anchors) -> tuple[Array, Slopes]:
+        xp = ns.xp
+        one = xp.ones_like(a.count)
+        terms, each = (one, 1 / a.count) if self.mean else (a.count, one)
+        n = a.logs[0]
+        if self.denominator == "negatives":
+            return terms * n - each * a.linear, Slopes((terms,), -each)
+        total = ns.logaddexp(n, a.logs[1])
+        share = ns.sigmoid(n - a.linear)
+        loss = xp.where(a.single, ns.softplus(n - a.linear), terms * total - each * a.linear)
+        negatives = xp.where(a.single, share, terms * xp.exp(n - total))
+        positives = xp.where(a.single, 0 * one, terms * xp.exp(a.logs[1] - total))
+        return loss, Slopes((negatives, positives), xp.where(a.single, -share, -each))
+
+
+@dataclass(frozen=True)
+class LogOver:
+    """log D - log of the sum (or mean) of exp(s_p) over the positives."""
+
+    mean: bool
+    denominator: str  # "all", "negatives"
+
+    sums: ClassVar[tuple[Sum, ...]] = (NEGATIVES, POSITIVES)
+    linear: ClassVar[bool] = False
+    pair: ClassVar[Pair | None] = None
+
+    @property
+    def needs_negatives(self) -> bool:
+        return self.denominator == "negatives"
+
+    def finish(self, ns: Namespace, a: Anchors) -> tuple[Array, Slopes]:
+        u = a.logs[0] - a.logs[1]
+        offset = ns.xp.log(a.count) if self.mean else 0
+        if self.denominator == "negatives":
+            one = ns.xp.ones_like(u)
+            return u + offset, Slopes((one, -one))
+        share = ns.sigmoid(u)
+        return ns.softplus(u) + offset, Slopes((share, -share))
+
+
+@dataclass(frozen=True)
+class OwnPositive:
+    """Each positive in a denominator of its own: exp(s_p) / (exp(s_p) + exp(N))."""
+
+    mean: bool
+    log_inside: bool  # a sum of logarithms, or the logarithm of a sum
+
+    sums: ClassVar[tuple[Sum, ...]] = (NEGATIVES,)
+    linear: ClassVar[bool] = False
+    needs_negatives: ClassVar[bool] = False
+
+    @property
+    def pair(self) -> Pair | None:
+        return SOFTPLUS if self.log_inside else LOG_SIGMOID
+
+    def finish(self, ns: Namespace, a: Anchors) -> tuple[Array, Slopes]:
+        one = ns.xp.ones_like(a.count)
+        none = (0 * one,)  # the first sum's slope flows through the pairs
+        if self.log_inside:
+            each = 1 / a.count if self.mean else one
+            return each * a.pair, Slopes(none, pair=each)
+        offset = ns.xp.log(a.count) if self.mean else 0
+        return offset - a.pair, Slopes(none, pair=-one)
+
+
+@dataclass(frozen=True)
+class OneWay:
+    """Row rule: softplus(N - s_p) over a block of anchors, N over the row's logits."""
+
+    def rows(
+        self, ns: Namespace, logits: Array, positive: Array, weight: Array | None
+    ) -> tuple[Array, Array | None, Array | None]:
+        xp = ns.xp
+        none = -float("inf")
+        peak = ns.stop(xp.max(logits, axis=1))
+        shift = xp.where(peak == none, xp.zeros_like(peak), peak)
+        e = ns.exp_(ns.sub_(logits, shift[:, None]))
+        total = ns.row_sums(e)
+        empty = total == 0
+        total = xp.where(empty, xp.ones_like(total), total)
+        u = xp.where(empty, xp.full_like(total, none), xp.log(total) + shift) - positive
+        if weight is None:
+            return ns.softplus(u), None, None
+        share = weight * ns.sigmoid(u)
+        return ns.softplus(u), ns.mul_(e, (share / total)[:, None]), -share

@@ -1,0 +1,107 @@
+"""Supervised contrastive loss, in all its published conventions."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from nearfar.evaluate import PartitionEvaluation, PartitionRule, Reduction
+from nearfar.frameworks import Evaluation
+from nearfar.losses.base import SIMILARITIES, Loss, choice, positive
+from nearfar.losses.softmax import LogOver, OverLogs, OwnPositive
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupCon(Loss):
+    """Supervised contrastive loss: rows of a class are each other's positives.
+
+    Formula: with s_ij = similarity(z_i, z_j) / temperature, P(i) the other rows that share a label
+    with row i and D(i, p) the sum of exp(s_ij) over the denominator's candidates,
+    L = mean over anchors i of 1/|P(i)| sum_{p in P(i)} ( log D(i, p) - s_ip ).
+
+    Source: Khosla et al. 2020, Supervised Contrastive Learning, arXiv 2004.11362, eq. 2 (L_out,
+    the default) and eq. 3 (L_in: positives="log_mean"); denominator="own_positive":
+    doi 10.1007/s13042-022-01622-7.
+
+    Call ``loss(embeddings, labels)`` with embeddings (n, d) and labels (n,) of any dtype with
+    equality, or multi-hot (n, c) in {0, 1}, where a positive shares a label.
+
+    Range with the defaults: from 0 up, at least log|P(i)| for an anchor with several positives;
+    chance level, where all similarities are equal, is log(n - 1). With denominator "negatives"
+    the loss may be negative. An anchor without positives (and with "negatives" one without
+    negatives) has no term: see `without_positives`; its value under "none" is 0. A batch without
+    any positive pair gives 0 and no gradient. With "own_positive", an anchor with positives and
+    no negatives counts with the value 0.
+
+    Parameters
+    ----------
+    temperature
+        Divides the similarities; above 0.
+    similarity
+        "cosine" (rows are normalised inside), "dot", "neg_euclidean", "neg_sqeuclidean".
+    denominator
+        "all" candidates but the anchor; "own_positive", that positive and the negatives;
+        "negatives" only.
+    positives
+        How an anchor's positives are put together: "mean_log" and "sum_log" average or add
+        log D - s_ip; "log_mean" and "log_sum" take minus the logarithm of the mean or sum of
+        exp(s_ip) / D.
+    include_self
+        Add the anchor's own logit to every denominator; it never becomes a positive.
+    without_positives
+        "skip": an anchor without positives does not count in the mean; "zero": it counts as 0.
+    average
+        "anchors", or "pairs": the sum of all pair terms over the number of positive pairs, with
+        positives="mean_log" only.
+    scale
+        A factor on the result.
+    reduction
+        "mean", "sum" (of the anchors' terms, or of the pairs'), or "none": (n,), with "pairs" the
+        sum of an anchor's pairs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nearfar import SupCon
+    >>> z = np.array([[1.0, 0.0], [0.9, 0.2], [0.0, 1.0], [0.1, 1.0], [-1.0, 0.0]])
+    >>> print(f"{SupCon(temperature=0.5)(z, ['cat', 'cat', 'dog', 'dog', 'eel']):.6f}")
+    0.380016
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("embeddings", "labels")
+    embeddings: ClassVar[tuple[str, ...]] = ("embeddings",)
+
+    temperature: float = positive(0.1)
+    similarity: str = choice(*SIMILARITIES)
+    denominator: str = choice("all", "own_positive", "negatives")
+    positives: str = choice("mean_log", "sum_log", "log_mean", "log_sum")
+    include_self: bool = choice(False, True)
+    without_positives: str = choice("skip", "zero")
+    average: str = choice("anchors", "pairs")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.average == "pairs" and self.positives != "mean_log":
+            raise ValueError(
+                'SupCon: expected positives="mean_log" with average="pairs", whose terms are '
+                f"single pairs; received positives={self.positives!r}, which puts the pairs of an "
+                'anchor together first; use average="anchors"'
+            )
+
+    def _rule(self) -> PartitionRule:
+        # Under average="pairs" an anchor weighs as many terms as it has positives.
+        mean = self.positives in ("mean_log", "log_mean")
+        over_logs = self.positives in ("mean_log", "sum_log")
+        if self.denominator == "own_positive":
+            return OwnPositive(mean, over_logs)
+        return (OverLogs if over_logs else LogOver)(mean, self.denominator)
+
+    def _evaluation(self, arrays: tuple[Any, ...], temperature: float | None) -> Evaluation:
+        return PartitionEvaluation(
+            rule=self._rule(),
+            similarity=self.similarity,
+            pairing="labels" if len(arrays[1].shape) == 1 else "many_labels",
+            parts=1,
+            temperature=temperature,
+            reduction=Reduction(self.reduction, self.scale, self.average, self.without_positives),
+            include_self=self.include_self,
+            options=self._options,
+        )

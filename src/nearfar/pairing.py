@@ -1,0 +1,180 @@
+"""Who is whose positive: from views, labels or several labels a row, a tile at a time.
+
+A pairing also says in which order it wants the rows. Rows sorted by class make every tile off the
+diagonal wholly positive or wholly negative, so that masks are needed on few tiles only.
+"""
+
+from typing import Literal, Protocol
+
+import numpy as np
+
+from nearfar.frameworks import Array, Block, Namespace
+
+
+class Pairing(Protocol):
+    n: int
+    sizes: list[int] | None
+    """Class sizes in the order of the rows, where rows are sorted by class."""
+
+    def gather(self, ns: Namespace, parts: tuple[Array, ...]) -> Array:
+        """The embeddings as rows (n, d), in the pairing's order."""
+
+    def scatter(self, ns: Namespace, rows: Array) -> tuple[Array, ...]:
+        """Undo `gather`."""
+
+    def restore(self, ns: Namespace, values: Array) -> Array:
+        """Per-anchor values (n,) in the order that the caller knows."""
+
+    def arrange(self, ns: Namespace, values: Array) -> Array:
+        """Undo `restore`."""
+
+    def counts(self, ns: Namespace, like: Array, blocks: list[Block]) -> Array:
+        """Number of positives of each row, (n,), in the dtype of `like`."""
+
+    def same(self, ns: Namespace, i: Block, j: Block) -> Array:
+        """True where the column is a positive of the row or the row itself, (i.size, j.size)."""
+
+
+class Views:
+    """Two views (N, d): rows 2k and 2k + 1 are the k-th pair."""
+
+    def __init__(self, ns: Namespace, like: Array) -> None:
+        self.n = 2 * like.shape[0]
+        self.sizes: list[int] | None = [2] * like.shape[0]
+        self._codes = ns.asarray(np.arange(self.n) // 2, like, ns.xp.int64)
+
+    def gather(self, ns: Namespace, parts: tuple[Array, ...]) -> Array:
+        return ns.xp.reshape(ns.xp.stack(parts, axis=1), (self.n, parts[0].shape[1]))
+
+    def scatter(self, ns: Namespace, rows: Array) -> tuple[Array, ...]:
+        pairs = ns.xp.reshape(rows, (self.n // 2, 2, rows.shape[1]))
+        return pairs[:, 0, :], pairs[:, 1, :]
+
+    def restore(self, ns: Namespace, values: Array) -> Array:
+        return ns.xp.reshape(
+            ns.xp.permute_dims(ns.xp.reshape(values, (self.n // 2, 2)), (1, 0)), (self.n,)
+        )
+
+    def arrange(self, ns: Namespace, values: Array) -> Array:
+        return ns.xp.reshape(
+            ns.xp.permute_dims(ns.xp.reshape(values, (2, self.n // 2)), (1, 0)), (self.n,)
+        )
+
+    def counts(self, ns: Namespace, like: Array, blocks: list[Block]) -> Array:
+        return ns.xp.ones_like(like)
+
+    def same(self, ns: Namespace, i: Block, j: Block) -> Array:
+        return _equal(ns, self._codes, i, j)
+
+
+class _OneArray:
+    """Rows that come in one array and keep its order."""
+
+    n: int
+
+    def gather(self, ns: Namespace, parts: tuple[Array, ...]) -> Array:
+        return parts[0]
+
+    def scatter(self, ns: Namespace, rows: Array) -> tuple[Array, ...]:
+        return (rows,)
+
+    def restore(self, ns: Namespace, values: Array) -> Array:
+        return values
+
+    def arrange(self, ns: Namespace, values: Array) -> Array:
+        return values
+
+
+class SortedLabels(_OneArray):
+    """Labels that the host can read: rows are sorted by class."""
+
+    def __init__(self, ns: Namespace, labels: np.ndarray, like: Array) -> None:
+        # Each NaN is a class of its own: it equals nothing, itself included.
+        _, codes, sizes = np.unique(
+            labels, return_inverse=True, return_counts=True, equal_nan=False
+        )
+        self.n = len(labels)
+        self.sizes: list[int] | None = sizes.tolist()
+        self._order = np.argsort(codes, kind="stable")
+        self._back = np.argsort(self._order, kind="stable")
+        self._counts = sizes[codes][self._order] - 1
+        self._sorted = bool((self._order == np.arange(self.n)).all())
+        self._codes = ns.asarray(codes[self._order], like, ns.xp.int64)
+
+    def gather(self, ns: Namespace, parts: tuple[Array, ...]) -> Array:
+        return self.arrange(ns, parts[0])
+
+    def scatter(self, ns: Namespace, rows: Array) -> tuple[Array, ...]:
+        return (self.restore(ns, rows),)
+
+    def restore(self, ns: Namespace, values: Array) -> Array:
+        return values if self._sorted else ns.take(values, self._back)
+
+    def arrange(self, ns: Namespace, values: Array) -> Array:
+        return values if self._sorted else ns.take(values, self._order)
+
+    def counts(self, ns: Namespace, like: Array, blocks: list[Block]) -> Array:
+        return ns.asarray(self._counts, like)
+
+    def same(self, ns: Namespace, i: Block, j: Block) -> Array:
+        return _equal(ns, self._codes, i, j)
+
+
+class DeviceLabels(_OneArray):
+    """Labels that only the device can read: every tile is masked."""
+
+    sizes: list[int] | None = None
+
+    def __init__(self, ns: Namespace, labels: Array) -> None:
+        self.n = labels.shape[0]
+        self._labels = ns.cast(labels, ns.xp.int64) if labels.dtype == ns.xp.bool else labels
+
+    def counts(self, ns: Namespace, like: Array, blocks: list[Block]) -> Array:
+        xp = ns.xp
+        ordered = xp.sort(self._labels)
+        last = xp.searchsorted(ordered, self._labels, side="right")
+        first = xp.searchsorted(ordered, self._labels, side="left")
+        return ns.cast(last - first - 1, like.dtype)
+
+    def same(self, ns: Namespace, i: Block, j: Block) -> Array:
+        return _equal(ns, self._labels, i, j)
+
+
+class ManyLabels(_OneArray):
+    """Multi-hot labels (n, c) in {0, 1}: a positive shares a label."""
+
+    sizes: list[int] | None = None
+
+    def __init__(self, ns: Namespace, labels: Array, like: Array) -> None:
+        self.n = labels.shape[0]
+        self._labels = ns.cast(labels, ns.compute_dtype(like))
+
+    def counts(self, ns: Namespace, like: Array, blocks: list[Block]) -> Array:
+        def body(count: Array, i: Block, j: Block) -> Array:
+            found = ns.cast(self.same(ns, i, j), like.dtype)
+            return ns.add_rows_(count, i, ns.row_sums(found))
+
+        itself = ns.cast(ns.xp.any(self._labels > 0, axis=1), like.dtype)
+        return ns.loop([(i, j) for i in blocks for j in blocks], body, -itself)
+
+    def same(self, ns: Namespace, i: Block, j: Block) -> Array:
+        left, right = ns.rows(self._labels, i), ns.rows(self._labels, j)
+        return left @ ns.xp.matrix_transpose(right) > 0
+
+
+def _equal(ns: Namespace, codes: Array, i: Block, j: Block) -> Array:
+    return ns.rows(codes, i)[:, None] == ns.rows(codes, j)[None, :]
+
+
+PairingKind = Literal["views", "labels", "many_labels"]
+
+
+def pair_up(ns: Namespace, kind: PairingKind, inputs: tuple[Array, ...]) -> Pairing:
+    """The pairing of a loss's inputs: two views, or embeddings and labels."""
+    like = inputs[0]
+    if kind == "views":
+        return Views(ns, like)
+    if kind == "many_labels":
+        return ManyLabels(ns, inputs[1], like)
+    known = ns.host(inputs[1])
+    return DeviceLabels(ns, inputs[1]) if known is None else SortedLabels(ns, known, like)
