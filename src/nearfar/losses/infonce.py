@@ -46,7 +46,7 @@ class InfoNCE(Loss):
     >>> key = np.array([[0.9, 0.1], [0.2, 1.0]])
     >>> queue = np.array([[-1.0, 0.0], [0.0, -1.0], [0.7, 0.7]])
     >>> print(f"{InfoNCE(temperature=0.5)(query, key, queue):.6f}")
-    0.501716
+    0.547386
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("query", "positive", "negatives")
