@@ -4,17 +4,20 @@ A pairing also says in which order it wants the rows. Rows sorted by class make 
 diagonal wholly positive or wholly negative, so that masks are needed on few tiles only.
 """
 
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from nearfar.frameworks import Array, Block, Namespace
+from nearfar.frameworks import Array, Block, Items, Namespace
 
 
 class Pairing(Protocol):
-    n: int
+    n: Any
+    """Number of rows."""
     sizes: list[int] | None
-    """Class sizes in the order of the rows, where rows are sorted by class."""
+    """Class sizes in the order of the rows, where the host knows them and sorts rows by class."""
+    together: int
+    """Where it does not: blocks of multiples of so many rows keep positives together, or 0."""
 
     def gather(self, ns: Namespace, parts: tuple[Array, ...]) -> Array:
         """The embeddings as rows (n, d), in the pairing's order."""
@@ -28,8 +31,8 @@ class Pairing(Protocol):
     def arrange(self, ns: Namespace, values: Array) -> Array:
         """Undo `restore`."""
 
-    def counts(self, ns: Namespace, like: Array, blocks: list[Block]) -> Array:
-        """Number of positives of each row, (n,), in the dtype of `like`."""
+    def counts(self, ns: Namespace, like: Array, pairs: Items) -> Array:
+        """Number of positives of each row, (n,), in the dtype of `like`; `pairs` of all blocks."""
 
     def same(self, ns: Namespace, i: Block, j: Block) -> Array:
         """True where the column is a positive of the row or the row itself, (i.size, j.size)."""
@@ -38,29 +41,32 @@ class Pairing(Protocol):
 class Views:
     """Two views (N, d): rows 2k and 2k + 1 are the k-th pair."""
 
+    sizes: list[int] | None = None
+    together = 2
+
     def __init__(self, ns: Namespace, like: Array) -> None:
-        self.n = 2 * like.shape[0]
-        self.sizes: list[int] | None = [2] * like.shape[0]
-        self._codes = ns.asarray(np.arange(self.n) // 2, like, ns.xp.int64)
+        self._pairs = ns.shape(like)[0]
+        self.n = 2 * self._pairs
+        self._codes = ns.positions(Block(0, self.n), like) // 2
 
     def gather(self, ns: Namespace, parts: tuple[Array, ...]) -> Array:
-        return ns.xp.reshape(ns.xp.stack(parts, axis=1), (self.n, parts[0].shape[1]))
+        return ns.xp.reshape(ns.xp.stack(parts, axis=1), (self.n, ns.shape(parts[0])[1]))
 
     def scatter(self, ns: Namespace, rows: Array) -> tuple[Array, ...]:
-        pairs = ns.xp.reshape(rows, (self.n // 2, 2, rows.shape[1]))
+        pairs = ns.xp.reshape(rows, (self._pairs, 2, ns.shape(rows)[1]))
         return pairs[:, 0, :], pairs[:, 1, :]
 
     def restore(self, ns: Namespace, values: Array) -> Array:
         return ns.xp.reshape(
-            ns.xp.permute_dims(ns.xp.reshape(values, (self.n // 2, 2)), (1, 0)), (self.n,)
+            ns.xp.permute_dims(ns.xp.reshape(values, (self._pairs, 2)), (1, 0)), (self.n,)
         )
 
     def arrange(self, ns: Namespace, values: Array) -> Array:
         return ns.xp.reshape(
-            ns.xp.permute_dims(ns.xp.reshape(values, (2, self.n // 2)), (1, 0)), (self.n,)
+            ns.xp.permute_dims(ns.xp.reshape(values, (2, self._pairs)), (1, 0)), (self.n,)
         )
 
-    def counts(self, ns: Namespace, like: Array, blocks: list[Block]) -> Array:
+    def counts(self, ns: Namespace, like: Array, pairs: Items) -> Array:
         return ns.xp.ones_like(like)
 
     def same(self, ns: Namespace, i: Block, j: Block) -> Array:
@@ -70,7 +76,8 @@ class Views:
 class _OneArray:
     """Rows that come in one array and keep its order."""
 
-    n: int
+    n: Any
+    together = 0
 
     def gather(self, ns: Namespace, parts: tuple[Array, ...]) -> Array:
         return parts[0]
@@ -113,7 +120,7 @@ class SortedLabels(_OneArray):
     def arrange(self, ns: Namespace, values: Array) -> Array:
         return values if self._sorted else ns.take(values, self._order)
 
-    def counts(self, ns: Namespace, like: Array, blocks: list[Block]) -> Array:
+    def counts(self, ns: Namespace, like: Array, pairs: Items) -> Array:
         return ns.asarray(self._counts, like)
 
     def same(self, ns: Namespace, i: Block, j: Block) -> Array:
@@ -126,10 +133,10 @@ class DeviceLabels(_OneArray):
     sizes: list[int] | None = None
 
     def __init__(self, ns: Namespace, labels: Array) -> None:
-        self.n = labels.shape[0]
+        self.n = ns.shape(labels)[0]
         self._labels = ns.cast(labels, ns.xp.int64) if labels.dtype == ns.xp.bool else labels
 
-    def counts(self, ns: Namespace, like: Array, blocks: list[Block]) -> Array:
+    def counts(self, ns: Namespace, like: Array, pairs: Items) -> Array:
         xp = ns.xp
         ordered = xp.sort(self._labels)
         last = xp.searchsorted(ordered, self._labels, side="right")
@@ -146,16 +153,16 @@ class ManyLabels(_OneArray):
     sizes: list[int] | None = None
 
     def __init__(self, ns: Namespace, labels: Array, like: Array) -> None:
-        self.n = labels.shape[0]
+        self.n = ns.shape(labels)[0]
         self._labels = ns.cast(labels, ns.compute_dtype(like))
 
-    def counts(self, ns: Namespace, like: Array, blocks: list[Block]) -> Array:
+    def counts(self, ns: Namespace, like: Array, pairs: Items) -> Array:
         def body(count: Array, i: Block, j: Block) -> Array:
             found = ns.cast(self.same(ns, i, j), like.dtype)
             return ns.add_rows_(count, i, ns.row_sums(found))
 
         itself = ns.cast(ns.xp.any(self._labels > 0, axis=1), like.dtype)
-        return ns.loop([(i, j) for i in blocks for j in blocks], body, -itself)
+        return ns.loop(pairs, body, -itself)
 
     def same(self, ns: Namespace, i: Block, j: Block) -> Array:
         left, right = ns.rows(self._labels, i), ns.rows(self._labels, j)

@@ -218,9 +218,9 @@ class _Euclidean(Similarity):
         # Distances do not change with the origin; near the centre the products lose no digits.
         # The first row is taken off before the mean: a sum of large equal offsets would round.
         first = parts[0][:1, :]
-        count = sum(z.shape[0] for z in parts)
+        n = sum(ns.shape(z)[0] for z in parts)
         shifts = [xp.sum(z - first, axis=0, keepdims=True) for z in parts]
-        centre = ns.stop(first + sum(shifts[1:], shifts[0]) / count)
+        centre = ns.stop(first + sum(shifts[1:], shifts[0]) / ns.asarray(n, first))
         factor = temperature ** (-1 / self.degree)
         scaled = [ns.mul_(z - centre, factor) for z in parts]
         return tuple(Rows(p, square=xp.sum(p * p, axis=1)) for p in scaled)
@@ -232,7 +232,8 @@ class _Euclidean(Similarity):
         self, ns: Namespace, a: Rows, b: Rows, diagonal: bool, scratch: Scratch | None
     ) -> Tile:
         xp = ns.xp
-        eye = ns.same(Block(0, a.p.shape[0]), Block(0, a.p.shape[0]), a.p) if diagonal else None
+        whole = Block(0, ns.shape(a.p)[0])
+        eye = ns.same(whole, whole, a.p) if diagonal else None
         if a.p.shape[1] <= _FEW_FEATURES:
             return Tile(self._logits(ns, _squares(ns, a, b, scratch), eye), True)
         norms = ns.outer_sum(a.square, b.square, scratch, "norms")
@@ -360,5 +361,5 @@ def _flow(ns: Namespace, w: Array, a: Rows, b: Rows, scratch: Scratch | None) ->
         apart = ns.outer_sum(ns.rows(x, k)[0, :], ns.rows(y, k)[0, :], scratch, "apart")
         return ns.set_rows_(flow, k, ns.row_sums(ns.mul_(apart, w))[None, :])
 
-    flow = ns.loop(_features(a.p), body, ns.zeros(tuple(x.shape), x))
+    flow = ns.loop(_features(a.p), body, ns.zeros(ns.shape(x), x))
     return ns.xp.matrix_transpose(flow)

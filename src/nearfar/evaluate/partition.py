@@ -5,7 +5,7 @@ from typing import Any
 
 from nearfar.evaluate.options import Options
 from nearfar.evaluate.passes import Passes, Seen
-from nearfar.evaluate.plan import balanced, class_blocks, masked, symmetric, tile_side
+from nearfar.evaluate.plan import all_pairs, by_class, tile_side, uniform
 from nearfar.evaluate.protocol import Anchors, PartitionRule, Slopes
 from nearfar.evaluate.reduction import Reduction
 from nearfar.evaluate.tiles import exponentials_for
@@ -67,7 +67,7 @@ class PartitionEvaluation:
         if self.temperature is None:
             found = (*found[:-1], slope)
         return tuple(
-            ns.cast(ns.xp.reshape(g, tuple(x.shape)), x.dtype) if w and g is not None else None
+            ns.cast(ns.xp.reshape(g, ns.shape(x)), x.dtype) if w and g is not None else None
             for g, x, w in zip(found, inputs, wanted, strict=True)
         )
 
@@ -92,31 +92,30 @@ class _Batch:
             self.temperature = ns.cast(inputs[-1], dtype)
         self.pairing: Pairing = pair_up(ns, settings.pairing, inputs)
         self.similarity: Similarity = SIMILARITIES[settings.similarity]
-        flat = tuple(ns.cast(ns.xp.reshape(z, (z.shape[0], -1)), dtype) for z in parts)
+        flat = tuple(ns.cast(ns.xp.reshape(z, (ns.shape(z)[0], -1)), dtype) for z in parts)
         gathered = self.pairing.gather(ns, flat)
         self.rows: Rows
         (self.rows,) = self.similarity.prepare(ns, (gathered,), self.temperature)
-        self.side = tile_side(
-            settings.options.tile, settings.options.memory, self.rows.p.dtype.itemsize
-        )
+        self.side = tile_side(settings.options, ns.itemsize(self.rows.p))
         self._weigh()
 
     def _weigh(self) -> None:
         n, rule = self.pairing.n, self.settings.rule
         empty = self.ns.zeros((n,), self.rows.p)
-        self.count = self.pairing.counts(self.ns, empty, balanced(n, self.side))
+        self.count = self.pairing.counts(self.ns, empty, all_pairs(n, self.side))
         self.counted = self.count > 0
         if rule.needs_negatives:
-            candidates = n if self.settings.include_self else n - 1
-            self.counted = self.counted & (candidates - self.count > 0)
+            rows = self.ns.xp.sum(self.ns.xp.ones_like(self.count))
+            negatives = rows - self.count - (0 if self.settings.include_self else 1)
+            self.counted = self.counted & (negatives > 0)
         self.weights = self.settings.reduction.weights(self.ns, self.count, self.counted)
 
     def passes(self) -> Passes:
         rule, options = self.settings.rule, self.settings.options
         plan = (
-            masked(balanced(self.pairing.n, self.side))
+            uniform(self.pairing.n, self.side, self.pairing.together)
             if self.pairing.sizes is None
-            else symmetric(class_blocks(self.pairing.sizes, self.side))
+            else by_class(self.pairing.sizes, self.side)
         )
         bound = self.similarity.bound(self.ns, (self.rows,), self.temperature)
         times = max(abs(s.times) for s in rule.sums)
@@ -128,7 +127,7 @@ class _Batch:
             plan=plan,
             same=lambda i, j: self.pairing.same(self.ns, i, j),
             include_self=self.settings.include_self,
-            exponentials=exponentials_for(bound * times, self.rows.p),
+            exponentials=exponentials_for(bound * times, self.ns.itemsize(self.rows.p)),
             workers=options.workers,
         )
 

@@ -129,7 +129,7 @@ class Passes(NamedTuple):
     def gradient(self, seen: tuple[Seen, ...], slopes: tuple[Slopes, ...]) -> tuple[Array, ...]:
         """Gradient of each side's rows, from the weighted slopes of its anchors."""
         ns = self.ns
-        gradients = tuple(ns.zeros(tuple(rows.p.shape), rows.p) for rows in self.sides)
+        gradients = tuple(ns.zeros(ns.shape(rows.p), rows.p) for rows in self.sides)
         first = tuple(s.logs[0] for s in slopes)
         if self.rule.pair:
             gradients, pulled = self._pull_pairs(self.rule.pair, seen, slopes, gradients)
@@ -300,7 +300,7 @@ class Passes(NamedTuple):
         return self.similarity.pull_(self.ns, gradients, places, a, b, tile, g, scratch)
 
     def _start_each(self, start: Callable[[Namespace, int, Array], T]) -> tuple[T, ...]:
-        return tuple(start(self.ns, rows.p.shape[0], rows.p) for rows in self.sides)
+        return tuple(start(self.ns, self.ns.shape(rows.p)[0], rows.p) for rows in self.sides)
 
 
 def _zeros(ns: Namespace, n: int, like: Array) -> Array:

@@ -1,11 +1,11 @@
 """Which tiles there are and what is known of them: plain numbers, no arrays."""
 
-from collections.abc import Iterable, Sequence
-from itertools import combinations
+from collections.abc import Iterator, Sequence
 from math import ceil
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from nearfar.frameworks import Block
+from nearfar.evaluate.options import Options
+from nearfar.frameworks import Block, Every, Items
 
 # 512 x 512 float32 fills an L2 cache of 1 MB; measured best or within 15 % for 1,024 to 8,192 rows
 # of 32 to 512 dimensions.
@@ -34,23 +34,92 @@ class Tiles(NamedTuple):
     """Tiles of one kind; those of one round share no block, so they may run side by side."""
 
     kind: Kind
-    rounds: tuple[tuple[tuple[Block, Block], ...], ...]
+    rounds: tuple[Items, ...]
 
 
 Plan = tuple[Tiles, ...]
 
 
-def tile_side(tile: int | None, memory: int, itemsize: int) -> int:
+def tile_side(options: Options, itemsize: int) -> int:
     """Rows of a tile: as asked, else the default, else what four buffers leave of `memory`."""
-    if tile is not None:
-        return tile
-    return max(16, min(TILE, int((memory / (4 * itemsize)) ** 0.5)))
+    if options.tile is not None:
+        return options.tile
+    return max(16, min(TILE, int((options.memory / (4 * itemsize)) ** 0.5)))
 
 
-def balanced(n: int, side: int) -> list[Block]:
-    """Cut n rows into equal blocks of at most `side`; the last may be shorter."""
-    size = ceil(n / ceil(n / side))
+def row_block(options: Options, width: Any, itemsize: int) -> int:
+    """Rows of a block of all candidates, which four buffers keep inside `memory`."""
+    side = TILE if options.tile is None else options.tile
+    # A width that only the traced program knows is taken for the queue of MoCo.
+    columns = width if isinstance(width, int) else 65_536
+    return max(1, min(side, options.memory // (4 * columns * itemsize)))
+
+
+def each_block(n: Any, side: int) -> Items:
+    return [(b,) for b in balanced(n, side)] if isinstance(n, int) else Every("blocks", n, side)
+
+
+def all_pairs(n: Any, side: int) -> Items:
+    """Every block beside every block, itself included."""
+    if not isinstance(n, int):
+        return Every("pairs", n, side)
+    blocks = balanced(n, side)
+    return [(i, j) for i in blocks for j in blocks]
+
+
+def balanced(n: int, side: int, step: int = 1) -> list[Block]:
+    """Cut n rows into equal blocks of at most `side`, multiples of `step`; the last may be less."""
+    count = ceil(n / max(side, step))
+    size = ceil(n / count / step) * step
     return [Block(start, min(size, n - start)) for start in range(0, n, size)]
+
+
+def uniform(n: Any, side: int, together: int) -> Plan:
+    """Half of all tiles in equal blocks.
+
+    `together` rows in a row hold all positives of each other, so that tiles off the diagonal hold
+    none; 0: positives may stand anywhere.
+    """
+    off = NEGATIVE if together else MIXED
+    step = max(1, together)
+    if not isinstance(n, int):
+        side = max(step, side - side % step)
+        plan = [
+            Tiles(DIAGONAL, (Every("diagonal", n, side),)),
+            Tiles(off, (Every("above", n, side),)),
+        ]
+        return tuple(plan)
+    blocks = balanced(n, side, step)
+    return _with_tiles(
+        [
+            Tiles(DIAGONAL, ([(block, block) for block in blocks],)),
+            Tiles(
+                off, tuple([(blocks[i], blocks[j]) for i, j in r] for r in tournament(len(blocks)))
+            ),
+        ]
+    )
+
+
+def by_class(sizes: Sequence[int], side: int) -> Plan:
+    """Half of all tiles, for rows sorted by class: each wholly positive or negative but a few."""
+    blocks, numbers = zip(*class_blocks(sizes, side), strict=True)
+    rounds = list(tournament(len(blocks)))
+
+    def named(alike: bool) -> tuple[Items, ...]:
+        def is_alike(i: int, j: int) -> bool:
+            return numbers[i] is not None and numbers[i] == numbers[j]
+
+        return tuple(
+            [(blocks[i], blocks[j]) for i, j in r if is_alike(i, j) == alike] for r in rounds
+        )
+
+    return _with_tiles(
+        [
+            Tiles(DIAGONAL, ([(block, block) for block in blocks],)),
+            Tiles(POSITIVE, named(True)),
+            Tiles(NEGATIVE, named(False)),
+        ]
+    )
 
 
 def class_blocks(sizes: Sequence[int], side: int) -> list[tuple[Block, int | None]]:
@@ -76,37 +145,8 @@ def class_blocks(sizes: Sequence[int], side: int) -> list[tuple[Block, int | Non
     return blocks
 
 
-def symmetric(blocks: Sequence[tuple[Block, int | None]]) -> Plan:
-    """Half of all tiles, for rows that are their own candidates and sorted by class."""
-    numbers = [number for _, number in blocks]
-
-    def alike(i: int, j: int) -> bool:
-        return numbers[i] is not None and numbers[i] == numbers[j]
-
-    rounds = list(tournament(len(blocks)))
-    plan = [
-        _tiles(DIAGONAL, blocks, [[(i, i) for i in range(len(blocks))]]),
-        _tiles(POSITIVE, blocks, [[p for p in r if alike(*p)] for r in rounds]),
-        _tiles(NEGATIVE, blocks, [[p for p in r if not alike(*p)] for r in rounds]),
-    ]
-    return tuple(tiles for tiles in plan if tiles.rounds)
-
-
-def masked(blocks: Sequence[Block]) -> Plan:
-    """Half of all tiles, where positives may stand anywhere."""
-    named = [(block, None) for block in blocks]
-    plan = [
-        _tiles(DIAGONAL, named, [[(i, i) for i in range(len(blocks))]]),
-        _tiles(MIXED, named, list(tournament(len(blocks)))),
-    ]
-    return tuple(tiles for tiles in plan if tiles.rounds)
-
-
-def tournament(count: int) -> Iterable[list[tuple[int, int]]]:
+def tournament(count: int) -> Iterator[list[tuple[int, int]]]:
     """All pairs i < j in rounds in which no number occurs twice (the circle method)."""
-    if count <= 2:
-        yield list(combinations(range(count), 2))
-        return
     even = count + count % 2
     circle = list(range(even))
     for _ in range(even - 1):
@@ -115,10 +155,6 @@ def tournament(count: int) -> Iterable[list[tuple[int, int]]]:
         circle = [circle[0], circle[-1], *circle[1:-1]]
 
 
-def _tiles(
-    kind: Kind,
-    blocks: Sequence[tuple[Block, int | None]],
-    rounds: Sequence[Sequence[tuple[int, int]]],
-) -> Tiles:
-    named = tuple(tuple((blocks[i][0], blocks[j][0]) for i, j in r) for r in rounds if r)
-    return Tiles(kind, named)
+def _with_tiles(plan: list[Tiles]) -> Plan:
+    kept = (Tiles(kind, tuple(r for r in rounds if r)) for kind, rounds in plan)
+    return tuple(tiles for tiles in kept if tiles.rounds)

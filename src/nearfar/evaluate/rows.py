@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from nearfar.evaluate.options import Options
-from nearfar.evaluate.plan import TILE, balanced
+from nearfar.evaluate.plan import each_block, row_block
 from nearfar.evaluate.protocol import RowRule
 from nearfar.evaluate.reduction import Reduction
 from nearfar.frameworks import Array, Block, Namespace, Scratch
@@ -62,7 +62,7 @@ class RowEvaluation:
             gradients = tuple(g * upstream for g in saved)
         found = iter(gradients)
         return tuple(
-            ns.cast(ns.xp.reshape(next(found), tuple(x.shape)), x.dtype) if w else None
+            ns.cast(ns.xp.reshape(next(found), ns.shape(x)), x.dtype) if w else None
             for x, w in zip(inputs, wanted, strict=True)
         )
 
@@ -81,38 +81,35 @@ class _Batch:
         self.temperature: Any = settings.temperature
         if self.temperature is None:
             self.temperature = ns.cast(inputs[-1], dtype)
-        self.own = parts[_NEGATIVE].shape[1] if settings.negatives == "own" else None
+        self.own = ns.shape(parts[_NEGATIVE])[1] if settings.negatives == "own" else None
         self.similarity: Similarity = SIMILARITIES[settings.similarity]
         flat = [ns.cast(_matrix(ns, z, k, self.own), dtype) for k, z in enumerate(parts)]
         self.sides = self.similarity.prepare(ns, tuple(flat), self.temperature)
         self.candidates = _POSITIVE if settings.negatives == "batch" else _NEGATIVE
-        n = parts[_QUERY].shape[0]
+        n = ns.shape(parts[_QUERY])[0]
         ones = ns.zeros((n,), self.sides[_QUERY].p) + 1
         self.weights = settings.reduction.weights(ns, ones, ones > 0)
         # Four arrays of a block of logits, or of the rows that `own` negatives compare.
-        width = self.sides[self.candidates].p.shape[0]
+        width = ns.shape(self.sides[self.candidates].p)[0]
         if self.own is not None:
-            width = self.own * self.sides[_QUERY].p.shape[1]
-        fits = settings.options.memory // (4 * width * self.sides[_QUERY].p.dtype.itemsize)
-        side = settings.options.tile or TILE
-        self.blocks = balanced(n, max(1, min(side, fits)))
+            width = self.own * ns.shape(self.sides[_QUERY].p)[1]
+        side = row_block(settings.options, width, ns.itemsize(self.sides[_QUERY].p))
+        self.blocks = each_block(n, side)
 
     def run(self, weights: Array | None) -> Result:
         """Losses (n,) and, given the anchors' weights, the gradients that are wanted."""
         ns = self.ns
         scratch = ns.scratch()
         start = (
-            ns.zeros((self.weights.shape[0],), self.weights),
-            tuple(ns.zeros(tuple(s.p.shape), s.p) for s in self.sides)
-            if weights is not None
-            else (),
+            ns.zeros((ns.shape(self.weights)[0],), self.weights),
+            tuple(ns.zeros(ns.shape(s.p), s.p) for s in self.sides) if weights is not None else (),
         )
 
         def body(carry: Result, i: Block) -> Result:
             weight = None if weights is None else ns.rows(weights, i)
             return self._block(carry, i, weight, scratch)
 
-        loss, gradients = ns.loop([(block,) for block in self.blocks], body, start)
+        loss, gradients = ns.loop(self.blocks, body, start)
         if weights is None:
             return loss, ()
         restored = [
@@ -132,7 +129,7 @@ class _Batch:
         query, positive = (self.sides[k].block(ns, i) for k in (_QUERY, _POSITIVE))
         paired = self.similarity.paired(ns, query, positive)
         if self.own is None:
-            columns = Block(0, self.sides[self.candidates].p.shape[0])
+            columns = Block(0, ns.shape(self.sides[self.candidates].p)[0])
             others = self.sides[self.candidates]
             tile = self.similarity.tile(ns, query, others, False, scratch)
             logits = tile.logits
@@ -168,12 +165,13 @@ class _Batch:
 
 def _matrix(ns: Namespace, z: Array, k: int, own: int | None) -> Array:
     """Rows of features: (n, d), or (N K, d) for negatives that come per query."""
-    rows = z.shape[0] * own if own is not None and k == _NEGATIVE else z.shape[0]
+    n = ns.shape(z)[0]
+    rows = n * own if own is not None and k == _NEGATIVE else n
     return ns.xp.reshape(z, (rows, -1))
 
 
 def _repeat(ns: Namespace, x: Array, times: int) -> Array:
-    n, d = x.shape
+    n, d = ns.shape(x)
     wide = ns.xp.broadcast_to(x[:, None, :], (n, times, d))
     return ns.xp.reshape(wide, (n * times, d))
 

@@ -1,11 +1,11 @@
 """Going over tiles: one after another, or those of a round side by side in threads."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from nearfar.evaluate.plan import Plan, Tiles
-from nearfar.frameworks import Namespace
+from nearfar.frameworks import Every, Items, Namespace
 
 Carry = TypeVar("Carry")
 
@@ -25,19 +25,25 @@ def sweep(
     """
     if workers is None or not ns.threads:
         for tiles in plan:
-            carry = ns.loop(_flat(tiles), _on(body, tiles), carry)
+            for items in _runs(tiles):
+                carry = ns.loop(items, _on(body, tiles), carry)
         return carry
     with ns.one_thread_each(), ThreadPoolExecutor(workers) as pool:
         for tiles in plan:
-            for tile_round in tiles.rounds:
+            for items in tiles.rounds:
+                assert not isinstance(items, Every)
                 # The body writes into the carry it is given and returns those same arrays.
-                for _ in pool.map(lambda ij, t=tiles: body(t, carry, *ij), tile_round):
+                for _ in pool.map(lambda ij, t=tiles: body(t, carry, *ij), items):
                     pass
     return carry
 
 
-def _flat(tiles: Tiles) -> list[tuple[Any, ...]]:
-    return [pair for tile_round in tiles.rounds for pair in tile_round]
+def _runs(tiles: Tiles) -> Iterator[Items]:
+    """All rounds as one, so that a traced loop is one loop."""
+    known = [items for items in tiles.rounds if not isinstance(items, Every)]
+    if known:
+        yield [item for items in known for item in items]
+    yield from (items for items in tiles.rounds if isinstance(items, Every))
 
 
 def _on(body: Callable[..., Carry], tiles: Tiles) -> Callable[..., Carry]:

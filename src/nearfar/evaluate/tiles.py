@@ -45,9 +45,9 @@ class Exponentials(Protocol):
         """slope_i exp(x_ij - log_i) + slope_j exp(x_ij - log_j); consumes `x`."""
 
 
-def exponentials_for(bound: float, like: Array) -> Exponentials:
+def exponentials_for(bound: float, itemsize: int) -> Exponentials:
     """Plain where |times * logit| <= bound is safe; a NaN bound is not."""
-    return PLAIN if bound <= _SAFE[like.dtype.itemsize] else GUARDED
+    return PLAIN if bound <= _SAFE[itemsize] else GUARDED
 
 
 class Plain:

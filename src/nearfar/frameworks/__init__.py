@@ -7,13 +7,15 @@
   array elsewhere. Always write ``x = ns.op_(x, ...)`` and never use the old ``x`` again.
 """
 
-from nearfar.frameworks.base import Array, Block, Evaluation, Namespace, Scratch
+from nearfar.frameworks.base import Array, Block, Evaluation, Every, Items, Namespace, Scratch
 from nearfar.frameworks.dispatch import framework_name, namespace_of
 
 __all__ = [
     "Array",
     "Block",
     "Evaluation",
+    "Every",
+    "Items",
     "Namespace",
     "Scratch",
     "framework_name",

@@ -23,6 +23,17 @@ class Block(NamedTuple):
     size: int
 
 
+class Every(NamedTuple):
+    """Blocks of rows whose number is known only when the traced program runs."""
+
+    over: str  # "blocks", "diagonal": (i, i), "above": (i, j) with i < j, "pairs": all (i, j)
+    n: Any
+    side: int
+
+
+Items = Sequence[tuple[Block, ...]] | Every
+
+
 class Evaluation(Protocol):
     """What glue needs to know of a loss: its value and the gradient of its inputs.
 
@@ -93,6 +104,13 @@ class Namespace:
     def cast(self, x: Array, dtype: DType) -> Array:
         return self.xp.astype(x, dtype, copy=False)
 
+    def shape(self, x: Array) -> tuple[Any, ...]:
+        """The shape; a framework that traces without sizes gives arrays for unknown ones."""
+        return tuple(x.shape)
+
+    def itemsize(self, x: Array) -> int:
+        return int(x.dtype.itemsize)
+
     def attach(self, evaluation: Evaluation, inputs: tuple[Array, ...]) -> Array:
         """The value of `evaluation`, differentiable in this framework."""
         raise NotImplementedError
@@ -112,11 +130,12 @@ class Namespace:
 
     def loop(
         self,
-        items: Sequence[tuple[Block, ...]],
+        items: Items,
         body: Callable[..., Carry],
         carry: Carry,
     ) -> Carry:
         """Fold ``carry = body(carry, *blocks)`` over the items."""
+        assert not isinstance(items, Every)
         for item in items:
             carry = body(carry, *item)
         return carry

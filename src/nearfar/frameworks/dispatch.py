@@ -20,8 +20,14 @@ def _torch() -> Namespace:
     return Torch()
 
 
+def _jax() -> Namespace:
+    from nearfar.frameworks.jax import Jax
+
+    return Jax()
+
+
 # In the order of the question: a module that was never imported has made no array.
-_FRAMEWORKS: dict[str, Callable[[], Namespace]] = {"torch": _torch, "numpy": _numpy}
+_FRAMEWORKS: dict[str, Callable[[], Namespace]] = {"torch": _torch, "jax": _jax, "numpy": _numpy}
 
 
 @cache

@@ -1,0 +1,162 @@
+"""JAX: pure operations, loops as scans, and `custom_vjp` at the embeddings.
+
+Every call runs under `jit`, with the settings as the static argument: eager JAX would dispatch each
+operation of each tile. Values are tracers then, so labels are never read and every tile is masked.
+Forward mode cannot pass a custom gradient: `jax.jvp` of a value raises JAX's own error, of a
+gradient it works.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from itertools import groupby
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nearfar.frameworks.base import (
+    Array,
+    Block,
+    Carry,
+    DType,
+    Evaluation,
+    Every,
+    Items,
+    Namespace,
+    Scratch,
+)
+
+
+class Jax(Namespace):
+    name: ClassVar[str] = "jax"
+    xp: Any = jnp
+
+    def is_array(self, x: Any) -> bool:
+        return isinstance(x, jax.Array)
+
+    def host(self, x: Array) -> np.ndarray | None:
+        return None if isinstance(x, jax.core.Tracer) else np.asarray(x)
+
+    def read(self, x: Array) -> np.ndarray:
+        return np.asarray(x)
+
+    def beside(self, x: Array, like: Array) -> Array:
+        return x
+
+    def asarray(self, values: Any, like: Array, dtype: DType | None = None) -> Array:
+        return jnp.asarray(values, dtype=like.dtype if dtype is None else _narrow(dtype))
+
+    def compute_dtype(self, *arrays: Array) -> DType:
+        return jnp.result_type(jnp.float32, *(x.dtype for x in arrays))
+
+    def cast(self, x: Array, dtype: DType) -> Array:
+        return x.astype(_narrow(dtype))
+
+    def stop(self, x: Array) -> Array:
+        return jax.lax.stop_gradient(x)
+
+    def zeros(self, shape: tuple[int, ...], like: Array) -> Array:
+        return jnp.zeros(shape, dtype=like.dtype)
+
+    def positions(self, block: Block, like: Array) -> Array:
+        return jnp.arange(block.size) + block.start
+
+    def take(self, x: Array, order: Array) -> Array:
+        return jnp.take(x, jnp.asarray(order), axis=0)
+
+    def rows(self, x: Array, block: Block) -> Array:
+        return jax.lax.dynamic_slice_in_dim(x, block.start, block.size)
+
+    def set_rows_(self, x: Array, block: Block, value: Array) -> Array:
+        return jax.lax.dynamic_update_slice_in_dim(x, value, block.start, 0)
+
+    def loop(
+        self,
+        items: Items,
+        body: Callable[..., Carry],
+        carry: Carry,
+    ) -> Carry:
+        assert not isinstance(items, Every)
+        # A scan traces its body once. Blocks of other sizes (the last ones) get scans of their own.
+        for sizes, run in groupby(sorted(items, key=_sizes), key=_sizes):
+            starts = jnp.asarray([[block.start for block in item] for item in run])
+
+            def step(carry: Carry, row: Array, sizes: tuple[int, ...] = sizes) -> Any:
+                blocks = (Block(row[k], size) for k, size in enumerate(sizes))
+                return body(carry, *blocks), None
+
+            carry, _ = jax.lax.scan(step, carry, starts)
+        return carry
+
+    def cond(self, flag: Any, yes: Callable[[], Array], no: Callable[[], Array]) -> Array:
+        if isinstance(flag, bool):
+            return yes() if flag else no()
+        return jax.lax.cond(flag, yes, no)
+
+    def softplus(self, x: Array) -> Array:
+        return jax.nn.softplus(x)
+
+    def sigmoid(self, x: Array) -> Array:
+        return jax.nn.sigmoid(x)
+
+    def product(self, a: Array, b: Array, scratch: Scratch | None, key: str) -> Array:
+        return jax.lax.dot_general(
+            a, b, (((1,), (1,)), ((), ())), precision=jax.lax.Precision.HIGHEST
+        )
+
+    def attach(self, evaluation: Evaluation, inputs: tuple[Array, ...]) -> Array:
+        return _compiled_value(evaluation, *inputs)
+
+    def value_and_grad(
+        self, evaluation: Evaluation, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
+    ) -> tuple[Array, tuple[Array | None, ...]]:
+        stopped = tuple(jax.lax.stop_gradient(x) for x in inputs)
+        value, found = _compiled_gradient(evaluation, wanted, *stopped)
+        return value, found
+
+
+_NS = Jax()
+
+
+def _narrow(dtype: DType) -> DType:
+    """The dtype that JAX has for it: without x64 there is no int64 and no float64."""
+    return jax.dtypes.canonicalize_dtype(dtype)
+
+
+def _sizes(item: tuple[Block, ...]) -> tuple[int, ...]:
+    return tuple(block.size for block in item)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _value(evaluation: Evaluation, *inputs: Array) -> Array:
+    return evaluation.forward(_NS, inputs, (False,) * len(inputs))[0]
+
+
+def _forward(evaluation: Evaluation, *inputs: Array) -> tuple[Array, Any]:
+    value, saved = evaluation.forward(_NS, inputs, _floating(inputs))
+    return value, (inputs, saved)
+
+
+def _backward(evaluation: Evaluation, kept: Any, upstream: Array) -> tuple[Any, ...]:
+    inputs, saved = kept
+    found = evaluation.backward(_NS, inputs, saved, upstream, _floating(inputs))
+    return tuple(
+        np.zeros(x.shape, dtype=jax.dtypes.float0) if g is None else g
+        for x, g in zip(inputs, found, strict=True)
+    )
+
+
+_value.defvjp(_forward, _backward)
+_compiled_value = jax.jit(_value, static_argnums=0)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _compiled_gradient(
+    evaluation: Evaluation, wanted: tuple[bool, ...], *inputs: Array
+) -> tuple[Array, tuple[Array | None, ...]]:
+    return Namespace.value_and_grad(_NS, evaluation, inputs, wanted)
+
+
+def _floating(inputs: tuple[Array, ...]) -> tuple[bool, ...]:
+    return tuple(bool(jnp.issubdtype(x.dtype, jnp.floating)) for x in inputs)
