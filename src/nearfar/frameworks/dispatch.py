@@ -26,8 +26,19 @@ def _jax() -> Namespace:
     return Jax()
 
 
+def _tensorflow() -> Namespace:
+    from nearfar.frameworks.tensorflow import TensorFlow
+
+    return TensorFlow()
+
+
 # In the order of the question: a module that was never imported has made no array.
-_FRAMEWORKS: dict[str, Callable[[], Namespace]] = {"torch": _torch, "jax": _jax, "numpy": _numpy}
+_FRAMEWORKS: dict[str, Callable[[], Namespace]] = {
+    "numpy": _numpy,
+    "torch": _torch,
+    "tensorflow": _tensorflow,
+    "jax": _jax,
+}
 
 
 @cache

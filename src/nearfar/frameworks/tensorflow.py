@@ -1,0 +1,286 @@
+"""TensorFlow: pure operations over a small array-API layer, loops as `tf.while_loop` in graphs.
+
+Eager tensors can be read, so eager calls sort rows by class and loop in Python. In a `tf.function`
+with known sizes, blocks of equal size share one loop; with unknown sizes the blocks themselves are
+computed by the graph. AutoGraph is kept out: it would rewrite every function it meets.
+"""
+
+from collections.abc import Callable
+from itertools import groupby
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow as tf
+
+from nearfar.frameworks.base import (
+    Array,
+    Block,
+    Carry,
+    DType,
+    Evaluation,
+    Every,
+    Items,
+    Namespace,
+    Scratch,
+)
+
+
+class _ArrayAPI:
+    """The part of the array-API namespace that nearfar uses, over `tf`."""
+
+    bool = tf.bool
+    int64 = tf.int64
+    float32 = tf.float32
+    float64 = tf.float64
+
+    abs = staticmethod(tf.abs)
+    exp = staticmethod(tf.exp)
+    isfinite = staticmethod(tf.math.is_finite)
+    log = staticmethod(tf.math.log)
+    log1p = staticmethod(tf.math.log1p)
+    maximum = staticmethod(tf.maximum)
+    sqrt = staticmethod(tf.sqrt)
+    where = staticmethod(tf.where)
+
+    broadcast_to = staticmethod(tf.broadcast_to)
+    expand_dims = staticmethod(tf.expand_dims)
+    matrix_transpose = staticmethod(tf.linalg.matrix_transpose)
+    ones_like = staticmethod(tf.ones_like)
+    permute_dims = staticmethod(tf.transpose)
+    reshape = staticmethod(tf.reshape)
+    searchsorted = staticmethod(tf.searchsorted)
+    sort = staticmethod(tf.sort)
+    stack = staticmethod(tf.stack)
+    zeros_like = staticmethod(tf.zeros_like)
+
+    @staticmethod
+    def all(x: Array) -> Array:
+        return tf.reduce_all(x)
+
+    @staticmethod
+    def any(x: Array, axis: int | None = None) -> Array:
+        return tf.reduce_any(x, axis=axis)
+
+    @staticmethod
+    def full_like(x: Array, value: float) -> Array:
+        return tf.fill(tf.shape(x), tf.cast(value, x.dtype))
+
+    @staticmethod
+    def max(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
+        return tf.reduce_max(x, axis=axis, keepdims=keepdims)
+
+    @staticmethod
+    def sum(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
+        return tf.reduce_sum(x, axis=axis, keepdims=keepdims)
+
+
+class TensorFlow(Namespace):
+    name: ClassVar[str] = "tensorflow"
+    xp: Any = _ArrayAPI
+
+    def is_array(self, x: Any) -> bool:
+        return isinstance(x, tf.Tensor | tf.Variable)
+
+    def is_floating(self, x: Array) -> bool:
+        return bool(x.dtype.is_floating)
+
+    def host(self, x: Array) -> np.ndarray | None:
+        known = tf.executing_eagerly() and "GPU" not in x.device
+        return np.asarray(x) if known else None
+
+    def read(self, x: Array) -> np.ndarray:
+        return np.asarray(x)
+
+    def beside(self, x: Array, like: Array) -> Array:
+        return tf.convert_to_tensor(x)
+
+    def asarray(self, values: Any, like: Array, dtype: DType | None = None) -> Array:
+        return tf.cast(values, like.dtype if dtype is None else dtype)
+
+    def compute_dtype(self, *arrays: Array) -> DType:
+        return tf.float64 if any(x.dtype == tf.float64 for x in arrays) else tf.float32
+
+    def cast(self, x: Array, dtype: DType) -> Array:
+        return tf.cast(x, dtype)
+
+    def shape(self, x: Array) -> tuple[Any, ...]:
+        known = tuple(x.shape)
+        if None not in known:
+            return known
+        unknown = tf.shape(x)
+        return tuple(unknown[k] if size is None else size for k, size in enumerate(known))
+
+    def itemsize(self, x: Array) -> int:
+        return int(x.dtype.size)
+
+    def stop(self, x: Array) -> Array:
+        return tf.stop_gradient(x)
+
+    def zeros(self, shape: tuple[int, ...], like: Array) -> Array:
+        return tf.zeros(shape, dtype=like.dtype)
+
+    def positions(self, block: Block, like: Array) -> Array:
+        return tf.range(block.size) + block.start
+
+    def take(self, x: Array, order: Array) -> Array:
+        return tf.gather(x, order)
+
+    def rows(self, x: Array, block: Block) -> Array:
+        rest = self.shape(x)[1:]
+        return tf.slice(x, [block.start] + [0] * len(rest), [block.size, *rest])
+
+    def set_rows_(self, x: Array, block: Block, value: Array) -> Array:
+        return tf.tensor_scatter_nd_update(x, self.positions(block, x)[:, None], value)
+
+    def add_rows_(self, x: Array, block: Block, value: Array) -> Array:
+        return tf.tensor_scatter_nd_add(x, self.positions(block, x)[:, None], value)
+
+    def loop(self, items: Items, body: Callable[..., Carry], carry: Carry) -> Carry:
+        if isinstance(items, Every):
+            return _loop_over_unknown(items, body, carry)
+        if tf.executing_eagerly():
+            return super().loop(items, body, carry)
+        for sizes, run in groupby(sorted(items, key=_sizes), key=_sizes):
+            starts = tf.constant([[block.start for block in item] for item in run])
+
+            def step(
+                k: Array,
+                carry: Carry,
+                starts: Array = starts,
+                sizes: tuple[int, ...] = sizes,
+            ) -> tuple[Array, Carry]:
+                blocks = (Block(starts[k, c], size) for c, size in enumerate(sizes))
+                return k + 1, body(carry, *blocks)
+
+            carry = _while(int(starts.shape[0]), step, carry)
+        return carry
+
+    def cond(self, flag: Any, yes: Callable[[], Array], no: Callable[[], Array]) -> Array:
+        return super().cond(flag, yes, no) if _known(flag) else tf.cond(flag, yes, no)
+
+    def product(self, a: Array, b: Array, scratch: Scratch | None, key: str) -> Array:
+        return tf.matmul(a, b, transpose_b=True)
+
+    def softplus(self, x: Array) -> Array:
+        return tf.math.softplus(x)
+
+    def sigmoid(self, x: Array) -> Array:
+        return tf.sigmoid(x)
+
+    def attach(self, evaluation: Evaluation, inputs: tuple[Array, ...]) -> Array:
+        tensors = tuple(tf.convert_to_tensor(x) for x in inputs)
+        return _plain_python(_value)(evaluation, tensors)
+
+    def value_and_grad(
+        self, evaluation: Evaluation, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
+    ) -> tuple[Array, tuple[Array | None, ...]]:
+        stopped = tuple(tf.stop_gradient(tf.convert_to_tensor(x)) for x in inputs)
+        return _plain_python(super().value_and_grad)(evaluation, stopped, wanted)
+
+
+_NS = TensorFlow()
+
+
+def _plain_python(function: Callable[..., Any]) -> Callable[..., Any]:
+    return tf.autograph.experimental.do_not_convert(function)  # type: ignore[no-any-return]
+
+
+def _known(flag: Any) -> bool:
+    return isinstance(flag, bool) or tf.executing_eagerly()
+
+
+def _sizes(item: tuple[Block, ...]) -> tuple[int, ...]:
+    return tuple(block.size for block in item)
+
+
+def _while(times: Any, step: Callable[..., Any], carry: Carry) -> Carry:
+    _, carry = tf.while_loop(
+        lambda k, _: k < times,
+        step,
+        (tf.constant(0), carry),
+        parallel_iterations=1,
+        maximum_iterations=times,
+    )
+    return carry
+
+
+def _loop_over_unknown(items: Every, body: Callable[..., Carry], carry: Carry) -> Carry:
+    """Blocks whose number and last size the graph computes."""
+    n, side = items.n, items.side
+    count = (n + side - 1) // side
+
+    def block(k: Array) -> Block:
+        return Block(k * side, tf.minimum(side, n - k * side))
+
+    def step(k: Array, carry: Carry) -> tuple[Array, Carry]:
+        if items.over == "pairs":
+            blocks = [block(k // count), block(k % count)]
+        elif items.over == "diagonal":
+            blocks = [block(k), block(k)]
+        else:
+            blocks = [block(k)]
+        return k + 1, body(carry, *blocks)
+
+    if items.over != "above":
+        return _while(count * count if items.over == "pairs" else count, step, carry)
+
+    def above(state: Any, carry: Carry) -> tuple[Any, Carry]:
+        i, j = state
+        carry = body(carry, block(i), block(j))
+        wraps = j + 1 >= count
+        return (tf.where(wraps, i + 1, i), tf.where(wraps, i + 2, j + 1)), carry
+
+    _, carry = tf.while_loop(
+        lambda state, _: state[1] < count,
+        above,
+        ((tf.constant(0), tf.constant(1)), carry),
+        parallel_iterations=1,
+    )
+    return carry
+
+
+def _value(evaluation: Evaluation, inputs: tuple[Array, ...]) -> Array:
+    wanted = tuple(bool(x.dtype.is_floating) for x in inputs)
+
+    @tf.custom_gradient
+    def value(*inputs: Array) -> tuple[Array, Callable[[Array], Any]]:
+        result, saved = evaluation.forward(_NS, inputs, wanted)
+
+        def gradient(upstream: Array) -> Any:
+            return _gradient(evaluation, wanted, saved, upstream, inputs)
+
+        return result, gradient
+
+    return value(*inputs)
+
+
+def _gradient(
+    evaluation: Evaluation,
+    wanted: tuple[bool, ...],
+    saved: tuple[Array, ...],
+    upstream: Array,
+    inputs: tuple[Array, ...],
+) -> Any:
+    """The gradient by each input, with a gradient of its own.
+
+    What forward saved is a constant to TensorFlow, although it depends on the inputs: to
+    differentiate again, everything is computed again under a tape.
+    """
+
+    def evaluate(saved: tuple[Array, ...], upstream: Array, inputs: tuple[Array, ...]) -> list[Any]:
+        return list(evaluation.backward(_NS, inputs, saved, upstream, wanted))
+
+    @tf.custom_gradient
+    def gradient(upstream: Array, *inputs: Array) -> tuple[list[Array], Callable[..., Any]]:
+        def again(*above: Array) -> Any:
+            sources = [upstream, *inputs]
+            with tf.GradientTape() as tape:
+                tape.watch([x for x in sources if x.dtype.is_floating])
+                _, recomputed = evaluation.forward(_NS, inputs, wanted)
+                found = [g for g in evaluate(recomputed, upstream, inputs) if g is not None]
+            return tape.gradient(found, sources, output_gradients=list(above))
+
+        return [g for g in evaluate(saved, upstream, inputs) if g is not None], again
+
+    found = iter(gradient(upstream, *inputs))
+    return [next(found) if w else None for w in wanted]
