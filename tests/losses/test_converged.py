@@ -1,0 +1,116 @@
+"""Small losses keep their digits: 1e-5 relative in float32, value and gradient.
+
+A single positive's term is softplus(LSE of the negatives - s), never a difference of logarithms:
+that would leave 1e-7 / L of the value. The dense formula is stable in the same way for
+"own_positive", which is the same loss as "all" where there is one positive.
+"""
+
+import numpy as np
+import pytest
+from agreement import truth
+from oracles import infonce, ntxent, supcon
+
+import nearfar as nf
+
+N, D, TEMPERATURE = 8, 12, 0.05
+RELATIVE = {"float32": 1e-5, "float64": 1e-11}
+# Cosine between rows of different pairs, and the loss that it gives at this temperature.
+BATCHES = {"1e-4": (0.40, 1e-4), "1e-9": (-0.14, 1e-9)}
+
+
+def converged(kind, copies=2):
+    """Rows of nearly the same direction within a class, at one angle between the classes."""
+    cosine, size = BATCHES[kind]
+    rng = np.random.default_rng(121)
+    apart = (np.eye(N, D) - (np.arange(D) < N) / N) * np.sqrt(1 - cosine)
+    common = np.zeros(D)
+    common[-1] = np.sqrt(cosine + (1 - cosine) / N)
+    views = [apart + common + 0.02 * rng.normal(size=(N, D)) for _ in range(copies)]
+    lengths = rng.uniform(0.5, 2.0, size=(copies, N, 1))
+    return [(x * length).astype(np.float32) for x, length in zip(views, lengths, strict=True)], size
+
+
+def assert_close(framework, got, want, dtype):
+    value, gradients = got
+    wanted_value, wanted_gradients = want
+    assert abs(float(value) / wanted_value - 1) < RELATIVE[dtype]
+    largest = max(np.abs(g).max() for g in wanted_gradients)
+    for one, other in zip(gradients, wanted_gradients, strict=True):
+        assert np.abs(framework.to_numpy(one) - other).max() < RELATIVE[dtype] * largest
+
+
+@pytest.mark.parametrize("kind", BATCHES)
+def test_ntxent(framework, dtype, kind):
+    views, size = converged(kind)
+    value = ntxent.ntxent(*(x.tolist() for x in views), temperature=TEMPERATURE)
+    assert size / 4 < value < size * 4
+    exact = truth("NTXent", views, temperature=TEMPERATURE)
+    arrays = [framework.asarray(x, dtype) for x in views]
+    for denominator in ("all", "own_positive"):
+        loss = nf.NTXent(temperature=TEMPERATURE, denominator=denominator)
+        got = framework.differentiate(loss, arrays)
+        assert_close(framework, got, (value, exact.gradients), dtype)
+
+
+@pytest.mark.parametrize("kind", BATCHES)
+@pytest.mark.parametrize("spelling", ["classes", "multi-hot"])
+@pytest.mark.parametrize("positives", ["mean_log", "sum_log", "log_mean", "log_sum"])
+def test_supcon_of_two_per_class(framework, dtype, kind, spelling, positives):
+    views, _ = converged(kind)
+    order = np.random.default_rng(0).permutation(2 * N)
+    x = np.concatenate(views)[order]
+    labels = np.tile(np.arange(N), 2)[order]
+    value = supcon.supcon(x.tolist(), labels.tolist(), temperature=TEMPERATURE)
+    fields = {"denominator": "own_positive", "temperature": TEMPERATURE}
+    exact = truth("SupCon", [x], labels, **fields)
+    labels = framework.labels(np.eye(N, dtype=int)[labels] if spelling == "multi-hot" else labels)
+    x = framework.asarray(x, dtype)
+    for denominator in ("all", "own_positive"):
+        loss = nf.SupCon(temperature=TEMPERATURE, denominator=denominator, positives=positives)
+        got = framework.differentiate(loss, [x], labels)
+        assert_close(framework, got, (value, exact.gradients), dtype)
+
+
+@pytest.mark.parametrize("kind", BATCHES)
+# The logarithm of a mean of several shares near 1 is known to rounding, not to the loss's size.
+@pytest.mark.parametrize("positives", ["mean_log", "sum_log"])
+def test_own_positive_of_many_per_class(framework, dtype, kind, positives):
+    views, _ = converged(kind, copies=4)
+    x, labels = np.concatenate(views), np.tile(np.arange(N), 4)
+    fields = {
+        "denominator": "own_positive",
+        "positives": positives,
+        "temperature": TEMPERATURE,
+    }
+    value = supcon.supcon(x.tolist(), labels.tolist(), **fields)
+    exact = truth("SupCon", [x], labels, **fields)
+    got = framework.differentiate(
+        nf.SupCon(**fields), [framework.asarray(x, dtype)], framework.labels(labels)
+    )
+    assert_close(framework, got, (value, exact.gradients), dtype)
+
+
+@pytest.mark.parametrize("kind", BATCHES)
+@pytest.mark.parametrize("negatives", ["batch", "queue", "own"])
+def test_infonce(framework, dtype, kind, negatives):
+    query, positive, third = converged(kind, copies=3)[0]
+    inputs, fields = [query, positive], {"temperature": TEMPERATURE}
+    if negatives == "queue":
+        # The second half of the classes waits in the queue.
+        inputs = [query[:4], positive[:4], third[4:]]
+    elif negatives == "own":
+        inputs.append(np.stack([np.delete(third, i, 0) for i in range(N)]))
+    value = infonce.infonce(*(x.tolist() for x in inputs), **fields)
+    exact = truth("InfoNCE", inputs, **fields)
+    arrays = [framework.asarray(x, dtype) for x in inputs]
+    got = framework.differentiate(nf.InfoNCE(**fields), arrays)
+    assert_close(framework, got, (value, exact.gradients), dtype)
+
+
+def test_every_anchor(framework):
+    """Per anchor, too, and not in the mean alone."""
+    views, _ = converged("1e-9")
+    want = ntxent.ntxent(*(x.tolist() for x in views), temperature=TEMPERATURE, reduction="none")
+    loss = nf.NTXent(temperature=TEMPERATURE, reduction="none")
+    got = framework.to_numpy(loss(*(framework.asarray(x, "float32") for x in views)))
+    np.testing.assert_allclose(got, want, rtol=1e-5)

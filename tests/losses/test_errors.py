@@ -1,0 +1,263 @@
+"""Bad input: what was expected, what was received, which argument."""
+
+import numpy as np
+import pytest
+import torch
+
+import nearfar as nf
+
+RNG = np.random.default_rng(81)
+X = RNG.normal(size=(5, 3))
+LABELS = [0, 1, 0, 1, 1]
+
+
+def holding(value, row):
+    x = X.copy()
+    x[row, 1] = value
+    return x
+
+
+# -- fields --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["NTXent", "InfoNCE", "SupCon"])
+@pytest.mark.parametrize("temperature", [0.0, -0.1, float("nan"), float("inf")])
+def test_temperature(name, temperature):
+    with pytest.raises(ValueError, match=rf"temperature.*{temperature}"):
+        getattr(nf, name)(temperature=temperature)
+
+
+@pytest.mark.parametrize("temperature", ["0.1", None, [0.1]])
+def test_temperature_is_a_number(temperature):
+    with pytest.raises((TypeError, ValueError), match="temperature"):
+        nf.NTXent(temperature=temperature)
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "allowed"),
+    [
+        ("NTXent", "similarity", ["cosine", "dot", "neg_euclidean", "neg_sqeuclidean"]),
+        ("NTXent", "denominator", ["all", "own_positive", "negatives"]),
+        ("InfoNCE", "reduction", ["mean", "sum", "none"]),
+        ("SupCon", "positives", ["mean_log", "sum_log", "log_mean", "log_sum"]),
+        ("SupCon", "without_positives", ["skip", "zero"]),
+        ("SupCon", "average", ["anchors", "pairs"]),
+    ],
+)
+def test_unknown_values_list_the_allowed_ones(name, field, allowed):
+    with pytest.raises(ValueError, match=field) as caught:
+        getattr(nf, name)(**{field: "evry"})
+    assert all(word in str(caught.value) for word in ["evry", *allowed])
+
+
+@pytest.mark.parametrize("positives", ["sum_log", "log_mean", "log_sum"])
+def test_pairs_are_averaged_as_logarithms(positives):
+    with pytest.raises(ValueError, match=r"(?s)(pairs.*mean_log|mean_log.*pairs)") as caught:
+        nf.SupCon(average="pairs", positives=positives)
+    assert positives in str(caught.value)
+
+
+@pytest.mark.parametrize("scale", [float("nan"), float("inf")])
+def test_scale(scale):
+    with pytest.raises(ValueError, match="scale"):
+        nf.NTXent(scale=scale)
+
+
+def test_include_self_is_a_bool():
+    with pytest.raises((TypeError, ValueError), match="include_self"):
+        nf.NTXent(include_self="no")
+
+
+@pytest.mark.parametrize("options", [{"tile": 0}, {"tile": -3}, {"memory": -1}, {"workers": 0}])
+def test_options(options):
+    (name,) = options
+    with pytest.raises(ValueError, match=name):
+        nf.NTXent().with_options(**options)
+
+
+def test_unknown_option():
+    with pytest.raises(TypeError, match="tiles"):
+        nf.NTXent().with_options(tiles=3)
+
+
+# -- shapes --------------------------------------------------------------------------------------
+
+
+def test_embeddings_of_one_axis(framework):
+    x = framework.asarray(X[0])
+    with pytest.raises(ValueError, match=r"embeddings.*\(3,\)"):
+        nf.SupCon()(x, framework.labels([0, 1, 0]))
+    with pytest.raises(ValueError, match=r"\ba\b.*\(3,\)"):
+        nf.NTXent()(x, x)
+
+
+def test_views_of_unequal_shape(framework):
+    a = framework.asarray(X)
+    for other, shape in ((X[:4], r"\(4, 3\)"), (X[:, :2], r"\(5, 2\)")):
+        b = framework.asarray(other)
+        with pytest.raises(ValueError, match=rf"(?s)\bb\b.*{shape}|{shape}.*\bb\b"):
+            nf.NTXent()(a, b)
+        with pytest.raises(ValueError, match=rf"(?s)positive.*{shape}|{shape}.*positive"):
+            nf.InfoNCE()(a, b)
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (5, 2, 4), (4, 2, 3), (3,)], ids=str)
+def test_negatives(framework, shape):
+    """Another width, another number of queries, no rows."""
+    q, k = framework.asarray(X), framework.asarray(X + 1)
+    negatives = framework.asarray(np.ones(shape))
+    with pytest.raises(ValueError, match="negatives") as caught:
+        nf.InfoNCE()(q, k, negatives)
+    assert str(shape) in str(caught.value)
+
+
+def test_labels_of_another_length(framework):
+    with pytest.raises(ValueError, match=r"(?s)labels.*4"):
+        nf.SupCon()(framework.asarray(X), framework.labels(LABELS[:4]))
+    with pytest.raises(ValueError, match=r"(?s)labels.*\(4, 2\)"):
+        nf.SupCon()(framework.asarray(X), framework.labels(np.ones((4, 2), dtype=int)))
+
+
+@pytest.mark.parametrize("fill", [LABELS, [1] * 5], ids=["classes", "ones"])
+def test_a_column_of_labels(framework, fill):
+    column = framework.labels(np.reshape(fill, (5, 1)))
+    with pytest.raises(ValueError, match=r"labels\.ravel\(\)"):
+        nf.SupCon()(framework.asarray(X), column)
+
+
+def test_labels_of_three_axes(framework):
+    with pytest.raises(ValueError, match=r"labels.*\(5, 1, 2\)"):
+        nf.SupCon()(framework.asarray(X), framework.labels(np.ones((5, 1, 2), dtype=int)))
+
+
+@pytest.mark.parametrize("entry", [2, -1, 0.5])
+def test_multi_hot_labels_are_zeros_and_ones(framework, entry):
+    labels = np.zeros((5, 3), dtype=type(entry))
+    labels[:, 0] = 1
+    labels[3, 1] = entry
+    with pytest.raises(ValueError, match=r"(?s)labels.*0.*1"):
+        nf.SupCon()(framework.asarray(X), framework.labels(labels))
+
+
+def test_empty_batch(framework):
+    empty = framework.asarray(np.zeros((0, 3)))
+    with pytest.raises(ValueError, match=r"\ba\b.*\(0, 3\)"):
+        nf.NTXent()(empty, empty)
+    with pytest.raises(ValueError, match=r"embeddings.*\(0, 3\)"):
+        nf.SupCon()(empty, framework.labels(np.zeros(0, dtype=int)))
+    with pytest.raises(ValueError, match=r"query.*\(0, 3\)"):
+        nf.InfoNCE()(empty, empty)
+
+
+def test_no_features(framework):
+    flat = framework.asarray(np.zeros((5, 0)))
+    with pytest.raises(ValueError, match=r"embeddings.*\(5, 0\)"):
+        nf.SupCon()(flat, framework.labels(LABELS))
+
+
+# -- types ---------------------------------------------------------------------------------------
+
+
+def test_frameworks_do_not_mix():
+    with pytest.raises(TypeError, match=r"(?s)numpy.*torch|torch.*numpy") as caught:
+        nf.NTXent()(X, torch.tensor(X))
+    assert "b" in str(caught.value)
+    with pytest.raises(TypeError, match=r"(?s)numpy.*torch|torch.*numpy") as caught:
+        nf.InfoNCE()(torch.tensor(X), torch.tensor(X), X)
+    assert "negatives" in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["int64", "uint8", "bool"])
+def test_torch_integers(kind):
+    x = torch.ones((5, 3), dtype=getattr(torch, kind))
+    with pytest.raises(TypeError, match=f"(?s)embeddings.*{kind}"):
+        nf.SupCon()(x, torch.tensor(LABELS))
+
+
+@pytest.mark.parametrize("kind", ["complex128", "object", "U3"])
+def test_numpy_dtypes_that_are_no_numbers(kind):
+    with pytest.raises(TypeError, match=r"embeddings") as caught:
+        nf.SupCon()(X.astype(kind), LABELS)
+    assert {"U3": "U"}.get(kind, kind) in str(caught.value)
+
+
+def test_torch_complex():
+    with pytest.raises(TypeError, match=r"(?s)\ba\b.*complex128"):
+        nf.NTXent()(torch.tensor(X) + 0j, torch.tensor(X))
+
+
+def test_ragged_list():
+    with pytest.raises((TypeError, ValueError), match="embeddings"):
+        nf.SupCon()([[1.0, 2.0], [1.0]], [0, 0])
+
+
+def test_value_and_grad_needs_a_number(framework):
+    loss = nf.SupCon(reduction="none")
+    with pytest.raises(ValueError, match=r"(?s)reduction.*none"):
+        loss.value_and_grad(framework.asarray(X), framework.labels(LABELS))
+
+
+def test_temperature_at_the_call(framework):
+    a = framework.asarray(X)
+    for bad in (0.0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match="temperature"):
+            nf.NTXent()(a, a, temperature=bad)
+    with pytest.raises(ValueError, match=r"temperature.*\(2,\)"):
+        nf.NTXent()(a, a, temperature=framework.asarray([0.1, 0.2]))
+
+
+def test_temperature_of_another_framework():
+    with pytest.raises(TypeError, match="temperature"):
+        nf.NTXent()(X, X, temperature=torch.tensor(0.5))
+
+
+# -- NaN and infinity ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_numpy_names_the_first_bad_row(value):
+    bad = holding(value, 3)
+    bad[4, 0] = value
+    with pytest.raises(ValueError, match=r"(?s)embeddings.*row 3"):
+        nf.SupCon()(bad, LABELS)
+    with pytest.raises(ValueError, match=r"(?s)\bb\b.*row 3"):
+        nf.NTXent().value_and_grad(X, bad)
+    with pytest.raises(ValueError, match=r"(?s)negatives.*row 3"):
+        nf.InfoNCE()(X, X, bad)
+    with pytest.raises(ValueError, match=r"(?s)negatives.*row 3"):
+        nf.InfoNCE()(X, X, bad[:, None, :])
+    with pytest.raises(ValueError, match=r"(?s)\ba\b.*row 3"):
+        nf.NTXent()(np.stack([bad, X], 1), np.stack([X, X], 1))
+
+
+def test_numpy_unchecked():
+    """Asked not to look, NumPy lets a NaN through, without a warning."""
+    loss = nf.SupCon().with_options(check_finite=False)
+    assert np.isnan(loss(holding(np.nan, 3), LABELS))
+    value, (gradient,) = loss.value_and_grad(holding(np.nan, 3), LABELS)
+    assert np.isnan(value)
+    assert np.isnan(gradient[3]).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("similarity", ["cosine", "dot", "neg_euclidean", "neg_sqeuclidean"])
+def test_torch_lets_them_through(value, similarity):
+    """A mixed-precision scaler looks for them in the gradient: they must arrive there."""
+    for call in (
+        lambda x: nf.SupCon(similarity=similarity)(x, torch.tensor(LABELS)),
+        lambda x: nf.SupCon(similarity=similarity, denominator="own_positive")(x, LABELS),
+        lambda x: nf.NTXent(similarity=similarity)(x, torch.tensor(X)),
+        lambda x: nf.InfoNCE(similarity=similarity)(x, torch.tensor(X)),
+    ):
+        x = torch.tensor(holding(value, 3), requires_grad=True)
+        result = call(x)
+        assert not result.isfinite()
+        (gradient,) = torch.autograd.grad(result, x)
+        assert not gradient.isfinite().all()
+
+
+def test_torch_checks_on_request():
+    loss = nf.SupCon().with_options(check_finite=True)
+    with pytest.raises(ValueError, match=r"(?s)embeddings.*row 3"):
+        loss(torch.tensor(holding(np.inf, 3)), torch.tensor(LABELS))
+    assert torch.isfinite(loss(torch.tensor(X), torch.tensor(LABELS)))

@@ -1,0 +1,195 @@
+"""Inputs on which published implementations overflow, saturate or lose the gradient.
+
+The numbers (N1 ...) are those of the project's notes on numerical failures.
+"""
+
+import math
+
+import numpy as np
+import pytest
+from agreement import assert_gradients, assert_value, check, truth
+from frameworks import FRAMEWORKS
+
+import nearfar as nf
+
+
+def normal(*shape):
+    """The same numbers whichever tests ran before."""
+    return np.random.default_rng(111).normal(size=shape)
+
+
+def at_angles(*radians):
+    return np.array([[math.cos(t), math.sin(t)] for t in radians])
+
+
+@pytest.mark.parametrize("temperature", [0.0113, 0.0112, 0.0014])
+def test_identical_rows_at_the_edge_of_exp(framework, dtype, temperature):
+    """N1: exp(1 / temperature) passes the largest float32, then the largest float64."""
+    rows = np.tile([[0.6, 0.8]], (4, 1))
+    check(framework, "NTXent", [rows, rows], dtype=dtype, temperature=temperature)
+    value = nf.NTXent(temperature=temperature)(*(framework.asarray(rows, dtype) for _ in "ab"))
+    assert abs(float(value) - math.log(7)) < 1e-6 * (1 + 1 / temperature)
+
+
+@pytest.mark.parametrize(
+    ("framework", "half"),
+    [(f, half) for f in FRAMEWORKS.values() for half in f.half_dtypes],
+    ids=lambda x: getattr(x, "name", x),
+)
+@pytest.mark.parametrize("temperature", [0.0902, 0.09])
+def test_identical_rows_in_half_precision(framework, half, temperature):
+    """N2."""
+    rows = np.tile([[0.6, 0.8]], (4, 1))
+    check(framework, "NTXent", [rows, rows], dtype=half, temperature=temperature)
+
+
+@pytest.mark.parametrize(
+    ("cosine", "temperature"), [(-0.04, 0.01), (-0.05, 0.01), (0.47, 0.005), (0.0, 0.01)]
+)
+def test_the_anchor_itself_is_no_maximum(framework, dtype, cosine, temperature):
+    """N3 to N5: thirty candidates alike, a hundred below the anchor's own logit: log 30."""
+    rows = np.array([[1.0, 0.0]] + 30 * [[cosine, math.sqrt(1 - cosine**2)]])
+    labels = [0, 0, *range(1, 30)]
+    x = framework.asarray(rows, dtype)
+    loss = nf.SupCon(temperature=temperature, reduction="none")
+    losses = framework.to_numpy(loss(x, framework.labels(labels)))
+    assert abs(losses[0] - math.log(30)) < {"float32": 1e-4, "float64": 1e-12}[dtype]
+    check(framework, "SupCon", [rows], labels, dtype=dtype, temperature=temperature)
+
+
+@pytest.mark.parametrize(
+    ("temperature", "value", "norm"),
+    [
+        (0.1, 9.788466, None),
+        (0.05, 19.256168, None),
+        (0.02, 47.7732, 21.726),
+        (0.01, 95.4593, 45.414),
+    ],
+)
+def test_a_far_pair_is_not_capped(framework, dtype, temperature, value, norm):
+    """N6, N7: log(p + tiny) stops at 44.9 and halves the gradient."""
+    rows = at_angles(0, math.radians(150), math.radians(5))
+    fields = {"denominator": "own_positive", "average": "pairs", "temperature": temperature}
+    got, gradients = check(framework, "SupCon", [rows], [0, 0, 1], dtype=dtype, **fields)
+    assert abs(float(got) - value) < 6e-5 + 1e-6 / temperature
+    if norm is not None:
+        assert abs(np.linalg.norm(framework.to_numpy(gradients[0])[0]) - norm) < 6e-3
+
+
+def test_the_hardest_pair_keeps_its_gradient(framework, dtype):
+    """N8: pairs of 199.995 and 0.6957."""
+    rows = at_angles(0, math.pi, 0.01)
+    fields = {"denominator": "own_positive", "average": "pairs", "temperature": 0.01}
+    value, gradients = check(framework, "SupCon", [rows], [0, 0, 1], dtype=dtype, **fields)
+    assert abs(float(value) - 100.345) < 6e-4
+    # Opposite unit rows: moving along the circle is second order, off it has no effect.
+    want = truth("SupCon", [rows], [0, 0, 1], **fields).gradients[0]
+    assert abs(want[0, 1]) > 0.4
+    assert abs(framework.to_numpy(gradients[0])[0, 1] / want[0, 1] - 1) < 1e-3
+
+
+@pytest.mark.parametrize("loss", [20.0, 200.0])
+def test_an_underflowing_probability(framework, dtype, loss):
+    """N9: p = exp(-loss) / (1 + exp(-loss)), and its logit still has slope 1."""
+    query, positive, negative = [[1.0]], [[-loss]], [[0.0]]
+    fields = {"similarity": "dot", "temperature": 1.0}
+    inputs = [query, positive, negative]
+    value, gradients = check(framework, "InfoNCE", inputs, dtype=dtype, **fields)
+    assert abs(float(value) - loss) < 1e-5 * loss
+    np.testing.assert_allclose(framework.to_numpy(gradients[1]), -1, rtol=1e-6)
+    for half in framework.half_dtypes:
+        value, gradients = check(framework, "InfoNCE", inputs, dtype=half, **fields)
+        assert abs(float(value) - loss) < 1e-5 * loss
+        np.testing.assert_allclose(framework.to_numpy(gradients[1]), -1, rtol=1e-2)
+
+
+def test_a_loss_of_a_hundred_millionth(framework, dtype):
+    """N10: the positive stands at 20, seven negatives at 0; log1p(7 exp(-20)) keeps its digits."""
+    near, far, other = [1.0, 0, 0], [0.1, math.sqrt(0.99), 0], [0, 0, 1.0]
+    want = math.log1p(7 * math.exp(-20))
+    arrays = [framework.asarray(x, dtype) for x in ([near], [far], 7 * [other])]
+    got = nf.InfoNCE(temperature=0.005)(*arrays)
+    assert abs(float(got) / want - 1) < {"float32": 2e-5, "float64": 1e-10}[dtype]
+    loss = nf.SupCon(denominator="own_positive", temperature=0.005, reduction="none")
+    rows = framework.asarray([near, near, far, *(7 * [other])], dtype)
+    labels = framework.labels([0, 0, 0, *range(1, 8)])
+    first = framework.to_numpy(loss(rows, labels))[0]
+    assert abs(2 * first / want - 1) < {"float32": 2e-5, "float64": 1e-10}[dtype]
+
+
+def test_far_rows_under_a_distance(framework, dtype):
+    """N11: ten rows, all 400 apart: the zero on the diagonal must not be the maximum."""
+    rows = np.eye(10) * 400 / math.sqrt(2)
+    fields = {"similarity": "neg_euclidean", "temperature": 2.0}
+    value, _ = check(framework, "SupCon", [rows], [0] * 10, dtype=dtype, **fields)
+    assert abs(float(value) - math.log(9)) < 1e-4
+    check(framework, "SupCon", [rows], [0] * 5 + [1] * 5, dtype=dtype, **fields)
+
+
+def test_self_is_left_out_at_low_temperature(framework, dtype):
+    """N12: a mask of log(1e-45) leaves self a logit of 96 at temperature 0.005."""
+    a, b = normal(2, 4, 8)
+    check(framework, "NTXent", [a, b], dtype=dtype, temperature=0.005, denominator="negatives")
+
+
+@pytest.mark.parametrize("similarity", ["neg_euclidean", "neg_sqeuclidean", "cosine", "dot"])
+def test_duplicates(framework, dtype, similarity):
+    """N16, N21: a zero distance is ordinary and has the gradient zero, not NaN."""
+    rows = np.random.default_rng(1).normal(size=(50, 64)).astype(np.float32)
+    want = truth("NTXent", [rows, rows], cancels=False, similarity=similarity)
+    arrays = [framework.asarray(rows, dtype) for _ in "ab"]
+    value, gradients = framework.differentiate(nf.NTXent(similarity=similarity), arrays)
+    assert_value(framework, value, want, dtype)
+    assert_gradients(framework, gradients, want, dtype)
+    check(framework, "SupCon", [np.tile(rows[:1, :3], (4, 1))], [0, 0, 1, 1], dtype=dtype)
+
+
+@pytest.mark.parametrize("similarity", ["neg_euclidean", "neg_sqeuclidean"])
+def test_the_same_row_everywhere(framework, dtype, similarity):
+    """All distances zero: log(n - 1), no gradient at all."""
+    rows = framework.asarray(np.tile([[3.0, -7.0, 11.0]], (5, 1)), dtype)
+    loss = nf.SupCon(similarity=similarity)
+    value, (gradient,) = loss.value_and_grad(rows, framework.labels([0, 0, 0, 1, 1]))
+    assert abs(float(value) - math.log(4)) < 1e-6
+    assert (framework.to_numpy(gradient) == 0).all()
+
+
+def test_zero_rows_under_cosine(framework, dtype):
+    """N25: no direction, similarity 0 to everything, gradient 0 (not 1e12)."""
+    rows = normal(6, 3)
+    rows[[1, 4]] = 0
+    for denominator in ("all", "own_positive", "negatives"):
+        _, (gradient,) = check(
+            framework, "SupCon", [rows], [0, 0, 1, 1, 0, 2], dtype=dtype, denominator=denominator
+        )
+        assert (framework.to_numpy(gradient)[[1, 4]] == 0).all()
+    for name in ("NTXent", "InfoNCE"):
+        _, gradients = check(framework, name, [rows, rows[::-1]], dtype=dtype)
+        assert (framework.to_numpy(gradients[0])[[1, 4]] == 0).all()
+    check(framework, "SupCon", [np.zeros((4, 3))], [0, 0, 1, 1], dtype=dtype)
+    check(framework, "NTXent", [rows, rows[::-1]], dtype=dtype, include_self=True)
+
+
+def test_zero_rows_of_other_similarities(framework, dtype):
+    rows = normal(6, 3)
+    rows[[1, 4]] = 0
+    for similarity in ("dot", "neg_euclidean", "neg_sqeuclidean"):
+        check(framework, "SupCon", [rows], [0, 0, 1, 1, 0, 2], dtype=dtype, similarity=similarity)
+
+
+def test_matching_pairs_at_logit_scale_one_hundred(framework, dtype):
+    """N27."""
+    x = normal(16, 8)
+    check(framework, "InfoNCE", [x, x], dtype=dtype, temperature=0.01)
+
+
+def test_an_upstream_factor(framework, dtype):
+    """N28: three times the loss has three times the gradient."""
+    a, b = (framework.asarray(x, dtype) for x in normal(2, 4, 3))
+    _, once = framework.differentiate(nf.NTXent(), [a, b])
+    _, thrice = framework.differentiate(nf.NTXent(), [a, b], upstream=3.0)
+    _, scaled = framework.differentiate(nf.NTXent(scale=3.0), [a, b])
+    for one, three, also in zip(once, thrice, scaled, strict=True):
+        want = 3 * framework.to_numpy(one)
+        np.testing.assert_allclose(framework.to_numpy(three), want, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(framework.to_numpy(also), want, rtol=1e-5, atol=1e-6)

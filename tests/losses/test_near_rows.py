@@ -1,0 +1,90 @@
+"""N26: distances that are small against the rows keep their digits; the Gram form has none left.
+
+Few features and many may take different paths: both are tried.
+"""
+
+import numpy as np
+import pytest
+from agreement import check, truth
+
+import nearfar as nf
+
+SIMILARITIES = pytest.mark.parametrize("similarity", ["neg_euclidean", "neg_sqeuclidean"])
+FEATURES = pytest.mark.parametrize("features", [5, 20])
+LABELS = [0, 1, 0, 1, 2, 3, 2, 3]
+
+
+def noise(features):
+    return np.random.default_rng(131).normal(size=(8, features))
+
+
+@SIMILARITIES
+@FEATURES
+def test_far_from_the_origin(framework, dtype, similarity, features):
+    """Squares of 1e6, differences of 1e-2."""
+    rows = (1000 + 0.01 * noise(features)).astype(np.float32)
+    temperature = 0.01 if similarity == "neg_euclidean" else 1e-4
+    fields = {"similarity": similarity, "temperature": temperature}
+    for denominator in ("all", "own_positive", "negatives"):
+        check(framework, "SupCon", [rows], LABELS, dtype=dtype, denominator=denominator, **fields)
+    check(framework, "NTXent", [rows[:4], rows[4:]], dtype=dtype, **fields)
+    check(framework, "InfoNCE", [rows[:4], rows[4:]], dtype=dtype, **fields)
+    check(framework, "InfoNCE", [rows[:2], rows[2:4], rows[4:]], dtype=dtype, **fields)
+
+
+@FEATURES
+def test_in_two_far_clusters(framework, features):
+    """Centring does not help here: small distances are taken by difference."""
+    sides = np.repeat([[1.0], [-1.0]], 4, axis=0)
+    rows = (sides + 1e-3 * noise(features)).astype(np.float32)
+    fields = {"similarity": "neg_euclidean", "temperature": 1e-3}
+    want = truth("SupCon", [rows], LABELS, **fields)
+    x = framework.asarray(rows, "float32")
+    value, (got,) = framework.differentiate(nf.SupCon(**fields), [x], framework.labels(LABELS))
+    assert abs(float(value) - want.value) < 2e-5
+    off = np.abs(framework.to_numpy(got) - want.gradients[0]).max()
+    assert off < 1e-4 * np.abs(want.gradients[0]).max()
+
+
+@SIMILARITIES
+@FEATURES
+def test_an_anchor_is_at_no_distance_of_itself(framework, dtype, similarity, features):
+    """Its own logit is exactly 0, and a root of rounding errors would not be."""
+    rows = noise(features)
+    temperature = 1e-3 if similarity == "neg_euclidean" else 1e-6
+    loss = nf.SupCon(
+        similarity=similarity,
+        temperature=temperature,
+        denominator="negatives",
+        include_self=True,
+        reduction="none",
+    )
+    losses = loss(framework.asarray(rows, dtype), framework.labels(LABELS))
+    # Self outweighs every other candidate: what is left is the distance to the positive.
+    apart = np.linalg.norm(rows - rows[[2, 3, 0, 1, 6, 7, 4, 5]], axis=1)
+    want = (apart if similarity == "neg_euclidean" else apart**2) / temperature
+    digits = {"float32": 1e-6, "float64": 1e-14}[dtype]
+    np.testing.assert_allclose(framework.to_numpy(losses), want, rtol=digits)
+
+
+@SIMILARITIES
+@FEATURES
+def test_duplicates_among_far_rows(framework, dtype, similarity, features):
+    """A distance of 0 beside large ones is 0, with the gradient 0."""
+    rows = 100 * noise(features).astype(np.float32)
+    rows[4:] = rows[:4]
+    temperature = 1.0 if similarity == "neg_euclidean" else 100.0
+    loss = nf.NTXent(similarity=similarity, temperature=temperature, denominator="own_positive")
+    views = [framework.asarray(x, dtype) for x in (rows[:4], rows[4:])]
+    losses = nf.NTXent(
+        similarity=similarity, temperature=temperature, denominator="negatives", reduction="none"
+    )(*views)
+    distances = np.linalg.norm(rows[:4, None] - rows[None, :4].astype(float), axis=2)
+    nearest = np.where(np.eye(4, dtype=bool), np.inf, distances).min(1)
+    want = -(nearest if similarity == "neg_euclidean" else nearest**2) / temperature
+    got = framework.to_numpy(losses)[:4]
+    # Each neighbour stands there twice, in both views: log 2, and a little for those behind it.
+    assert (np.abs(got - want) < 1.5).all()
+    value, gradients = loss.value_and_grad(*views)
+    assert float(value) < 1e-6
+    assert all((np.abs(framework.to_numpy(g)) < 1e-6).all() for g in gradients)

@@ -1,0 +1,125 @@
+"""A loss is a value: a complete statement of a convention."""
+
+import copy
+import dataclasses
+import json
+import pickle
+
+import pytest
+
+import nearfar as nf
+
+DEFAULTS = {
+    "NTXent": {
+        "temperature": 0.5,
+        "similarity": "cosine",
+        "denominator": "all",
+        "include_self": False,
+        "scale": 1.0,
+        "reduction": "mean",
+    },
+    "InfoNCE": {"temperature": 0.07, "similarity": "cosine", "scale": 1.0, "reduction": "mean"},
+    "SupCon": {
+        "temperature": 0.1,
+        "similarity": "cosine",
+        "denominator": "all",
+        "positives": "mean_log",
+        "include_self": False,
+        "without_positives": "skip",
+        "average": "anchors",
+        "scale": 1.0,
+        "reduction": "mean",
+    },
+}
+OTHERS = {
+    "NTXent": {"temperature": 0.1, "denominator": "negatives", "include_self": True},
+    "InfoNCE": {"temperature": 0.2, "similarity": "dot", "scale": 2.0},
+    "SupCon": {"denominator": "own_positive", "average": "pairs", "reduction": "sum"},
+}
+STATEMENTS = [getattr(nf, name)() for name in DEFAULTS]
+STATEMENTS += [getattr(nf, name)(**fields) for name, fields in OTHERS.items()]
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_fields_and_defaults(name):
+    loss = getattr(nf, name)()
+    fields = {f.name: getattr(loss, f.name) for f in dataclasses.fields(loss) if f.compare}
+    assert fields == DEFAULTS[name]
+
+
+@pytest.mark.parametrize("loss", STATEMENTS, ids=repr)
+class TestEveryStatement:
+    def test_equality(self, loss):
+        same = type(loss)(**{k: v for k, v in loss.to_dict().items() if k in _names(loss)})
+        assert same == loss
+        assert same is not loss
+        assert hash(same) == hash(loss)
+        assert loss != dataclasses.replace(loss, temperature=0.123)
+        assert sum(loss == other for other in STATEMENTS) == 1
+        assert len({*STATEMENTS, same}) == len(STATEMENTS)
+
+    def test_repr_is_python(self, loss):
+        assert eval(repr(loss), {type(loss).__name__: type(loss)}) == loss
+
+    def test_copies(self, loss):
+        assert pickle.loads(pickle.dumps(loss)) == loss
+        assert copy.deepcopy(loss) == loss
+        assert copy.copy(loss) == loss
+
+    def test_json(self, loss):
+        text = json.dumps(loss.to_dict())
+        again = nf.loss_from_dict(json.loads(text))
+        assert again == loss
+        assert type(again) is type(loss)
+        assert type(loss).__name__ in text
+        assert all(name in loss.to_dict() for name in DEFAULTS[type(loss).__name__])
+
+    def test_options_take_no_part_in_equality(self, loss):
+        tiled = loss.with_options(tile=3, memory=2**20, workers=1, check_finite=False)
+        assert tiled is not loss
+        assert tiled == loss
+        assert hash(tiled) == hash(loss)
+        assert tiled.to_dict() == loss.to_dict()
+        assert pickle.loads(pickle.dumps(tiled)) == loss
+
+    def test_frozen(self, loss):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            loss.temperature = 1.0
+        with pytest.raises((AttributeError, TypeError)):
+            loss.temprature = 1.0
+
+    def test_keyword_only(self, loss):
+        with pytest.raises(TypeError, match="positional"):
+            type(loss)(0.5)
+        with pytest.raises(TypeError, match="margin"):
+            type(loss)(margin=0.5)
+
+
+def _names(loss):
+    return DEFAULTS[type(loss).__name__]
+
+
+def test_losses_of_different_kinds_differ():
+    assert nf.NTXent(temperature=0.1) != nf.SupCon(temperature=0.1)
+
+
+def test_replace_keeps_a_statement_valid():
+    loss = nf.SupCon(average="pairs")
+    with pytest.raises(ValueError, match="average"):
+        dataclasses.replace(loss, positives="log_sum")
+
+
+@pytest.mark.parametrize(
+    ("record", "word"),
+    [({"loss": "NoSuchLoss"}, "NoSuchLoss"), ({}, "loss")],
+    ids=["unknown", "empty"],
+)
+def test_unreadable_records(record, word):
+    with pytest.raises((ValueError, KeyError, TypeError), match=word):
+        nf.loss_from_dict(record)
+
+
+def test_unknown_field_in_a_record():
+    record = {**nf.NTXent().to_dict(), "margin": 1.0}
+    with pytest.raises((ValueError, TypeError), match="margin"):
+        nf.loss_from_dict(record)
