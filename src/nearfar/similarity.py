@@ -26,10 +26,18 @@ class Rows(NamedTuple):
     p: Array  # (n, d)
     square: Array | None = None  # squared norms (n,), Euclidean only
     length: Array | None = None  # norms of the raw rows (n, 1), cosine only; 0 for a zero row
+    raw: Array | None = None  # the rows as given (n, d), Euclidean only
+    factor: Any = None  # what differences of raw rows are multiplied by, Euclidean only
 
     def block(self, ns: Namespace, block: Block) -> "Rows":
         square = None if self.square is None else ns.rows(self.square, block)
-        return Rows(ns.rows(self.p, block), square)
+        raw = None if self.raw is None else ns.rows(self.raw, block)
+        return Rows(ns.rows(self.p, block), square, raw=raw, factor=self.factor)
+
+    def repeat(self, ns: Namespace, times: int) -> "Rows":
+        """Every row so many times, for `paired`."""
+        raw = None if self.raw is None else _repeat(ns, self.raw, times)
+        return Rows(_repeat(ns, self.p, times), raw=raw, factor=self.factor)
 
 
 class Tile(NamedTuple):
@@ -223,7 +231,10 @@ class _Euclidean(Similarity):
         centre = ns.stop(first + sum(shifts[1:], shifts[0]) / ns.asarray(n, first))
         factor = temperature ** (-1 / self.degree)
         scaled = [ns.mul_(z - centre, factor) for z in parts]
-        return tuple(Rows(p, square=xp.sum(p * p, axis=1)) for p in scaled)
+        return tuple(
+            Rows(p, square=xp.sum(p * p, axis=1), raw=z, factor=factor)
+            for p, z in zip(scaled, parts, strict=True)
+        )
 
     def bound(self, ns: Namespace, sides: tuple[Rows, ...], temperature: Any) -> float:
         return float((4 * _largest(ns, [rows.square for rows in sides])) ** (self.degree / 2))
@@ -282,7 +293,8 @@ class _Euclidean(Similarity):
         return flow, -flow
 
     def _differences(self, ns: Namespace, a: Rows, b: Rows) -> tuple[Array, Array]:
-        difference = a.p - b.p
+        assert a.raw is not None
+        difference = (a.raw - b.raw) * a.factor
         return difference, ns.xp.sum(difference * difference, axis=1)
 
 
@@ -342,24 +354,33 @@ def _features(x: Array) -> list[tuple[Block]]:
 
 
 def _squares(ns: Namespace, a: Rows, b: Rows, scratch: Scratch | None) -> Array:
-    """Squared distances feature by feature, exact for the nearest pairs."""
-    x, y = ns.xp.matrix_transpose(a.p), -ns.xp.matrix_transpose(b.p)
+    """Squared distances feature by feature, exact for the nearest pairs.
+
+    Raw rows, because centred ones have been rounded to the size of the centre.
+    """
+    x, y = ns.xp.matrix_transpose(a.raw), -ns.xp.matrix_transpose(b.raw)
 
     def body(total: Array, k: Block) -> Array:
         apart = ns.outer_sum(ns.rows(x, k)[0, :], ns.rows(y, k)[0, :], scratch, "apart")
         return ns.add_(total, ns.mul_(apart, apart))
 
     zero = ns.mul_(ns.outer_sum(x[0, :], y[0, :], scratch, "tile"), 0)
-    return ns.loop(_features(a.p), body, zero)
+    return ns.mul_(ns.loop(_features(a.p), body, zero), a.factor**2)
 
 
 def _flow(ns: Namespace, w: Array, a: Rows, b: Rows, scratch: Scratch | None) -> Array:
     """sum_j w_ij (x_i - y_j) feature by feature, (len a, d)."""
-    x, y = ns.xp.matrix_transpose(a.p), -ns.xp.matrix_transpose(b.p)
+    x, y = ns.xp.matrix_transpose(a.raw), -ns.xp.matrix_transpose(b.raw)
 
     def body(flow: Array, k: Block) -> Array:
         apart = ns.outer_sum(ns.rows(x, k)[0, :], ns.rows(y, k)[0, :], scratch, "apart")
         return ns.set_rows_(flow, k, ns.row_sums(ns.mul_(apart, w))[None, :])
 
     flow = ns.loop(_features(a.p), body, ns.zeros(ns.shape(x), x))
-    return ns.xp.matrix_transpose(flow)
+    return ns.xp.matrix_transpose(ns.mul_(flow, a.factor))
+
+
+def _repeat(ns: Namespace, x: Array, times: int) -> Array:
+    n, d = ns.shape(x)
+    wide = ns.xp.broadcast_to(x[:, None, :], (n, times, d))
+    return ns.xp.reshape(wide, (n * times, d))

@@ -13,7 +13,7 @@ from nearfar.evaluate.plan import each_block, row_block
 from nearfar.evaluate.protocol import RowRule
 from nearfar.evaluate.reduction import Reduction
 from nearfar.frameworks import Array, Block, Namespace, Scratch
-from nearfar.similarity import SIMILARITIES, Place, Rows, Similarity
+from nearfar.similarity import SIMILARITIES, Place, Similarity
 
 Negatives = Literal["batch", "shared", "own"]
 Result = tuple[Array, tuple[Array, ...]]
@@ -140,15 +140,16 @@ class _Batch:
         else:
             columns = Block(i.start * self.own, i.size * self.own)
             others = self.sides[_NEGATIVE].block(ns, columns)
-            repeated = Rows(_repeat(ns, query.p, self.own))
+            repeated = query.repeat(ns, self.own)
             logits = ns.xp.reshape(self.similarity.paired(ns, repeated, others), (i.size, self.own))
         losses, slopes, slope = self.rule.rows(ns, logits, paired, weight)
         loss = ns.add_rows_(loss, i, losses)
         if slopes is None or slope is None:
             return loss, gradients
         if self.own is None:
-            needed = self.candidates < len(self.wanted) and self.wanted[self.candidates]
-            places = (Place(_QUERY, i), Place(self.candidates, columns))[: 2 if needed else 1]
+            places: tuple[Place, ...] = (Place(_QUERY, i),)
+            if self._pulls_candidates():
+                places += (Place(self.candidates, columns),)
             gradients = self.similarity.pull_(
                 ns, gradients, places, query, others, tile, slopes, scratch
             )
@@ -162,18 +163,17 @@ class _Batch:
         gradients = _added(ns, gradients, _QUERY, i, to_query)
         return loss, _added(ns, gradients, _POSITIVE, i, to_positive)
 
+    def _pulls_candidates(self) -> bool:
+        """The temperature's gradient is a sum over all sides, wanted or not."""
+        learns_temperature = len(self.wanted) > len(self.sides) and self.wanted[-1]
+        return self.wanted[self.candidates] or learns_temperature
+
 
 def _matrix(ns: Namespace, z: Array, k: int, own: int | None) -> Array:
     """Rows of features: (n, d), or (N K, d) for negatives that come per query."""
     n = ns.shape(z)[0]
     rows = n * own if own is not None and k == _NEGATIVE else n
     return ns.xp.reshape(z, (rows, -1))
-
-
-def _repeat(ns: Namespace, x: Array, times: int) -> Array:
-    n, d = ns.shape(x)
-    wide = ns.xp.broadcast_to(x[:, None, :], (n, times, d))
-    return ns.xp.reshape(wide, (n * times, d))
 
 
 def _added(

@@ -93,7 +93,12 @@ def embeddings(ns: Namespace, name: str, x: Any, check_finite: bool | None) -> A
 
 
 def _numpy_embeddings(name: str, x: Any) -> Array:
-    x = np.asarray(x)
+    try:
+        x = np.asarray(x)
+    except ValueError as error:
+        raise ValueError(
+            f"expected {name} to have rows of equal length, (n, d); received ragged lists"
+        ) from error
     if x.dtype.kind in "iu":
         return x.astype(np.float64)
     if x.dtype.kind != "f" or x.dtype.itemsize > 8:
