@@ -28,7 +28,6 @@ from nearfar.frameworks.base import (
 class _ArrayAPI:
     """The part of the array-API namespace that nearfar uses, over `tf`."""
 
-    bool = tf.bool
     int64 = tf.int64
     float32 = tf.float32
     float64 = tf.float64
@@ -72,6 +71,10 @@ class _ArrayAPI:
     @staticmethod
     def sum(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
         return tf.reduce_sum(x, axis=axis, keepdims=keepdims)
+
+
+# Under its own name it would hide the builtin in the annotations above.
+_ArrayAPI.bool = tf.bool  # type: ignore[attr-defined]
 
 
 class TensorFlow(Namespace):
@@ -175,7 +178,9 @@ class TensorFlow(Namespace):
         self, evaluation: Evaluation, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
     ) -> tuple[Array, tuple[Array | None, ...]]:
         stopped = tuple(tf.stop_gradient(tf.convert_to_tensor(x)) for x in inputs)
-        return _plain_python(super().value_and_grad)(evaluation, stopped, wanted)
+        result: tuple[Array, tuple[Array | None, ...]]
+        result = _plain_python(super().value_and_grad)(evaluation, stopped, wanted)
+        return result
 
 
 _NS = TensorFlow()
@@ -242,7 +247,7 @@ def _loop_over_unknown(items: Every, body: Callable[..., Carry], carry: Carry) -
 def _value(evaluation: Evaluation, inputs: tuple[Array, ...]) -> Array:
     wanted = tuple(bool(x.dtype.is_floating) for x in inputs)
 
-    @tf.custom_gradient
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
     def value(*inputs: Array) -> tuple[Array, Callable[[Array], Any]]:
         result, saved = evaluation.forward(_NS, inputs, wanted)
 
@@ -270,7 +275,7 @@ def _gradient(
     def evaluate(saved: tuple[Array, ...], upstream: Array, inputs: tuple[Array, ...]) -> list[Any]:
         return list(evaluation.backward(_NS, inputs, saved, upstream, wanted))
 
-    @tf.custom_gradient
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
     def gradient(upstream: Array, *inputs: Array) -> tuple[list[Array], Callable[..., Any]]:
         def again(*above: Array) -> Any:
             sources = [upstream, *inputs]

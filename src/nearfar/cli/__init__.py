@@ -1,0 +1,18 @@
+"""The command line: ``nearfar fit``, ``transform``, ``predict`` and ``losses``."""
+
+import io
+import sys
+
+
+def main() -> None:
+    """Run the command line: what the ``nearfar`` script and ``python -m nearfar.cli`` call."""
+    try:
+        from nearfar.cli.app import app
+    except ModuleNotFoundError as error:
+        if error.name != "typer":
+            raise
+        sys.exit("error: the command line needs more packages: pip install 'nearfar[cli]'")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a formula's sigma must not end an ASCII terminal
+    app(prog_name="nearfar")

@@ -1,0 +1,131 @@
+"""The commands and their options; what a command does is imported only when it runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nearfar.cli.errors import OneLineErrors
+
+app = typer.Typer(
+    cls=OneLineErrors,
+    help="Learn a projection of labelled rows by a contrastive loss, use it, list the losses.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+
+Trained = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="model.npz, or the folder fit wrote it into.")
+]
+Rows = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="Rows to embed: .npz with an array X, .csv with the columns the model was fitted on "
+        "(in any order; a label column is ignored), or built in: digits, wine, breast_cancer.",
+    ),
+]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from nearfar import __version__
+
+        typer.echo(f"nearfar {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _nearfar(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def fit(
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA",
+            help="Labelled rows: .npz with arrays X and y, .csv with --label, "
+            "or built in: digits, wine, breast_cancer.",
+        ),
+    ],
+    label: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The column of labels in a .csv.")
+    ] = None,
+    loss: Annotated[
+        str, typer.Option(help="A loss of labelled rows; nearfar losses shows them.")
+    ] = "supcon",
+    components: Annotated[int, typer.Option(min=1, help="Dimensions to learn.")] = 8,
+    temperature: Annotated[
+        float | None,
+        typer.Option(help="Lower: more weight on near rows. [default: the loss's own]"),
+    ] = None,
+    test_size: Annotated[float, typer.Option(help="Share of each class held out.")] = 0.3,
+    max_iter: Annotated[int, typer.Option(min=1, help="Iterations at most.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Chooses the held-out rows.")] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the results. [default: runs/NAME of DATA]"),
+    ] = None,
+) -> None:
+    """Learn a projection that brings rows of one class together, and measure what it gained.
+
+    Compares raw features, PCA and the learned projection on held-out rows, and writes model.npz,
+    metrics.json and embedding.png. Ctrl-C ends the learning and keeps the best so far.
+    """
+    from nearfar.cli.fit import Settings
+    from nearfar.cli.fit import fit as run
+
+    run(Settings(data, label, loss, components, temperature, test_size, max_iter, seed), out)
+
+
+@app.command()
+def transform(
+    model: Trained,
+    data: Rows,
+    out: Annotated[Path, typer.Option(metavar="FILE.npy", help="Where the embeddings go.")],
+) -> None:
+    """Write the embedding of every row as an array (rows, dimensions)."""
+    from nearfar.cli.apply import transform as run
+
+    run(model, data, out)
+
+
+@app.command()
+def predict(
+    model: Trained,
+    data: Rows,
+    out: Annotated[Path, typer.Option(metavar="FILE.csv", help="Where the labels go.")],
+) -> None:
+    """Label every row by its 3 nearest neighbours among the rows the model was fitted on.
+
+    Writes row (from 0), label and agreement: the share of the neighbours that have the label.
+    """
+    from nearfar.cli.apply import predict as run
+
+    run(model, data, out)
+
+
+@app.command()
+def losses(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="One loss, with its fields.")
+    ] = None,
+) -> None:
+    """List every loss with its formula and source."""
+    from rich.console import Console
+
+    from nearfar.cli.catalogue import show_all, show_one
+
+    if name is None:
+        show_all(Console())
+    else:
+        show_one(Console(), name)

@@ -1,0 +1,74 @@
+"""Learning the projection: the loss by its name, progress on stderr, Ctrl-C keeps the best."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from threadpoolctl import threadpool_limits
+
+from nearfar.cli.errors import BadInput, library_errors, listed
+from nearfar.losses import LOSSES
+from nearfar.sklearn import ContrastiveProjection
+
+_MANY_ROWS = 4096
+
+OnStep = Callable[[int, int, float], None]
+
+
+def loss_named(name: str, temperature: float | None) -> Any:
+    """Make the loss that ``--loss`` and ``--temperature`` ask for."""
+    fitting = [key for key, loss in LOSSES.items() if loss.inputs == ("embeddings", "labels")]
+    key = name.lower()
+    if key not in fitting:
+        problem = f"is called with {', '.join(LOSSES[key].inputs)}" if key in LOSSES else "unknown"
+        raise BadInput(f"--loss '{name}' {problem}; choose one of labelled rows: {listed(fitting)}")
+    given: dict[str, Any] = {} if temperature is None else {"temperature": temperature}
+    with library_errors("--temperature: "):
+        return LOSSES[key](**given)
+
+
+def learn(
+    X: NDArray[Any], y: NDArray[Any], loss: Any, components: int, max_iter: int, seed: int
+) -> ContrastiveProjection:
+    """Fit the projection; the first Ctrl-C ends it with the best one found so far."""
+    if len(X) >= _MANY_ROWS:
+        loss = loss.with_options(workers=os.cpu_count())
+    projection = ContrastiveProjection(
+        n_components=components, loss=loss, max_iter=max_iter, random_state=seed
+    )
+    # Threads inside products this thin wait for each other: on a busy machine an evaluation takes
+    # five times as long with them. Those over tiles pay once there are many.
+    one_each = threadpool_limits(limits=1, user_api="blas")
+    with _progress(max_iter) as on_step, library_errors(), one_each:
+        projection._fit(X, y, on_step)
+    if projection.interrupted_:
+        typer.echo(
+            f"interrupted after {projection.n_iter_} of {max_iter} iterations: "
+            "going on with the best projection so far",
+            err=True,
+        )
+    return projection
+
+
+@contextmanager
+def _progress(max_iter: int) -> Iterator[OnStep]:
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("learning {task.completed}/{task.total}"),
+        BarColumn(),
+        TextColumn("loss {task.fields[loss]}"),
+        TextColumn("time left"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    with bar:
+        task = bar.add_task("", total=max_iter, loss="-")
+        yield lambda step, total, loss: bar.update(
+            task, completed=step, total=total, loss=f"{loss:.4f}"
+        )

@@ -1,0 +1,87 @@
+"""Peak memory of value and gradient, measured in fresh processes."""
+
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import sys
+import numpy as np
+import nearfar as nf
+
+framework, rows, classes, loss = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+loss = eval(loss, {"nf": nf})
+rng = np.random.default_rng(0)
+x = rng.normal(size=(rows, 64)).astype(np.float32)
+inputs = [x, rng.integers(0, classes, rows)] if classes else [x[: rows // 2], x[rows // 2 :]]
+if isinstance(loss, nf.InfoNCE):
+    inputs = [x[:256], x[256:512], x]
+if framework == "torch":
+    import torch
+    inputs = [torch.from_numpy(np.ascontiguousarray(array)) for array in inputs]
+
+
+def peak():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+
+
+loss.value_and_grad(*(array[:8] for array in inputs))
+with open("/proc/self/clear_refs", "w") as counters:
+    counters.write("5")  # sets the peak back to what is in use now
+before = peak()
+loss.value_and_grad(*inputs)
+print((peak() - before) // 1024)
+"""
+
+LARGE = [
+    ("nf.NTXent()", 0),
+    ("nf.SupCon()", 1000),
+    # Half a billion positive pairs, none of which may be listed.
+    ("nf.SupCon(denominator='own_positive')", 2),
+    ("nf.InfoNCE()", 0),
+]
+OTHERS = [
+    f"nf.SupCon(denominator={denominator!r}, positives={positives!r})"
+    for denominator in ("all", "own_positive", "negatives")
+    for positives in ("mean_log", "sum_log", "log_mean", "log_sum")
+] + ["nf.SupCon(similarity='neg_euclidean')", "nf.NTXent(temperature=0.01)"]
+
+
+def growth(framework: str, loss: str, classes: int, rows: int) -> int:
+    """Growth of the process's own peak during the call, in MiB."""
+    command = [sys.executable, "-c", PROGRAM, framework, str(rows), str(classes), loss]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+def linux_only():
+    if not sys.platform.startswith("linux"):
+        pytest.skip("reads the peak from /proc")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("loss", "classes"), LARGE)
+@pytest.mark.parametrize("framework", ["numpy", "torch"])
+def test_thirty_thousand_rows(framework, loss, classes):
+    linux_only()
+    assert growth(framework, loss, classes, 32_768) < 128
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("loss", OTHERS)
+@pytest.mark.parametrize("framework", ["numpy", "torch"])
+def test_every_convention(framework, loss):
+    linux_only()
+    classes = 0 if "NTXent" in loss else 20
+    assert growth(framework, loss, classes, 8_192) < 128
+
+
+def test_memory_follows_the_option():
+    """Four tile buffers of 16 MiB each must show where a small tile does not."""
+    linux_only()
+    loss = "nf.SupCon().with_options(tile={})"
+    small = growth("numpy", loss.format(128), 10, 2_048)
+    large = growth("numpy", loss.format(2_048), 1, 2_048)
+    assert small < 16 < large
