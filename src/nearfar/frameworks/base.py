@@ -145,6 +145,7 @@ class Namespace:
         return nullcontext()
 
     def cond(self, flag: Any, yes: Callable[[], Array], no: Callable[[], Array]) -> Array:
+        """``yes()`` where the flag is true, else ``no()``."""
         return yes() if bool(flag) else no()
 
     # -- rows ------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ gradient itself is to be differentiated, backward runs the same evaluation with 
 autograd; that is exact, and keeps n x n arrays as any dense second derivative does.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import array_api_compat.torch as xp
@@ -23,7 +24,7 @@ class _Pure(Namespace):
         return isinstance(x, torch.Tensor)
 
     def host(self, x: Array) -> np.ndarray | None:
-        if x.device.type != "cpu":
+        if x.device.type != "cpu" or _is_wrapped(x):
             return None
         return np.asarray((x.double() if x.is_floating_point() else x).detach())
 
@@ -43,6 +44,14 @@ class _Pure(Namespace):
 
     def zeros(self, shape: tuple[int, ...], like: Array) -> Array:
         return torch.zeros(shape, dtype=like.dtype, device=like.device)
+
+    def cond(self, flag: Any, yes: Callable[[], Array], no: Callable[[], Array]) -> Array:
+        # Inside a transform of torch.func a flag has no value; `yes` is right for every input.
+        return (
+            yes()
+            if isinstance(flag, torch.Tensor) and _is_wrapped(flag)
+            else super().cond(flag, yes, no)
+        )
 
     def stop(self, x: Array) -> Array:
         return x.detach()
@@ -83,8 +92,9 @@ class Torch(_Pure):
     def value_and_grad(
         self, evaluation: Evaluation, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
     ) -> tuple[Array, tuple[Array | None, ...]]:
+        ns = _namespace(inputs)
         with torch.no_grad(), _full_precision(inputs):
-            return super().value_and_grad(evaluation, inputs, wanted)
+            return Namespace.value_and_grad(ns, evaluation, inputs, wanted)
 
     def set_rows_(self, x: Array, block: Block, value: Array) -> Array:
         x[block.start : block.start + block.size] = value
@@ -148,6 +158,15 @@ _IN_PLACE = Torch()
 _PURE = _Pure()
 
 
+def _is_wrapped(x: torch.Tensor) -> bool:
+    """Whether a transform of torch.func (grad, vmap) holds the values of `x`."""
+    return bool(torch._C._functorch.is_functorch_wrapped_tensor(x))
+
+
+def _namespace(arrays: Sequence[torch.Tensor]) -> _Pure:
+    return _PURE if any(_is_wrapped(x) for x in arrays) else _IN_PLACE
+
+
 def _full_precision(inputs: tuple[Array, ...]) -> torch.autocast:
     """Autocast would send the tiles' products to half precision; casts are made at the edge."""
     return torch.autocast(inputs[0].device.type, enabled=False)
@@ -156,10 +175,12 @@ def _full_precision(inputs: tuple[Array, ...]) -> torch.autocast:
 class _Glue(torch.autograd.Function):  # type: ignore[misc]
     """One node of the autograd graph, from the embeddings to the value."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(evaluation: Evaluation, wanted: tuple[bool, ...], *inputs: Array) -> Any:
         with _full_precision(inputs):
-            value, saved = evaluation.forward(_IN_PLACE, inputs, wanted)
+            value, saved = evaluation.forward(_namespace(inputs), inputs, wanted)
         return value, *saved
 
     @staticmethod
@@ -176,7 +197,7 @@ class _Glue(torch.autograd.Function):  # type: ignore[misc]
         if upstream is None:
             return (None,) * (2 + ctx.arrays)
         inputs, saved = ctx.saved_tensors[: ctx.arrays], ctx.saved_tensors[ctx.arrays :]
-        ns: _Pure = _IN_PLACE
+        ns = _namespace((upstream, *inputs))
         with _full_precision(inputs):
             if torch.is_grad_enabled():
                 # The gradient is to be differentiated: what was saved is a function of the inputs
