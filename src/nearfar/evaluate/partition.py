@@ -71,6 +71,13 @@ class PartitionEvaluation:
             for g, x, w in zip(found, inputs, wanted, strict=True)
         )
 
+    def outline(
+        self, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
+    ) -> tuple[tuple[Any, ...], ...]:
+        n = self.parts * ns.shape(inputs[0])[0]
+        saved = len(self.rule.sums) + self.rule.linear + (self.rule.pair is not None)
+        return (((n,) if self.reduction.reduction == "none" else ()), *((n,),) * saved)
+
     def _recall(self, saved: tuple[Array, ...]) -> Seen:
         found = iter(saved)
         logs = tuple(next(found) for _ in self.rule.sums)

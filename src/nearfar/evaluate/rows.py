@@ -66,6 +66,16 @@ class RowEvaluation:
             for x, w in zip(inputs, wanted, strict=True)
         )
 
+    def outline(
+        self, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
+    ) -> tuple[tuple[Any, ...], ...]:
+        if self.reduction.reduction == "none":
+            return ((ns.shape(inputs[0])[0],),)
+        own = ns.shape(inputs[_NEGATIVE])[1] if self.negatives == "own" else None
+        flat = [ns.shape(_matrix(ns, z, k, own)) for k, z in enumerate(inputs[: self.parts])]
+        shapes = [*flat, *((),) * (len(inputs) - self.parts)]
+        return ((), *(shape for shape, w in zip(shapes, wanted, strict=True) if w))
+
 
 class _Batch:
     def __init__(

@@ -7,7 +7,17 @@
   array elsewhere. Always write ``x = ns.op_(x, ...)`` and never use the old ``x`` again.
 """
 
-from nearfar.frameworks.base import Array, Block, Evaluation, Every, Items, Namespace, Scratch
+from nearfar.frameworks.base import (
+    Array,
+    Block,
+    Evaluation,
+    Every,
+    Items,
+    Namespace,
+    Scratch,
+    Statement,
+    register_rebuild,
+)
 from nearfar.frameworks.dispatch import framework_name, namespace_of
 
 __all__ = [
@@ -18,6 +28,8 @@ __all__ = [
     "Items",
     "Namespace",
     "Scratch",
+    "Statement",
     "framework_name",
     "namespace_of",
+    "register_rebuild",
 ]

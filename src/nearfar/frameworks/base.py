@@ -56,6 +56,31 @@ class Evaluation(Protocol):
     ) -> tuple[Array | None, ...]:
         """Return one gradient per input, None where it is not wanted."""
 
+    def outline(
+        self, ns: "Namespace", inputs: tuple[Array, ...], wanted: tuple[bool, ...]
+    ) -> tuple[tuple[Any, ...], ...]:
+        """Shapes of what `forward` returns: the value, then all that it saves."""
+
+
+class Statement(NamedTuple):
+    """A loss as text, for compiled programs, which hold no Python objects; see `rebuild`."""
+
+    text: str
+    temperature: float | None
+
+
+Rebuild = Callable[[Statement, tuple[Array, ...]], Evaluation]
+_rebuild: list[Rebuild] = []
+
+
+def register_rebuild(function: Rebuild) -> None:
+    """Tell how a statement becomes an evaluation of inputs again."""
+    _rebuild[:] = [function]
+
+
+def rebuild(statement: Statement, inputs: tuple[Array, ...]) -> Evaluation:
+    return _rebuild[0](statement, inputs)
+
 
 class Scratch(Protocol):
     """Buffers that outlive a tile; see `Namespace.scratch`."""
@@ -111,8 +136,10 @@ class Namespace:
     def itemsize(self, x: Array) -> int:
         return int(x.dtype.itemsize)
 
-    def attach(self, evaluation: Evaluation, inputs: tuple[Array, ...]) -> Array:
-        """The value of `evaluation`, differentiable in this framework."""
+    def attach(
+        self, evaluation: Evaluation, statement: Statement, inputs: tuple[Array, ...]
+    ) -> Array:
+        """The value of `evaluation`, which is what `statement` says, differentiable here."""
         raise NotImplementedError
 
     def value_and_grad(

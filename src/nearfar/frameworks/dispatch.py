@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Iterable
-from functools import cache
 from typing import Any
 
 from nearfar.frameworks.base import Namespace
@@ -41,9 +40,14 @@ _FRAMEWORKS: dict[str, Callable[[], Namespace]] = {
 }
 
 
-@cache
+# A dictionary and not functools.cache, which compilers warn about and look through.
+_loaded: dict[str, Namespace] = {}
+
+
 def _load(name: str) -> Namespace:
-    return _FRAMEWORKS[name]()
+    if name not in _loaded:
+        _loaded[name] = _FRAMEWORKS[name]()
+    return _loaded[name]
 
 
 def framework_name(x: Any) -> str | None:

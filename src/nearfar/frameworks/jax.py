@@ -25,6 +25,7 @@ from nearfar.frameworks.base import (
     Items,
     Namespace,
     Scratch,
+    Statement,
 )
 
 
@@ -105,7 +106,9 @@ class Jax(Namespace):
             a, b, (((1,), (1,)), ((), ())), precision=jax.lax.Precision.HIGHEST
         )
 
-    def attach(self, evaluation: Evaluation, inputs: tuple[Array, ...]) -> Array:
+    def attach(
+        self, evaluation: Evaluation, statement: Statement, inputs: tuple[Array, ...]
+    ) -> Array:
         return _compiled_value(evaluation, *inputs)
 
     def value_and_grad(

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import array_api_compat.numpy as xp
 import numpy as np
 
-from nearfar.frameworks.base import Array, Block, DType, Evaluation, Namespace, Scratch
+from nearfar.frameworks.base import Array, Block, DType, Evaluation, Namespace, Scratch, Statement
 
 
 class _Buffers:
@@ -51,7 +51,9 @@ class NumPy(Namespace):
         limits: AbstractContextManager[Any] = threadpool_limits(1, user_api="blas")
         return limits
 
-    def attach(self, evaluation: Evaluation, inputs: tuple[Array, ...]) -> Array:
+    def attach(
+        self, evaluation: Evaluation, statement: Statement, inputs: tuple[Array, ...]
+    ) -> Array:
         value, _ = evaluation.forward(self, inputs, (False,) * len(inputs))
         return value
 

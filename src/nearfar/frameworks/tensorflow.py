@@ -22,6 +22,7 @@ from nearfar.frameworks.base import (
     Items,
     Namespace,
     Scratch,
+    Statement,
 )
 
 
@@ -170,7 +171,9 @@ class TensorFlow(Namespace):
     def sigmoid(self, x: Array) -> Array:
         return tf.sigmoid(x)
 
-    def attach(self, evaluation: Evaluation, inputs: tuple[Array, ...]) -> Array:
+    def attach(
+        self, evaluation: Evaluation, statement: Statement, inputs: tuple[Array, ...]
+    ) -> Array:
         tensors = tuple(tf.convert_to_tensor(x) for x in inputs)
         return _plain_python(_value)(evaluation, tensors)
 

@@ -13,7 +13,7 @@ import array_api_compat.torch as xp
 import numpy as np
 import torch
 
-from nearfar.frameworks.base import Array, Block, DType, Evaluation, Namespace, Scratch
+from nearfar.frameworks.base import Array, Block, DType, Evaluation, Namespace, Scratch, Statement
 
 
 class _Pure(Namespace):
@@ -24,7 +24,7 @@ class _Pure(Namespace):
         return isinstance(x, torch.Tensor)
 
     def host(self, x: Array) -> np.ndarray | None:
-        if x.device.type != "cpu" or _is_wrapped(x):
+        if torch.compiler.is_compiling() or x.device.type != "cpu" or _is_wrapped(x):
             return None
         return np.asarray((x.double() if x.is_floating_point() else x).detach())
 
@@ -83,7 +83,11 @@ class _Buffers:
 class Torch(_Pure):
     """In place; for use where autograd does not record."""
 
-    def attach(self, evaluation: Evaluation, inputs: tuple[Array, ...]) -> Array:
+    def attach(
+        self, evaluation: Evaluation, statement: Statement, inputs: tuple[Array, ...]
+    ) -> Array:
+        if torch.compiler.is_compiling():
+            return _operators().value(statement, inputs)
         recording = torch.is_grad_enabled()
         wanted = tuple(recording and x.requires_grad for x in inputs)
         value: Array = _Glue.apply(evaluation, wanted, *inputs)[0]
@@ -93,7 +97,7 @@ class Torch(_Pure):
         self, evaluation: Evaluation, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
     ) -> tuple[Array, tuple[Array | None, ...]]:
         ns = _namespace(inputs)
-        with torch.no_grad(), _full_precision(inputs):
+        with torch.no_grad(), full_precision(inputs):
             return Namespace.value_and_grad(ns, evaluation, inputs, wanted)
 
     def set_rows_(self, x: Array, block: Block, value: Array) -> Array:
@@ -167,7 +171,7 @@ def _namespace(arrays: Sequence[torch.Tensor]) -> _Pure:
     return _PURE if any(_is_wrapped(x) for x in arrays) else _IN_PLACE
 
 
-def _full_precision(inputs: tuple[Array, ...]) -> torch.autocast:
+def full_precision(inputs: tuple[Array, ...]) -> torch.autocast:
     """Autocast would send the tiles' products to half precision; casts are made at the edge."""
     return torch.autocast(inputs[0].device.type, enabled=False)
 
@@ -179,7 +183,7 @@ class _Glue(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def forward(evaluation: Evaluation, wanted: tuple[bool, ...], *inputs: Array) -> Any:
-        with _full_precision(inputs):
+        with full_precision(inputs):
             value, saved = evaluation.forward(_namespace(inputs), inputs, wanted)
         return value, *saved
 
@@ -198,7 +202,7 @@ class _Glue(torch.autograd.Function):  # type: ignore[misc]
             return (None,) * (2 + ctx.arrays)
         inputs, saved = ctx.saved_tensors[: ctx.arrays], ctx.saved_tensors[ctx.arrays :]
         ns = _namespace((upstream, *inputs))
-        with _full_precision(inputs):
+        with full_precision(inputs):
             if torch.is_grad_enabled():
                 # The gradient is to be differentiated: what was saved is a function of the inputs
                 # too, so it is computed again where autograd sees it.
@@ -206,3 +210,10 @@ class _Glue(torch.autograd.Function):  # type: ignore[misc]
                 _, saved = ctx.evaluation.forward(ns, inputs, wanted)
             grads = ctx.evaluation.backward(ns, inputs, saved, upstream, wanted)
         return None, None, *grads
+
+
+def _operators() -> Any:
+    """Operators for compiled programs; made when the first program is compiled."""
+    from nearfar.frameworks import torch_operators
+
+    return torch_operators

@@ -1,11 +1,19 @@
 """What all losses share: a frozen statement of a convention, called on arrays."""
 
 import copy
+import json
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Self
 
 from nearfar.evaluate import Options
-from nearfar.frameworks import Array, Evaluation, Namespace, namespace_of
+from nearfar.frameworks import (
+    Array,
+    Evaluation,
+    Namespace,
+    Statement,
+    namespace_of,
+    register_rebuild,
+)
 from nearfar.losses import checks
 
 LOSSES: dict[str, type["Loss"]] = {}
@@ -50,6 +58,7 @@ class Loss:
     """Those of them that are embeddings and get gradients."""
     optional: ClassVar[tuple[str, ...]] = ()
     _options: ClassVar[Options] = Options()
+    _text: ClassVar[str]
 
     scale: float = number(1.0)
     reduction: str = choice("mean", "sum", "none")
@@ -67,6 +76,13 @@ class Loss:
                 object.__setattr__(
                     self, f.name, checks.real(f.name, value, f.metadata["number"], above)
                 )
+
+        self._write_down()
+
+    def _write_down(self) -> None:
+        """Keep the statement as text, which a compiler takes for a constant."""
+        text = json.dumps({**self.to_dict(), "options": self._options})
+        object.__setattr__(self, "_text", text)
 
     def __call__(self, *inputs: Any, temperature: Any = None, **named: Any) -> Any:
         """The value, differentiable in the framework of the inputs.
@@ -86,7 +102,8 @@ class Loss:
             For shapes that do not fit, and in NumPy for NaN and infinity.
         """
         call = self._open(inputs, named, temperature)
-        return call.ns.attach(call.evaluation, call.arrays)
+        statement = Statement(self._text, call.temperature)
+        return call.ns.attach(call.evaluation, statement, call.arrays)
 
     def value_and_grad(
         self,
@@ -157,6 +174,7 @@ class Loss:
         checks.whole("workers", workers, optional=True)
         other = copy.copy(self)
         object.__setattr__(other, "_options", Options(tile, memory, workers, check_finite))
+        other._write_down()
         return other
 
     def to_dict(self) -> dict[str, Any]:
@@ -177,14 +195,16 @@ class Loss:
         for name, x in given.items():
             if name not in call.embeddings:
                 arrays.append(checks.labels(ns, name, x, like, options.check_finite))
-        if temperature is None:
-            temperature = getattr(self, "temperature", None)
-        number = checks.temperature(ns, temperature, like)
-        if number is None and temperature is not None:
+        call.temperature = (
+            getattr(self, "temperature", None)
+            if temperature is None
+            else checks.temperature(ns, temperature)
+        )
+        if temperature is not None and call.temperature is None:
             call.learns_temperature = True
             arrays.append(temperature)
         call.arrays = tuple(arrays)
-        call.evaluation = self._evaluation(call.arrays, number)
+        call.evaluation = self._evaluation(call.arrays, call.temperature)
         return call
 
     def _check_shapes(self, embeddings: dict[str, Array]) -> None:
@@ -204,6 +224,7 @@ class _Call:
         self.ns = ns
         self.embeddings: dict[str, Array] = {}
         self.arrays: tuple[Array, ...] = ()
+        self.temperature: float | None = None
         self.learns_temperature = False
 
 
@@ -227,3 +248,13 @@ def loss_from_dict(d: dict[str, Any]) -> Loss:
             "was it written by another version of nearfar?"
         )
     return loss(**rest)
+
+
+def _rebuild(statement: Statement, arrays: tuple[Array, ...]) -> Evaluation:
+    fields = json.loads(statement.text)
+    options = Options(*fields.pop("options"))
+    loss = loss_from_dict(fields).with_options(**options._asdict())
+    return loss._evaluation(arrays, statement.temperature)
+
+
+register_rebuild(_rebuild)

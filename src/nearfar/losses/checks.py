@@ -163,10 +163,8 @@ def _refuse_other_than_marks(ns: Namespace, name: str, x: Array, foreign: bool) 
         )
 
 
-def temperature(ns: Namespace, value: Any, like: Array) -> float | None:
-    """A number as a float; None for an array, or where there is none."""
-    if value is None:
-        return None
+def temperature(ns: Namespace, value: Any) -> float | None:
+    """A number as a float, None for an array."""
     expected = "a number above 0, or an array of one (shape ()) beside the embeddings"
     if not ns.is_array(value):
         return real("temperature", value, expected, 0)

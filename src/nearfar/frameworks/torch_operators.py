@@ -1,0 +1,102 @@
+"""PyTorch's compiler: a loss as one opaque operator, so that no loop over tiles is unrolled.
+
+An operator takes tensors, numbers and text; the text is the loss's statement, from which the
+evaluation is built again. Sizes may be symbolic: a program is not compiled again for each of them.
+The gradient has no gradient of its own here, as nothing that PyTorch compiles has.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from nearfar.frameworks.base import Array, Evaluation, Statement, rebuild
+from nearfar.frameworks.torch import Torch, full_precision
+
+_NS = Torch()
+
+
+def value(statement: Statement, inputs: tuple[Array, ...]) -> Array:
+    recording = torch.is_grad_enabled()
+    wanted = [recording and x.requires_grad for x in inputs]
+    return _value(statement.text, statement.temperature, wanted, list(inputs))[0]
+
+
+@torch.library.custom_op("nearfar::value", mutates_args=())
+def _value(
+    text: str, temperature: float | None, wanted: Sequence[bool], inputs: Sequence[torch.Tensor]
+) -> list[torch.Tensor]:
+    """The value, then what the gradient wants to find again."""
+    given = tuple(inputs)
+    with torch.no_grad(), full_precision(given):
+        found, saved = _evaluation(text, temperature, given).forward(_NS, given, tuple(wanted))
+    return [found, *saved]
+
+
+@_value.register_fake
+def _(
+    text: str, temperature: float | None, wanted: Sequence[bool], inputs: Sequence[torch.Tensor]
+) -> list[torch.Tensor]:
+    given = tuple(inputs)
+    dtype = _NS.compute_dtype(*(x for x in given if x.is_floating_point()))
+    shapes = _evaluation(text, temperature, given).outline(_NS, given, tuple(wanted))
+    return [given[0].new_empty(shape, dtype=dtype) for shape in shapes]
+
+
+@torch.library.custom_op("nearfar::gradient", mutates_args=())
+def _gradient(
+    text: str,
+    temperature: float | None,
+    wanted: Sequence[bool],
+    inputs: Sequence[torch.Tensor],
+    saved: Sequence[torch.Tensor],
+    upstream: torch.Tensor,
+) -> list[torch.Tensor]:
+    """Gradients of the inputs that are wanted."""
+    given = tuple(inputs)
+    with torch.no_grad(), full_precision(given):
+        found = _evaluation(text, temperature, given).backward(
+            _NS, given, tuple(saved), upstream, tuple(wanted)
+        )
+    # Operators must not return two views of one array, as the gradients of two views are.
+    return [g.clone(memory_format=torch.contiguous_format) for g in found if g is not None]
+
+
+@_gradient.register_fake
+def _(
+    text: str,
+    temperature: float | None,
+    wanted: Sequence[bool],
+    inputs: Sequence[torch.Tensor],
+    saved: Sequence[torch.Tensor],
+    upstream: torch.Tensor,
+) -> list[torch.Tensor]:
+    return [
+        torch.empty_like(x, memory_format=torch.contiguous_format)
+        for x, w in zip(inputs, wanted, strict=True)
+        if w
+    ]
+
+
+def _set_up(ctx: Any, inputs: tuple[Any, ...], output: list[torch.Tensor]) -> None:
+    ctx.text, ctx.temperature, wanted, arrays = inputs
+    ctx.wanted = list(wanted)
+    ctx.arrays = len(arrays)
+    ctx.save_for_backward(*arrays, *output[1:])
+
+
+def _backward(ctx: Any, upstream: list[torch.Tensor]) -> tuple[Any, ...]:
+    arrays, saved = ctx.saved_tensors[: ctx.arrays], ctx.saved_tensors[ctx.arrays :]
+    found = iter(
+        _gradient(ctx.text, ctx.temperature, ctx.wanted, list(arrays), list(saved), upstream[0])
+    )
+    return None, None, None, [next(found) if w else None for w in ctx.wanted]
+
+
+_value.register_autograd(_backward, setup_context=_set_up)
+
+
+def _evaluation(
+    text: str, temperature: float | None, inputs: tuple[torch.Tensor, ...]
+) -> Evaluation:
+    return rebuild(Statement(text, temperature), inputs)
