@@ -131,7 +131,10 @@ class TensorFlow(Namespace):
 
     def rows(self, x: Array, block: Block) -> Array:
         rest = self.shape(x)[1:]
-        return tf.slice(x, [block.start] + [0] * len(rest), [block.size, *rest])
+        out = tf.slice(x, [block.start] + [0] * len(rest), [block.size, *rest])
+        # A size that the graph computes makes it forget the others.
+        out.set_shape([block.size if isinstance(block.size, int) else None, *x.shape[1:]])
+        return out
 
     def set_rows_(self, x: Array, block: Block, value: Array) -> Array:
         return tf.tensor_scatter_nd_update(x, self.positions(block, x)[:, None], value)
@@ -250,7 +253,7 @@ def _loop_over_unknown(items: Every, body: Callable[..., Carry], carry: Carry) -
 def _value(evaluation: Evaluation, inputs: tuple[Array, ...]) -> Array:
     wanted = tuple(bool(x.dtype.is_floating) for x in inputs)
 
-    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    @tf.custom_gradient
     def value(*inputs: Array) -> tuple[Array, Callable[[Array], Any]]:
         result, saved = evaluation.forward(_NS, inputs, wanted)
 
@@ -278,7 +281,7 @@ def _gradient(
     def evaluate(saved: tuple[Array, ...], upstream: Array, inputs: tuple[Array, ...]) -> list[Any]:
         return list(evaluation.backward(_NS, inputs, saved, upstream, wanted))
 
-    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    @tf.custom_gradient
     def gradient(upstream: Array, *inputs: Array) -> tuple[list[Array], Callable[..., Any]]:
         def again(*above: Array) -> Any:
             sources = [upstream, *inputs]
