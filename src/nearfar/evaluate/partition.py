@@ -99,7 +99,7 @@ class _Batch:
             self.temperature = ns.cast(inputs[-1], dtype)
         self.pairing: Pairing = pair_up(ns, settings.pairing, inputs)
         self.similarity: Similarity = SIMILARITIES[settings.similarity]
-        flat = tuple(ns.cast(ns.xp.reshape(z, (ns.shape(z)[0], -1)), dtype) for z in parts)
+        flat = tuple(ns.cast(ns.matrix(z), dtype) for z in parts)
         gathered = self.pairing.gather(ns, flat)
         self.rows: Rows
         (self.rows,) = self.similarity.prepare(ns, (gathered,), self.temperature)

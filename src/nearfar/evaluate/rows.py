@@ -181,9 +181,7 @@ class _Batch:
 
 def _matrix(ns: Namespace, z: Array, k: int, own: int | None) -> Array:
     """Rows of features: (n, d), or (N K, d) for negatives that come per query."""
-    n = ns.shape(z)[0]
-    rows = n * own if own is not None and k == _NEGATIVE else n
-    return ns.xp.reshape(z, (rows, -1))
+    return ns.matrix(z, 2 if own is not None and k == _NEGATIVE else 1)
 
 
 def _added(

@@ -7,6 +7,7 @@ override what they can do in place.
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from math import prod
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -132,6 +133,11 @@ class Namespace:
     def shape(self, x: Array) -> tuple[Any, ...]:
         """The shape; a framework that traces without sizes gives arrays for unknown ones."""
         return tuple(x.shape)
+
+    def matrix(self, x: Array, axes: int = 1) -> Array:
+        """The first axes as rows, the others as features: (n, d)."""
+        shape = self.shape(x)
+        return self.xp.reshape(x, (prod(shape[:axes]), prod(shape[axes:])))
 
     def itemsize(self, x: Array) -> int:
         return int(x.dtype.itemsize)
