@@ -260,10 +260,18 @@ class TestTiles:
     @pytest.mark.parametrize("tile", [1, 45, 130, 60 * 59])
     def test_spread_does_not_depend_on_them(self, tile, monkeypatch):
         x, y = blobs(15, n=60)
-        want = metrics.alignment(x, y, alpha=1), metrics.uniformity(x)
+        x[-5:] = x[-5]  # the last tiles hold the nearest pairs
+
+        def measures():
+            return [
+                metrics.alignment(x, y, alpha=1),
+                metrics.uniformity(x),
+                metrics.uniformity(x, t=1000),
+            ]
+
+        want = measures()
         monkeypatch.setattr(metrics, "TILE", tile)
-        got = metrics.alignment(x, y, alpha=1), metrics.uniformity(x)
-        assert got == pytest.approx(want, rel=1e-13)
+        assert measures() == pytest.approx(want, rel=1e-13)
 
 
 class TestErrors:
@@ -358,6 +366,11 @@ class TestErrors:
     def test_effective_rank_of_zeros(self):
         with pytest.raises(ValueError, match="embeddings must have a nonzero entry"):
             metrics.effective_rank(np.zeros((3, 2)))
+
+
+def test_importing_needs_neither_scikit_learn_nor_scipy():
+    script = "import sys, nearfar.metrics; sys.exit(bool({'sklearn', 'scipy'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
 MEMORY = """

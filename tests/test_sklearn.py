@@ -63,27 +63,30 @@ class Recorder:
 
 
 class TestMap:
+    @pytest.mark.parametrize("seed", range(4))
     @pytest.mark.parametrize("alpha", [0.0, 0.5])
-    def test_it_is_a_minimum_of_the_stated_objective(self, alpha):
-        X, y = blobs()
+    def test_it_is_a_minimum_of_the_stated_objective(self, alpha, seed):
+        # In two dimensions some row is sure to pass the origin, where a cosine has no derivative.
+        X, y = blobs(seed=seed)
         projection = ContrastiveProjection(2, SupCon(temperature=0.5), max_iter=1000, alpha=alpha)
         projection.fit(X, y)
         centred = X - X.mean(axis=0)
-        spread = centred.var(axis=0).mean()
+        variance = centred.var(axis=0).mean()
 
         def objective(parts):
             W, b = parts[:8].reshape(2, 4).T, parts[8:]
             Z = centred @ W
-            noise = spread * np.square(W).sum() / np.square(Z).sum(axis=1).mean()
-            return supcon(Z + b, y, temperature=0.5) + alpha * noise
+            lifted = np.column_stack([Z + b, np.full(len(Z), 0.01)])
+            noise = variance * np.square(W).sum() / np.square(Z).sum(axis=1).mean()
+            return supcon(lifted, y, temperature=0.5) + alpha * noise
 
         found = np.concatenate([projection.components_.ravel(), projection.intercept_])
-        step = 1e-5
+        step = 1e-6
         slopes = [
             (objective(found + step * e) - objective(found - step * e)) / (2 * step)
             for e in np.eye(len(found))
         ]
-        assert np.abs(slopes).max() < 5e-3
+        assert np.abs(slopes).max() < 0.02
         Z = centred @ projection.components_.T + projection.intercept_
         np.testing.assert_allclose(projection.transform(X), Z, rtol=1e-12)
         assert projection.loss_ == pytest.approx(supcon(Z, y, temperature=0.5), rel=1e-12)
@@ -96,7 +99,7 @@ class TestMap:
         values = [step[2] for step in steps]
         assert sorted(values, reverse=True) == values
         assert projection.n_iter_ == len(steps)
-        assert values[-1] == pytest.approx(projection.loss_, abs=1e-4)
+        assert values[-1] == pytest.approx(projection.loss_, abs=1e-3)
 
     def test_it_starts_at_the_principal_components(self, wine):
         X, y = wine
@@ -108,7 +111,7 @@ class TestMap:
         assert np.square(Z).sum(axis=1).mean() == pytest.approx(1)
         pca = PCA(3).fit_transform(X)
         np.testing.assert_allclose(Z, pca * np.linalg.norm(Z) / np.linalg.norm(pca), atol=1e-12)
-        np.testing.assert_array_equal(loss.calls[0][0], Z)
+        np.testing.assert_allclose(loss.calls[0][0][:, :-1], Z, atol=1e-14)
 
     def test_the_same_on_every_run(self, wine, fitted):
         again = ContrastiveProjection(n_components=2).fit(*wine)
@@ -139,10 +142,14 @@ class TestMap:
 
     def test_constant_features_are_left_alone(self, wine, fitted):
         X, y = wine
-        padded = np.column_stack([np.zeros(len(X)), X, np.full(len(X), 7.0)])
-        projection = ContrastiveProjection(n_components=2).fit(padded, y)
-        assert np.isfinite(projection.components_).all()
-        assert projection.loss_ == pytest.approx(fitted.loss_, rel=1e-3)
+        # The mean of 178 times 0.1 is not 0.1, that of 1e20 / 3 is off by more than the features.
+        padded = np.hstack([np.tile([0.0, 0.1, 1e20 / 3], (len(X), 1)), X])
+        projection = ContrastiveProjection(2).fit(padded, y)
+        assert projection.loss_ == pytest.approx(fitted.loss_, rel=1e-2)
+        for n_components in (2, None):  # with None some components have no variance at all
+            projection = ContrastiveProjection(n_components, max_iter=5).fit(padded, y)
+            assert np.isfinite(projection.components_).all()
+            assert not projection.components_[:, :3].any()
 
     def test_fewer_samples_than_features(self):
         X, y = blobs(n=6, d=10)
@@ -229,7 +236,7 @@ class TestInterruption:
         projection = ContrastiveProjection(2)._fit(X, y, on_step)
         assert projection.interrupted_
         assert projection.n_iter_ == 4
-        assert projection.loss_ == pytest.approx(values[-1], abs=1e-4)
+        assert projection.loss_ == pytest.approx(values[-1], abs=1e-3)
         four = ContrastiveProjection(2, max_iter=4).fit(X, y)
         np.testing.assert_array_equal(projection.transform(X), four.transform(X))
 
@@ -257,9 +264,12 @@ class TestTransformer:
         X, y = wine
         assert fitted.transform(X.astype(np.float32)).dtype == np.float32
         assert fitted.transform(np.round(X).astype(int)).dtype == np.float64
-        single = ContrastiveProjection(2).fit(X.astype(np.float32), y)
+        single, double = (
+            ContrastiveProjection(2, max_iter=3).fit(X.astype(dtype), y)
+            for dtype in (np.float32, np.float64)
+        )
         assert single.components_.dtype == np.float64
-        np.testing.assert_allclose(single.transform(X), fitted.transform(X), atol=1e-3)
+        np.testing.assert_allclose(single.transform(X), double.transform(X), atol=1e-5)
 
     def test_names(self, wine, fitted):
         X, y = wine
@@ -334,7 +344,7 @@ class TestErrors:
         [
             (np.eye(4), [1, 1, 1, 1], ValueError, "one class only: give rows of another"),
             (np.eye(4), [1, 2, 3, 4], ValueError, "class of two rows.* 4 labels that all differ"),
-            (np.ones((4, 2)), [0, 0, 1, 1], ValueError, "X must have a feature that varies"),
+            (np.full((6, 2), 0.1), [0, 0, 1] * 2, ValueError, "X must have a feature that varies"),
             (np.eye(4) * np.nan, [0, 0, 1, 1], ValueError, "X contains NaN"),
             (np.eye(4), [0, 0, 1, np.nan], ValueError, "y contains NaN"),
             (np.eye(4), [0, 0, 1], ValueError, "inconsistent numbers of samples"),
@@ -349,7 +359,7 @@ class TestErrors:
 
     def test_more_components_than_samples(self):
         X, y = blobs(n=6, d=10)
-        with pytest.raises(ValueError, match="n_components .* number of samples, 6, received 7"):
+        with pytest.raises(ValueError, match=r"n_components .* number of samples, 6, received 7"):
             ContrastiveProjection(7).fit(X, y)
 
     def test_constant_targets(self):

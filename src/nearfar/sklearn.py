@@ -27,6 +27,8 @@ OnStep = Callable[[int, int, float], None]
 
 LABELS, TARGETS = ("embeddings", "labels"), ("embeddings", "targets")
 
+# The coordinate that all rows share during the search.
+LIFT = 0.01
 # What later iterations gain is far below what the held-out rows can tell apart.
 TOLERANCE = 1e-6
 
@@ -37,13 +39,19 @@ class ContrastiveProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
     With X ``(n, d)`` the rows less their column means, s^2 the mean variance of the columns,
     Z = X @ W, W ``(d, n_components)``, and an intercept b, `fit` makes small
 
-        loss(Z + b, y) + alpha (s^2 ||W||_F^2) / (||Z||_F^2 / n)
+        loss([Z + b, 0.01], y) + alpha (s^2 ||W||_F^2) / (||Z||_F^2 / n)
 
     and `transform` gives Z + b, in the dtype of its input (float32 or float64; all computing is in
-    float64). The penalty is a noise-to-signal ratio: what squared norm noise of variance s^2 in
-    every feature would have in the embedding, against what the rows have there. Like a cosine it
-    has no scale (||W||^2 alone would only shrink such a map). The intercept puts the origin, from
-    which cosines are measured, where they tell the classes apart; the mean need not be that place.
+    float64).
+
+    - The intercept puts the origin, from which cosines are measured, where they tell the classes
+      apart: a class around the mean has no direction of its own.
+    - The last coordinate, 0.01 for every row, keeps the objective smooth where a row passes the
+      origin: a cosine has no derivative there, and the search would end. It changes the cosines of
+      rows of the usual norm, 1, by 1e-4, and is no part of ``loss_`` or of the embedding.
+    - The penalty is a noise-to-signal ratio: the squared norm that noise of variance s^2 in every
+      feature would have in the embedding, against that of the rows. Like a cosine it has no scale;
+      ||W||^2 alone would only shrink such a map.
 
     The search is SciPy's L-BFGS-B on ``loss.value_and_grad``, started at the principal components
     of X, scaled to embeddings of mean squared norm 1, and b = 0. It works on X / s, so the unit of
@@ -60,6 +68,7 @@ class ContrastiveProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
     n_components : int, default=None
         Dimensions of the embedding, at most the numbers of features and of samples. None: as many
         as features; where there are fewer samples than features the dimensions left over are 0.
+        A cosine in one dimension is only a sign: with it take 2 or more.
     loss : loss of rows with labels or targets, default=SupCon(temperature=0.1)
         Any loss called with ``(embeddings, labels)`` or ``(embeddings, targets)``.
     max_iter : int, default=100
@@ -166,11 +175,13 @@ class ContrastiveProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         X, y = validate_data(self, X, y, dtype=np.float64, multi_output=True, ensure_min_samples=2)
         n_components = self._checked_parameters(*X.shape)
         y = self._checked_target(y)
+        constant = X.min(axis=0) == X.max(axis=0)
+        if constant.all():
+            raise ValueError("X must have a feature that varies, received constant features only")
         mean = X.mean(axis=0)
         X = X - mean
+        X[:, constant] = 0  # where the mean was rounded
         peak = np.abs(X).max()
-        if peak == 0:
-            raise ValueError("X must have a feature that varies, received constant features only")
         spread = peak * np.sqrt(np.square(X / peak).mean())  # no square leaves the range
         X /= spread
 
@@ -194,7 +205,9 @@ class ContrastiveProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         def objective(flat: Floats) -> tuple[float, Floats]:
             V, b = split(flat)
             Z = X @ V  # (n, n_components)
-            value, (dZ,) = self.loss.value_and_grad(Z + b, y)
+            lifted = np.column_stack([Z + b, np.full(len(Z), LIFT)])
+            value, (gradient,) = self.loss.value_and_grad(lifted, y)
+            dZ = gradient[:, :-1]
             signal = np.square(Z).sum() / len(Z)
             penalty = self.alpha * np.square(V).sum() / signal
             dV = X.T @ (dZ - (2 * penalty / signal / len(Z)) * Z) + (2 * self.alpha / signal) * V
@@ -239,6 +252,7 @@ class ContrastiveProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         pca = PCA(min(n_components, n, d), random_state=self.random_state).fit(X)
         V = np.zeros((d, n_components))
         V[:, : len(pca.components_)] = pca.components_.T
+        V[~X.any(axis=0)] = 0  # directions without variance are any: keep constant features out
         return np.asarray(V / np.sqrt(np.square(X @ V).sum(axis=1).mean()))
 
     def _checked_parameters(self, n: int, d: int) -> int:

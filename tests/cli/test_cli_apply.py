@@ -18,9 +18,10 @@ def embeddings(run, trained, data, out):
     return np.load(out, allow_pickle=False)
 
 
-def test_transform_is_the_linear_map_of_the_model(run, trained, blobs, tmp_path):
+def test_transform_is_the_map_of_the_model(run, trained, blobs, tmp_path):
     model = trained.model
-    expected = ((blobs.X - model["mean"]) / model["scale"]) @ model["components"].T
+    standardised = (blobs.X - model["mean"]) / model["scale"]
+    expected = standardised @ model["components"].T + model["intercept"]
     actual = embeddings(run, trained, trained.npz, tmp_path / "z.npy")
     np.testing.assert_allclose(actual, expected, atol=1e-9)
 
@@ -75,6 +76,7 @@ def test_three_different_neighbours_give_the_label_that_sorts_first():
         mean=np.zeros(1),
         scale=np.ones(1),
         components=np.ones((1, 1)),
+        intercept=np.zeros(1),
         reference=np.array([[1.0], [1.2], [1.4], [9.0]]),
         reference_labels=np.array([1, 2, 0, 0]),
         classes=np.array(["a", "b", "c"]),

@@ -108,10 +108,11 @@ def _model(
     settings: Settings,
 ) -> Model:
     return Model(
-        # The projection has centred the standardised rows once more: by rounding errors.
-        mean=halves.mean + halves.scale * projection.mean_,
+        mean=halves.mean,
         scale=halves.scale,
         components=projection.components_,
+        # mean_ is that of the standardised rows: rounding errors, but part of the map.
+        intercept=projection.intercept_ - projection.components_ @ projection.mean_,
         reference=space.train,
         reference_labels=halves.train_y,
         classes=halves.classes,

@@ -9,7 +9,6 @@ import typer
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from threadpoolctl import threadpool_limits
 
 from nearfar.cli.errors import BadInput, library_errors, listed
 from nearfar.losses import LOSSES
@@ -36,15 +35,12 @@ def learn(
     X: NDArray[Any], y: NDArray[Any], loss: Any, components: int, max_iter: int, seed: int
 ) -> ContrastiveProjection:
     """Fit the projection; the first Ctrl-C ends it with the best one found so far."""
-    if len(X) >= _MANY_ROWS:
+    if len(X) >= _MANY_ROWS:  # fewer do not repay the threads
         loss = loss.with_options(workers=os.cpu_count())
     projection = ContrastiveProjection(
         n_components=components, loss=loss, max_iter=max_iter, random_state=seed
     )
-    # Threads inside products this thin wait for each other: on a busy machine an evaluation takes
-    # five times as long with them. Those over tiles pay once there are many.
-    one_each = threadpool_limits(limits=1, user_api="blas")
-    with _progress(max_iter) as on_step, library_errors(), one_each:
+    with _progress(max_iter) as on_step, library_errors():
         projection._fit(X, y, on_step)
     if projection.interrupted_:
         typer.echo(

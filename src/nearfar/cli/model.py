@@ -13,18 +13,21 @@ from nearfar.cli.errors import BadInput
 from nearfar.cli.files import read_npz
 
 NEIGHBOURS = 3
-_ARRAYS = ("mean", "scale", "components", "reference", "reference_labels", "classes")
+_ARRAYS = (
+    "mean", "scale", "components", "intercept", "reference", "reference_labels", "classes",
+)  # fmt: skip
 _FORMAT = "nearfar model 1"
 _REMEDY = "make a model with nearfar fit"
 
 
 @dataclass(frozen=True)
 class Model:
-    """A standardised linear projection, and the training rows embedded by it."""
+    """A projection of standardised features, and the training rows embedded by it."""
 
     mean: NDArray[np.float64]  # (d,)
     scale: NDArray[np.float64]  # (d,)
     components: NDArray[np.float64]  # (k, d)
+    intercept: NDArray[np.float64]  # (k,)
     reference: NDArray[np.float64]  # (n, k)
     reference_labels: NDArray[np.intp]  # (n,) positions in classes
     classes: NDArray[Any]
@@ -40,8 +43,8 @@ class Model:
                 f"DATA has {X.shape[1]} features, the model was made for {len(self.mean)}; "
                 "give the columns it was fitted on"
             )
-        embeddings: NDArray[np.float64] = ((X - self.mean) / self.scale) @ self.components.T
-        return embeddings
+        Z: NDArray[np.float64] = ((X - self.mean) / self.scale) @ self.components.T
+        return Z + self.intercept
 
     def predict(self, X: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.float64]]:
         """Label rows by a vote of their nearest neighbours in the reference, with the share won.
