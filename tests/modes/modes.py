@@ -12,8 +12,6 @@ import numpy as np
 import tensorflow as tf
 import torch
 
-jax.config.update("jax_enable_x64", True)
-
 Result = tuple[Any, list[Any]]
 UPSTREAM = 3.0
 
