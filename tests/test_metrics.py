@@ -10,6 +10,7 @@ from oracles import metrics as oracle
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
 from nearfar import metrics
+from nearfar.metrics import arrays, search
 
 RETRIEVAL = {
     "knn_accuracy": {"k": 3},
@@ -35,7 +36,7 @@ def queries_and_rows(with_reference, **options):
 
 class TestAgainstLoops:
     @both_ways
-    @pytest.mark.parametrize("metric", metrics.METRICS)
+    @pytest.mark.parametrize("metric", search.METRICS)
     @pytest.mark.parametrize("name", RETRIEVAL)
     def test_retrieval(self, name, metric, with_reference):
         data = queries_and_rows(with_reference)
@@ -48,7 +49,7 @@ class TestAgainstLoops:
 
     @both_ways
     @pytest.mark.parametrize("name", RETRIEVAL)
-    @pytest.mark.parametrize("metric", metrics.METRICS)
+    @pytest.mark.parametrize("metric", search.METRICS)
     def test_ties_are_taken_in_the_order_of_the_rows(self, name, metric, with_reference):
         # Small integers: most distances occur many times, many rows are duplicates, some zero.
         rng = np.random.default_rng(3)
@@ -128,7 +129,7 @@ class TestRules:
         x, y = blobs(9)
         assert getattr(metrics, name)(x, np.zeros_like(y), **RETRIEVAL[name]) == 1.0
 
-    @pytest.mark.parametrize("metric", metrics.METRICS)
+    @pytest.mark.parametrize("metric", search.METRICS)
     def test_a_query_finds_its_duplicate_and_never_itself(self, metric):
         x = np.repeat([[0.1, 0.7], [0.7, 0.1]], 2, axis=0)  # (4, 2), two pairs of duplicates
         assert metrics.recall_at_k(x, [0, 1, 2, 1], k=1, metric=metric) == 0.0
@@ -155,7 +156,7 @@ class TestRules:
         assert found == [1.0, 1.0, 0.0]
 
     @pytest.mark.parametrize("scale", [1e-300, 1e-20, 1e20, 1e300])
-    @pytest.mark.parametrize("metric", metrics.METRICS)
+    @pytest.mark.parametrize("metric", search.METRICS)
     def test_scale_changes_nothing(self, metric, scale):
         x, y = blobs(10)
         for name, options in RETRIEVAL.items():
@@ -253,7 +254,7 @@ class TestTiles:
         calls = [(getattr(metrics, name), options) for name, options in RETRIEVAL.items()]
         calls.append((metrics.knn_r2, {"k": 5}))
         want = [measure(x, y, metric=metric, **options) for measure, options in calls]
-        monkeypatch.setattr(metrics, "TILE", tile)
+        monkeypatch.setattr(arrays, "TILE", tile)
         got = [measure(x, y, metric=metric, **options) for measure, options in calls]
         assert got == pytest.approx(want, abs=1e-13)
 
@@ -270,7 +271,7 @@ class TestTiles:
             ]
 
         want = measures()
-        monkeypatch.setattr(metrics, "TILE", tile)
+        monkeypatch.setattr(arrays, "TILE", tile)
         assert measures() == pytest.approx(want, rel=1e-13)
 
 

@@ -10,8 +10,9 @@
 0.3220
 """
 
+from nearfar import metrics
 from nearfar.losses import InfoNCE, Loss, NTXent, SupCon, loss_from_dict
 
 __version__ = "0.1.0"
 
-__all__ = ["InfoNCE", "Loss", "NTXent", "SupCon", "__version__", "loss_from_dict"]
+__all__ = ["InfoNCE", "Loss", "NTXent", "SupCon", "__version__", "loss_from_dict", "metrics"]
