@@ -26,7 +26,8 @@ def _cases() -> dict[str, Case]:
     cases = {
         "ntxent": Case(nf.NTXent(temperature=0.3), (a, b)),
         "ntxent-guarded": Case(nf.NTXent(temperature=0.01, denominator="negatives"), (a, b)),
-        "supcon": Case(nf.SupCon(), (x,), (labels,)),
+        # Loaders hand out labels as floats; they must not be taken for embeddings.
+        "supcon": Case(nf.SupCon(), (x,), (labels.astype(np.float64),)),
         "supcon-own": Case(nf.SupCon(denominator="own_positive"), (x,), (labels,)),
         "supcon-own-log": Case(log_mean, (x,), (labels,)),
         "supcon-pairs-dot": Case(

@@ -144,10 +144,13 @@ def _forward(evaluation: Evaluation, *inputs: Array) -> tuple[Array, Any]:
 def _backward(evaluation: Evaluation, kept: Any, upstream: Array) -> tuple[Any, ...]:
     inputs, saved = kept
     found = evaluation.backward(_NS, inputs, saved, upstream, _floating(inputs))
-    return tuple(
-        np.zeros(x.shape, dtype=jax.dtypes.float0) if g is None else g
-        for x, g in zip(inputs, found, strict=True)
-    )
+    return tuple(_no_gradient(x) if g is None else g for x, g in zip(inputs, found, strict=True))
+
+
+def _no_gradient(x: Array) -> Array:
+    """What JAX wants for labels: zeros, of an empty dtype where labels are not floats."""
+    floating = jnp.issubdtype(x.dtype, jnp.floating)
+    return np.zeros(x.shape, dtype=x.dtype if floating else jax.dtypes.float0)
 
 
 _value.defvjp(_forward, _backward)

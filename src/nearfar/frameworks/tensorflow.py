@@ -279,7 +279,13 @@ def _gradient(
     """
 
     def evaluate(saved: tuple[Array, ...], upstream: Array, inputs: tuple[Array, ...]) -> list[Any]:
-        return list(evaluation.backward(_NS, inputs, saved, upstream, wanted))
+        found = evaluation.backward(_NS, inputs, saved, upstream, wanted)
+        # Labels may be floats; they have no gradient, which TensorFlow spells as zeros here.
+        return [
+            tf.zeros_like(x) if g is None else g
+            for x, g, w in zip(inputs, found, wanted, strict=True)
+            if w
+        ]
 
     @tf.custom_gradient
     def gradient(upstream: Array, *inputs: Array) -> tuple[list[Array], Callable[..., Any]]:
@@ -288,10 +294,10 @@ def _gradient(
             with tf.GradientTape() as tape:
                 tape.watch([x for x in sources if x.dtype.is_floating])
                 _, recomputed = evaluation.forward(_NS, inputs, wanted)
-                found = [g for g in evaluate(recomputed, upstream, inputs) if g is not None]
+                found = evaluate(recomputed, upstream, inputs)
             return tape.gradient(found, sources, output_gradients=list(above))
 
-        return [g for g in evaluate(saved, upstream, inputs) if g is not None], again
+        return evaluate(saved, upstream, inputs), again
 
     found = iter(gradient(upstream, *inputs))
     return [next(found) if w else None for w in wanted]

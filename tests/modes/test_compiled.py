@@ -1,0 +1,144 @@
+"""What compilers are handed: no n x n array, and no loop unrolled."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tensorflow as tf
+import torch
+
+import nearfar as nf
+
+MIB = 2**20
+LOSS = nf.NTXent()
+
+
+def views(rows, features=64):
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=(rows, features)).astype(np.float32) for _ in range(2)]
+
+
+def dense(a, b):
+    z = jnp.concatenate([a, b])
+    z = z / jnp.linalg.norm(z, axis=1, keepdims=True)
+    n = len(z)
+    logits = jnp.where(jnp.eye(n, dtype=bool), -jnp.inf, z @ z.T / 0.5)
+    partner = logits[jnp.arange(n), (jnp.arange(n) + n // 2) % n]
+    return (jax.nn.logsumexp(logits, axis=1) - partner).mean()
+
+
+def temporary_bytes(function):
+    inputs = [jnp.asarray(x) for x in views(4096)]
+    compiled = jax.jit(jax.grad(function, (0, 1))).lower(*inputs).compile()
+    return compiled.memory_analysis().temp_size_in_bytes
+
+
+def test_jax_keeps_no_square():
+    assert temporary_bytes(dense) > 500 * MIB
+    assert temporary_bytes(LOSS) < 64 * MIB
+
+
+TENSORFLOW = """
+import numpy as np
+import tensorflow as tf
+import nearfar as nf
+
+rng = np.random.default_rng(0)
+a, b = (tf.constant(rng.normal(size=(4096, 64)).astype(np.float32)) for _ in range(2))
+signature = [tf.TensorSpec([None, 64], tf.float32)] * 2
+
+
+@tf.function(input_signature=signature, autograph=False)
+def gradient(a, b):
+    with tf.GradientTape() as tape:
+        tape.watch([a, b])
+        value = nf.NTXent()(a, b)
+    return tape.gradient(value, [a, b])
+
+
+def peak():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+
+
+gradient(a[:8], b[:8])
+with open("/proc/self/clear_refs", "w") as counters:
+    counters.write("5")
+before = peak()
+gradient(a, b)
+print((peak() - before) // 1024)
+"""
+
+
+def test_tensorflow_keeps_no_square():
+    command = [sys.executable, "-c", TENSORFLOW]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    # One 8,192 x 8,192 array of float32 alone is 256.
+    assert int(done.stdout) < 128
+
+
+def loop_sizes(rows):
+    """Equations of the JAX program, nodes of the TensorFlow graph, of the PyTorch graph."""
+    arrays = views(rows, 8)
+    loss = LOSS.with_options(tile=16)
+
+    inputs = [jnp.asarray(x) for x in arrays]
+    program = str(jax.make_jaxpr(jax.grad(loss, (0, 1)))(*inputs))
+
+    def gradient(a, b):
+        with tf.GradientTape() as tape:
+            tape.watch([a, b])
+            value = loss(a, b)
+        return tape.gradient(value, [a, b])
+
+    signature = [tf.TensorSpec(x.shape, tf.float32) for x in arrays]
+    graph = tf.function(gradient, autograph=False).get_concrete_function(*signature).graph
+    nodes = graph.as_graph_def()
+    inner = sum(len(f.node_def) for f in nodes.library.function)
+
+    sizes = []
+
+    def count(module, _):
+        sizes.append(len(module.graph.nodes))
+        return module.forward
+
+    torch.compile(loss, fullgraph=True, backend=count)(*(torch.tensor(x) for x in arrays))
+    torch.compiler.reset()
+    return [program.count("\n"), len(nodes.node) + inner, sum(sizes)]
+
+
+def test_programs_do_not_grow_with_the_number_of_tiles():
+    """From 2 blocks a side to 11, that is from 3 tiles to 66."""
+    for few, many in zip(loop_sizes(16), loop_sizes(88), strict=True):
+        assert few > 0
+        assert many <= 1.1 * few
+
+
+def test_one_program_for_every_batch_size():
+    compiled_sizes = []
+
+    def count(module, inputs):
+        compiled_sizes.append(len(inputs))
+        return module.forward
+
+    compiled = torch.compile(LOSS, fullgraph=True, dynamic=True, backend=count)
+    for rows in (6, 9, 700):
+        a, b = (torch.tensor(x) for x in views(rows, 8))
+        torch.testing.assert_close(compiled(a, b), LOSS(a, b))
+    assert len(compiled_sizes) == 1
+
+
+def test_tensorflow_traces_once_for_every_batch_size():
+    traced = []
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 8], tf.float32)] * 2, autograph=False)
+    def value(a, b):
+        traced.append(1)
+        return LOSS(a, b)
+
+    for rows in (6, 9, 700):
+        a, b = views(rows, 8)
+        np.testing.assert_allclose(value(a, b), LOSS(a, b), rtol=1e-5)
+    assert len(traced) == 1
