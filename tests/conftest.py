@@ -1,5 +1,13 @@
 """Shared by all tests. torch comes first: TensorFlow, imported before it, has crashed it."""
 
+import os
+
+# Two test processes on two cores: threads of their own would wait for each other.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[variable] = "1"
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
 import torch  # noqa: F401  isort: skip
 import pytest
 

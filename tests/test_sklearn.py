@@ -65,7 +65,8 @@ class Recorder:
 class TestMap:
     @pytest.mark.parametrize("seed", range(4))
     @pytest.mark.parametrize("alpha", [0.0, 0.5])
-    def test_it_is_a_minimum_of_the_stated_objective(self, alpha, seed):
+    def test_it_is_a_minimum_of_the_stated_objective(self, alpha, seed, monkeypatch):
+        monkeypatch.setattr("nearfar.sklearn.TOLERANCE", 1e-6)  # all the way down
         # In two dimensions some row is sure to pass the origin, where a cosine has no derivative.
         X, y = blobs(seed=seed)
         projection = ContrastiveProjection(2, SupCon(temperature=0.5), max_iter=1000, alpha=alpha)
@@ -145,7 +146,7 @@ class TestMap:
         # The mean of 178 times 0.1 is not 0.1, that of 1e20 / 3 is off by more than the features.
         padded = np.hstack([np.tile([0.0, 0.1, 1e20 / 3], (len(X), 1)), X])
         projection = ContrastiveProjection(2).fit(padded, y)
-        assert projection.loss_ == pytest.approx(fitted.loss_, rel=1e-2)
+        assert projection.loss_ == pytest.approx(fitted.loss_, rel=2e-2)
         for n_components in (2, None):  # with None some components have no variance at all
             projection = ContrastiveProjection(n_components, max_iter=5).fit(padded, y)
             assert np.isfinite(projection.components_).all()
@@ -169,6 +170,7 @@ class TestMap:
     def test_digits_over_five_splits(self):
         scores = np.array([digits_accuracy(seed) for seed in range(5)])
         gains = scores[:, 0] - scores[:, 1]
+        # Under the paper's SupCon; the command line's convention gains more, on every split.
         assert gains.min() > 0
         assert gains.mean() > 0.035
 

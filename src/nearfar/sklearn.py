@@ -29,8 +29,8 @@ LABELS, TARGETS = ("embeddings", "labels"), ("embeddings", "targets")
 
 # The coordinate that all rows share during the search.
 LIFT = 0.01
-# What later iterations gain is far below what the held-out rows can tell apart.
-TOLERANCE = 1e-6
+# Later iterations fit the training rows alone: on digits, held-out neighbours gain nothing.
+TOLERANCE = 1e-4
 
 
 class ContrastiveProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -59,7 +59,7 @@ class ContrastiveProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
     before where those mean nothing. The objective is not convex: what is found is a local minimum
     near that start, the same on every run.
 
-    The search ends where an iteration lowers the objective by less than 1e-6 of it, or of 1 where
+    The search ends where an iteration lowers the objective by less than 1e-4 of it, or of 1 where
     it is below 1. ``max_iter`` is a budget, not a promise of convergence: a search that uses it up
     is ordinary and does not warn; ``n_iter_ == max_iter`` tells.
 

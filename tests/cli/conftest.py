@@ -99,7 +99,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory, blobs: Blobs) -> Trained:
     blobs.frame.to_csv(csv, index=False)
     out = folder / "out"
     result = run_app(
-        "fit", csv, "--label", "tree", "--components", 2, "--max-iter", 30, "--out", out
+        *("fit", csv, "--label", "tree", "--components", 2, "--max-iter", 30, "--out", out),
+        # Cosines: then the learned space and the others differ in their metric.
+        *("--field", "similarity=cosine", "--field", "positives=mean_log"),
     )
     assert result.exit_code == 0, result.output
     return Trained(out, npz, csv, result, read_arrays(out / "model.npz"))

@@ -116,7 +116,8 @@ def test_picture_has_two_panels_of_points(trained):
 def test_same_seed_same_numbers_other_seed_other_rows(run, trained, tmp_path):
     def measures(seed):
         out = tmp_path / str(seed)
-        args = ("--components", 2, "--max-iter", 30, "--seed", seed, "--out", out)
+        fields = ("--field", "similarity=cosine", "--field", "positives=mean_log")
+        args = ("--components", 2, "--max-iter", 30, *fields, "--seed", seed, "--out", out)
         assert run("fit", trained.npz, *args).exit_code == 0
         report = json.loads((out / "metrics.json").read_text())
         return {name: value for name, value in report["learned"].items() if name != "seconds"}
@@ -173,7 +174,27 @@ def test_temperature_reaches_the_loss(run, tmp_path, trained):
     assert run("fit", trained.npz, *args).exit_code == 0
     settings = json.loads((tmp_path / "metrics.json").read_text())["settings"]
     assert settings["temperature"] == 0.5
-    assert settings["loss"] == nearfar.SupCon(temperature=0.5).to_dict()
+    wanted = nearfar.SupCon(temperature=0.5, similarity="neg_euclidean", positives="log_sum")
+    assert settings["loss"] == wanted.to_dict()
+
+
+def test_fields_reach_the_loss(run, tmp_path, trained):
+    fields = ("--field", "similarity=cosine", "--field", "scale=2", "--field", "include_self=true")
+    args = ("--components", 2, "--max-iter", 2, *fields, "--out", tmp_path)
+    assert run("fit", trained.npz, *args).exit_code == 0
+    settings = json.loads((tmp_path / "metrics.json").read_text())["settings"]
+    wanted = nearfar.SupCon(positives="log_sum", scale=2, include_self=True)
+    assert settings["loss"] == wanted.to_dict()
+
+
+@pytest.mark.parametrize("field", ["positives", "colour=red", "positives=median", "scale=wide"])
+def test_wrong_fields(run, tmp_path, trained, field):
+    out = tmp_path / "new"
+    result = run("fit", trained.npz, "--field", field, "--out", out)
+    assert result.exit_code == 2
+    assert "--field" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,14 @@ def fit(
         float | None,
         typer.Option(help="Lower: more weight on near rows. [default: the loss's own]"),
     ] = None,
+    field: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="Any field of the loss; may be repeated. "
+            "[default: similarity=neg_euclidean positives=log_sum for supcon]",
+        ),
+    ] = None,
     test_size: Annotated[float, typer.Option(help="Share of each class held out.")] = 0.3,
     max_iter: Annotated[int, typer.Option(min=1, help="Iterations at most.")] = 100,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Chooses the held-out rows.")] = 0,
@@ -84,7 +92,10 @@ def fit(
     from nearfar.cli.fit import Settings
     from nearfar.cli.fit import fit as run
 
-    run(Settings(data, label, loss, components, temperature, test_size, max_iter, seed), out)
+    fields = tuple(field or ())
+    run(
+        Settings(data, label, loss, components, temperature, fields, test_size, max_iter, seed), out
+    )
 
 
 @app.command()

@@ -31,6 +31,7 @@ class Settings:
     loss: str
     components: int
     temperature: float | None
+    fields: tuple[str, ...]
     test_size: float
     max_iter: int
     seed: int
@@ -38,7 +39,7 @@ class Settings:
 
 def fit(settings: Settings, out: Path | None) -> None:
     """Check everything, then learn, report and write; where a check fails nothing is written."""
-    loss = loss_named(settings.loss, settings.temperature)
+    loss = loss_named(settings.loss, settings.temperature, settings.fields)
     data = read_labelled(settings.data, settings.label)
     halves = split(data, settings.test_size, settings.seed)
     _check_components(settings.components, halves)
@@ -46,7 +47,7 @@ def fit(settings: Settings, out: Path | None) -> None:
     with staged(out) as stage:
         typer.echo(
             f"learning {settings.components} dimensions from {data.X.shape[1]} features of "
-            f"{len(halves.train_y)} rows of {data.name} by {type(loss).__name__}",
+            f"{len(halves.train_y)} rows of {data.name} by {loss}",
             err=True,
         )
         projection, spaces = _learn_spaces(halves, loss, settings)

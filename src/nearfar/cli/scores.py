@@ -76,7 +76,7 @@ def print_table(
         title=f"{name}: {held_out} held-out rows, {len(halves.classes)} classes",
         caption=(
             f"3-NN: neighbours among the {train} training rows; all else within the held-out part. "
-            f"Distances: Euclidean, learned {metric}. "
+            f"Distances: Euclidean{'' if metric == 'euclidean' else f', learned {metric}'}. "
             "Alignment and uniformity on unit rows, lower is better."
         ),
         caption_justify="left",
