@@ -29,7 +29,7 @@ def start(*args: object, **options: object) -> subprocess.Popen[str]:
 def endless(tmp_path):
     """Arguments of a fit that would take minutes: labels without a pattern, a million steps."""
     rng = np.random.default_rng(0)
-    np.savez(tmp_path / "noise.npz", X=rng.normal(size=(600, 40)), y=rng.integers(0, 2, 600))
+    np.savez(tmp_path / "noise.npz", X=rng.normal(size=(2000, 40)), y=rng.integers(0, 2, 2000))
     return (
         "fit", tmp_path / "noise.npz", "--components", 20, "--temperature", 0.02,
         "--max-iter", 1_000_000, "--out", tmp_path / "out",
@@ -69,6 +69,11 @@ def test_without_typer_the_remedy_is_told():
     )
 
 
+def listen():
+    """Shells start background jobs, and so perhaps these tests, deaf to Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_progress_on_a_terminal_and_ctrl_c_keeps_the_best_so_far(endless, tmp_path):
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
@@ -77,6 +82,7 @@ def test_progress_on_a_terminal_and_ctrl_c_keeps_the_best_so_far(endless, tmp_pa
         stderr=theirs,
         text=True,
         env=os.environ | {"TERM": "xterm", "COLUMNS": "100"},
+        preexec_fn=listen,
     )
     os.close(theirs)
     shown, interrupted = "", False
@@ -112,7 +118,11 @@ def test_ctrl_c_elsewhere_ends_with_one_line(endless, tmp_path):
     )
     args = [str(arg) for arg in (*endless, "--max-iter", 1)]
     done = subprocess.run(
-        [sys.executable, "-c", code, *args], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code, *args],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        preexec_fn=listen,
     )
     assert done.returncode == 130
     assert done.stderr.splitlines()[-1] == "error: interrupted, nothing written"

@@ -8,7 +8,7 @@ prints it; `test_readme.py` asks for the same lines in the README.
 import re
 from pathlib import Path
 
-from modes import MODES
+from running import MODES
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = {"NumPy": "numpy", "PyTorch": "torch", "TensorFlow": "tensorflow-cpu", "JAX": "jax"}

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from losses import CASES, FEW
-from modes import MODES, SLOW, UPSTREAM
+from cases import CASES, FEW
+from running import MODES, SLOW, UPSTREAM
 
 
 def cells():
