@@ -69,11 +69,15 @@ def test_without_typer_the_remedy_is_told():
     )
 
 
-def listen():
-    """Shells start background jobs, and so perhaps these tests, deaf to Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+@pytest.fixture
+def listening():
+    """Shells start background jobs, and so perhaps these tests, deaf to Ctrl-C; so is a child."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
+@pytest.mark.usefixtures("listening")
 def test_progress_on_a_terminal_and_ctrl_c_keeps_the_best_so_far(endless, tmp_path):
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
@@ -82,7 +86,6 @@ def test_progress_on_a_terminal_and_ctrl_c_keeps_the_best_so_far(endless, tmp_pa
         stderr=theirs,
         text=True,
         env=os.environ | {"TERM": "xterm", "COLUMNS": "100"},
-        preexec_fn=listen,
     )
     os.close(theirs)
     shown, interrupted = "", False
@@ -109,6 +112,7 @@ def test_progress_on_a_terminal_and_ctrl_c_keeps_the_best_so_far(endless, tmp_pa
     assert written == ["embedding.png", "metrics.json", "model.npz"]
 
 
+@pytest.mark.usefixtures("listening")
 def test_ctrl_c_elsewhere_ends_with_one_line(endless, tmp_path):
     # Interrupted while it is drawing: after the learning, before anything is moved into place.
     code = (
@@ -122,7 +126,6 @@ def test_ctrl_c_elsewhere_ends_with_one_line(endless, tmp_path):
         capture_output=True,
         text=True,
         timeout=60,
-        preexec_fn=listen,
     )
     assert done.returncode == 130
     assert done.stderr.splitlines()[-1] == "error: interrupted, nothing written"
