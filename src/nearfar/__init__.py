@@ -10,9 +10,19 @@
 0.3220
 """
 
-from nearfar import metrics
+from nearfar import distances, divergences, metrics
 from nearfar.losses import InfoNCE, Loss, NTXent, SupCon, loss_from_dict
 
 __version__ = "0.1.0"
 
-__all__ = ["InfoNCE", "Loss", "NTXent", "SupCon", "__version__", "loss_from_dict", "metrics"]
+__all__ = [
+    "InfoNCE",
+    "Loss",
+    "NTXent",
+    "SupCon",
+    "__version__",
+    "distances",
+    "divergences",
+    "loss_from_dict",
+    "metrics",
+]

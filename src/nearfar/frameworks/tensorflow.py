@@ -29,6 +29,11 @@ from nearfar.frameworks.base import (
 class _ArrayAPI:
     """The part of the array-API namespace that nearfar uses, over `tf`."""
 
+    class linalg:
+        @staticmethod
+        def svdvals(x: Array) -> Array:
+            return tf.linalg.svd(x, compute_uv=False)
+
     int64 = tf.int64
     float32 = tf.float32
     float64 = tf.float64
@@ -68,6 +73,10 @@ class _ArrayAPI:
     @staticmethod
     def max(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
         return tf.reduce_max(x, axis=axis, keepdims=keepdims)
+
+    @staticmethod
+    def mean(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
+        return tf.reduce_mean(x, axis=axis, keepdims=keepdims)
 
     @staticmethod
     def sum(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:

@@ -1,0 +1,312 @@
+"""Distances of rows and norms of matrices, against loops and SciPy."""
+
+import warnings
+
+import jax
+import numpy as np
+import pytest
+import tensorflow as tf
+import torch
+from backends import BACKENDS, MODE_IDS, MODES, UPSTREAM
+from oracles import differences, measures
+from scipy.spatial.distance import cdist
+
+from nearfar import distances
+
+RNG = np.random.default_rng(5)
+A, B = RNG.normal(size=(5, 3)), RNG.normal(size=(4, 3))
+METRICS = [
+    ("euclidean", 2),
+    ("sqeuclidean", 2),
+    ("cityblock", 2),
+    ("chebyshev", 2),
+    ("minkowski", 3.5),
+    ("minkowski", 1),
+    ("minkowski", float("inf")),
+    ("cosine", 2),
+    ("hamming", 2),
+]
+SMOOTH = [(m, p) for m, p in METRICS if m != "hamming" and p not in (1, float("inf"))]
+SCIPY = {"minkowski": lambda p: {"p": p}}
+DUPLICATES = np.array([[1.0, 2.0, 2.0], [1.0, 2.0, 2.0], [0.0, 0.0, 0.0], [1.0, 3.0, 2.0]])
+
+
+def expected(a, b, metric, p):
+    if metric == "minkowski" and p == float("inf"):
+        metric = "chebyshev"
+    return np.array(measures.pairwise(a.tolist(), b.tolist(), metric, p))
+
+
+@pytest.mark.parametrize(("metric", "p"), METRICS)
+def test_pairwise_and_paired(backend, metric, p):
+    b = np.concatenate([B, A[:2]])  # equal rows among them
+    want = expected(A, b, metric, p)
+    for dtype, rtol in (("float64", 1e-13), ("float32", 2e-6)):
+        x, y = backend.asarray(A, dtype), backend.asarray(b, dtype)
+        found = distances.pairwise(x, y, metric, p)
+        assert backend.owns(found)
+        assert backend.dtype(found) == dtype
+        np.testing.assert_allclose(backend.read(found), want, rtol=rtol, atol=rtol)
+        found = distances.paired(x, y[:5], metric, p)
+        assert backend.dtype(found) == dtype
+        np.testing.assert_allclose(backend.read(found), want.diagonal(), rtol=rtol, atol=rtol)
+
+
+@pytest.mark.parametrize(("metric", "p"), METRICS)
+def test_scipy(metric, p):
+    for a, b in ((A, B), (DUPLICATES[[0, 1, 3]], DUPLICATES[[3, 0, 1]])):
+        want = cdist(a, b, metric, **SCIPY.get(metric, lambda p: {})(p))
+        found = distances.pairwise(a, b, metric, p)
+        np.testing.assert_allclose(found, want, rtol=1e-13, atol=1e-15)
+
+
+GRADIENTS = [
+    pytest.param(
+        backend,
+        mode,
+        metric,
+        p,
+        id=f"{backend.name}-{mode}-{metric}",
+        # The metrics share their loop, so that two stand for all where compiling takes seconds.
+        marks=[pytest.mark.long] * (mode != "eager" and metric not in ("minkowski", "cosine")),
+    )
+    for backend, mode in MODES
+    for metric, p in SMOOTH
+]
+
+
+@pytest.mark.parametrize(("backend", "mode", "metric", "p"), GRADIENTS)
+def test_gradients(backend, mode, metric, p):
+    for function, b in (("pairwise", B), ("paired", B)):
+        a = A if function == "pairwise" else A[: len(b)]
+        value, found = backend.differentiate(
+            lambda x, y, f=function: getattr(distances, f)(x, y, metric, p),
+            [backend.asarray(a), backend.asarray(b)],
+            mode,
+        )
+        oracle = getattr(measures, function)
+        np.testing.assert_allclose(value, oracle(a.tolist(), b.tolist(), metric, p), rtol=1e-13)
+        slopes = differences.gradient(
+            lambda x, y, o=oracle: UPSTREAM * np.sum(o(x, y, metric, p)), [a, b]
+        )
+        for g, slope in zip(found, slopes, strict=True):
+            np.testing.assert_allclose(g, slope, rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize("backend", list(BACKENDS.values())[1:], ids=list(BACKENDS)[1:])
+@pytest.mark.parametrize(("metric", "p"), [*METRICS[:-1], ("minkowski", 0.5)])
+def test_no_gradient_at_zero_distance(backend, metric, p):
+    rows = backend.asarray(DUPLICATES[:3])
+    for function in (distances.pairwise, distances.paired):
+        _, (left, right) = backend.differentiate(
+            lambda x, y, f=function: f(x, y, metric, p), [rows, rows], "eager"
+        )
+        assert np.isfinite(left).all()
+        np.testing.assert_allclose(left, right, atol=1e-12)
+        if function is distances.paired:
+            np.testing.assert_allclose(left, 0, atol=1e-15)
+
+
+@pytest.mark.parametrize("backend", list(BACKENDS.values())[1:], ids=list(BACKENDS)[1:])
+def test_tied_largest_features_share_one_gradient(backend):
+    a, b = backend.asarray([[1.0, -1.0, 0.5]]), backend.asarray([[0.0, 0.0, 0.0]])
+    for function in (distances.pairwise, distances.paired):
+        _, (g, _) = backend.differentiate(
+            lambda x, y, f=function: f(x, y, "chebyshev"), [a, b], "eager"
+        )
+        np.testing.assert_allclose(np.abs(g).sum(), UPSTREAM)
+        assert g[0, 2] == 0
+
+
+def test_duplicates_are_at_zero(backend):
+    rows = np.random.default_rng(1).normal(size=(50, 64)).astype(np.float32)
+    x = backend.asarray(np.concatenate([rows, rows]), "float32")
+    for metric, _ in METRICS:
+        found = backend.read(distances.pairwise(x, x, metric, 3))
+        assert (found[np.arange(50), np.arange(50) + 50] == 0).all()
+
+
+def test_near_rows_keep_their_digits(backend):
+    """1,000 away from the origin, where the products of rows have lost all digits."""
+    a = (1000 + RNG.normal(size=(4, 8))).astype(np.float32)
+    b = (a + 1e-3 * RNG.normal(size=(4, 8))).astype(np.float32)
+    want = cdist(a.astype(float), b.astype(float))
+    x, y = backend.asarray(a, "float32"), backend.asarray(b, "float32")
+    np.testing.assert_allclose(backend.read(distances.pairwise(x, y)), want, rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e30])
+@pytest.mark.parametrize(("metric", "p"), [("euclidean", 2), ("minkowski", 5), ("cosine", 2)])
+def test_tiny_and_huge_rows(backend, size, metric, p):
+    want = expected(A, B, metric, p) * (1 if metric == "cosine" else size)
+    x, y = backend.asarray(size * A, "float32"), backend.asarray(size * B, "float32")
+    np.testing.assert_allclose(
+        backend.read(distances.pairwise(x, y, metric, p)), want, rtol=2e-6, atol=0
+    )
+
+
+def test_nearly_parallel_rows(backend):
+    a, b = np.array([[1.0, 1e-4]]), np.array([[1.0, 0.0]])
+    found = distances.paired(
+        backend.asarray(a, "float32"), backend.asarray(7 * b, "float32"), "cosine"
+    )
+    np.testing.assert_allclose(backend.read(found), 0.5e-8, rtol=1e-3)
+
+
+def test_figures_of_integers(backend):
+    a, b = [[2, 3, 4, 5]] * 2, [[1, 2, 3, 4]] * 2
+    ints = [backend.asarray(x, "int64") for x in (a, b)]
+    found = distances.paired(*ints)
+    assert backend.dtype(found) == ("float64" if backend.name == "numpy" else "float32")
+    np.testing.assert_array_equal(backend.read(found), [2, 2])
+    difference = backend.asarray(np.subtract(a, b), "int64")
+    for ord in ("fro", "nuc", 2):  # rank one: all three agree
+        np.testing.assert_allclose(distances.matrix_norm(difference, ord), 2.8284, atol=5e-5)
+
+    a, b = [[1, 1, 1], [2, 2, 2]], [[2, 2, 2], [1, 1, 1]] * 2 + [[2, 2, 2]]
+    found = distances.pairwise(backend.asarray(a, "int64"), backend.asarray(b, "int64"))
+    want = [[1.7321, 0, 1.7321, 0, 1.7321], [0, 1.7321, 0, 1.7321, 0]]
+    np.testing.assert_allclose(backend.read(found), want, atol=5e-5)
+
+    a, b = backend.asarray([[0, 0, 2]], "int32"), backend.asarray([[0, 0, 1], [0, 1, 0]], "int32")
+    found = backend.read(distances.pairwise(a, b, "hamming"))
+    np.testing.assert_allclose(found, [[0.3333, 0.6667]], atol=5e-5)
+    np.testing.assert_allclose(3 * found, [[1, 2]], rtol=1e-6)
+    a = backend.asarray([[0, 0, 1], [0, 1, 0]], "int32")
+    b = backend.asarray([[1, 0, 1], [0, 1, 0]], "int32")
+    found = backend.read(distances.paired(a, b, "hamming"))
+    np.testing.assert_allclose(found, [0.3333, 0], atol=5e-5)
+
+
+def test_other_numbers():
+    np.testing.assert_array_equal(distances.paired([[1, 2]], [[4, 6]]), [5])
+    small = np.array([[250, 3]], dtype=np.uint8)
+    np.testing.assert_array_equal(distances.paired(small[:, ::-1], small, "cityblock"), [494])
+    great = np.array([[2**60, 1]])
+    np.testing.assert_array_equal(
+        distances.paired(great, great + np.array([1, 0]), "hamming"), [0.5]
+    )
+    np.testing.assert_array_equal(distances.paired([[True, False]], [[True, True]]), [1])
+    found = distances.pairwise(torch.tensor(A, dtype=torch.float32), B.tolist())
+    assert found.dtype == torch.float32
+
+
+@pytest.mark.parametrize("half", ["float16", "bfloat16"])
+def test_half_precision_is_computed_in_float32(backend, half):
+    if backend.name == "numpy" and half == "bfloat16":
+        pytest.skip("NumPy has no bfloat16")
+    a, b = backend.asarray(300 * np.ones((1, 9)), half), backend.asarray(np.zeros((1, 9)), half)
+    found = distances.pairwise(a, b)
+    assert backend.dtype(found) == "float32"
+    np.testing.assert_allclose(backend.read(found), [[900]])
+    assert backend.read(distances.pairwise(a, b, "sqeuclidean")) == 810_000
+
+
+def test_no_array_of_three_axes():
+    """400 x 300 distances of 200 features: the whole of the differences would be 183 MiB."""
+    import tracemalloc
+
+    a, b = np.ones((400, 200)), np.zeros((300, 200))
+    tracemalloc.start()
+    distances.pairwise(a, b)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 * a.itemsize * 400 * 300
+
+
+def test_programs_do_not_grow_with_the_features():
+    sizes = []
+    for d in (4, 40):
+        x = np.ones((3, d))
+        jaxpr = str(jax.make_jaxpr(distances.pairwise)(x.astype("f4") + jax.numpy.ones(()), x[:2]))
+        graph = tf.function(distances.pairwise, autograph=False).get_concrete_function(
+            tf.TensorSpec([None, d]), tf.TensorSpec([None, d])
+        )
+        sizes.append((jaxpr.count("\n"), len(graph.graph.as_graph_def().node)))
+    assert sizes[0] == sizes[1]
+
+
+# -- norms -----------------------------------------------------------------------------------------
+
+FULL = RNG.normal(size=(4, 3))
+
+
+def norm(x, ord):
+    return np.linalg.norm(np.asarray(x), ord)
+
+
+@pytest.mark.parametrize("ord", ["fro", "nuc", 2])
+@pytest.mark.parametrize(("backend", "mode"), MODES, ids=MODE_IDS)
+def test_matrix_norm(backend, mode, ord):
+    value, (found,) = backend.differentiate(
+        lambda x: distances.matrix_norm(x, ord), [backend.asarray(FULL)], mode
+    )
+    np.testing.assert_allclose(value, norm(FULL, ord), rtol=1e-13)
+    (slope,) = differences.gradient(lambda x: UPSTREAM * norm(x, ord), [FULL])
+    np.testing.assert_allclose(found, slope, rtol=1e-7, atol=1e-8)
+
+
+def test_norms_differ_on_a_full_rank_matrix(backend):
+    x = backend.asarray(np.stack([FULL, 1e3 * FULL]), "float32")
+    values = [backend.read(distances.matrix_norm(x, ord)) for ord in ("fro", "nuc", 2)]
+    assert all(v.dtype == np.float32 and v.shape == (2,) for v in values)
+    want = [[norm(FULL, ord), 1e3 * norm(FULL, ord)] for ord in ("fro", "nuc", 2)]
+    np.testing.assert_allclose(values, want, rtol=1e-5)
+    assert values[2][0] < values[0][0] < values[1][0]
+
+
+@pytest.mark.parametrize("ord", ["fro", "nuc", 2])
+@pytest.mark.parametrize("backend", list(BACKENDS.values())[1:], ids=list(BACKENDS)[1:])
+def test_norms_without_full_rank(backend, ord):
+    function = lambda x: distances.matrix_norm(x, ord)  # noqa: E731
+    _, (zero,) = backend.differentiate(function, [backend.asarray(np.zeros((3, 2)))], "eager")
+    np.testing.assert_array_equal(zero, 0)
+    # Of rank one, every norm has the gradient u v'.
+    u, v = np.array([0.6, 0.8]), np.array([1, 2, 2]) / 3
+    ones = backend.asarray(5 * np.outer(u, v))
+    _, (found,) = backend.differentiate(function, [ones], "eager")
+    np.testing.assert_allclose(found, UPSTREAM * np.outer(u, v), atol=1e-12)
+
+
+# -- bad input -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: distances.pairwise(A, B, "manhattan"), ValueError, "metric.*cityblock.*manhattan"),
+        (lambda: distances.pairwise(A, B[:, :2]), ValueError, r"a and b.*\(5, 3\) and \(4, 2\)"),
+        (lambda: distances.paired(A, B), ValueError, r"\(5, 3\) and \(4, 3\).*pairwise"),
+        (lambda: distances.paired(A, A[0]), ValueError, r"\bb\b.*\(3,\).*None"),
+        (lambda: distances.pairwise(A[:, :0], A), ValueError, r"\ba\b.*\(5, 0\)"),
+        (lambda: distances.pairwise(A[:0], A), ValueError, r"\ba\b.*\(0, 3\)"),
+        (lambda: distances.pairwise(A, B, "minkowski", 0), ValueError, "p to be.*above 0.*hamming"),
+        (lambda: distances.pairwise(A, B, "minkowski", "2"), TypeError, "p to be.*'2'"),
+        (lambda: distances.pairwise(A + 1j, B), TypeError, r"\ba\b.*complex128"),
+        (lambda: distances.pairwise(torch.tensor(A) + 1j, B), TypeError, "frameworks|several|one"),
+        (lambda: distances.pairwise([["u"]], B), TypeError, r"\ba\b.*U1"),
+        (lambda: distances.pairwise([[1], [1, 2]], B), ValueError, r"\ba\b.*equally long"),
+        (lambda: distances.pairwise(A, A * [[1], [1], [np.nan], [1], [1]]), ValueError, "b.*row 2"),
+        (lambda: distances.pairwise(A, torch.tensor(A)), TypeError, "numpy.*torch"),
+        (lambda: distances.matrix_norm(A, "max"), ValueError, "ord.*'nuc'.*'max'"),
+        (lambda: distances.matrix_norm(A, True), ValueError, "ord"),
+        (lambda: distances.matrix_norm(A[0]), ValueError, r"x of shape.*\(3,\)"),
+    ],
+)
+def test_bad_input(call, error, words):
+    with pytest.raises(error, match=words):
+        call()
+
+
+def test_other_frameworks_let_nan_through():
+    x = torch.tensor([[1.0, float("nan"), 0.0]])
+    for metric, p in METRICS[:-1]:
+        for function in (distances.pairwise, distances.paired):
+            assert function(x, torch.ones(1, 3), metric, p).isnan().all(), metric
+
+
+def test_numpy_stays_silent():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for metric, p in METRICS:
+            distances.pairwise(DUPLICATES, DUPLICATES, metric, p)
