@@ -11,7 +11,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import torch  # noqa: F401  isort: skip
 import pytest
 
-pytest.register_assert_rewrite("agreement")
+pytest.register_assert_rewrite("agreement", "apart")
 
 from frameworks import FLOAT_DTYPES, FRAMEWORKS  # noqa: E402
 

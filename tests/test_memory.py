@@ -11,12 +11,15 @@ import numpy as np
 import nearfar as nf
 
 framework, rows, classes, loss = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+features = int(sys.argv[5])
 loss = eval(loss, {"nf": nf})
 rng = np.random.default_rng(0)
-x = rng.normal(size=(rows, 64)).astype(np.float32)
+x = rng.normal(size=(rows, features)).astype(np.float32)
 inputs = [x, rng.integers(0, classes, rows)] if classes else [x[: rows // 2], x[rows // 2 :]]
 if isinstance(loss, nf.InfoNCE):
     inputs = [x[:256], x[256:512], x]
+if isinstance(loss, nf.SupCR):
+    inputs = [x, rng.normal(size=rows).astype(np.float32)]
 if framework == "torch":
     import torch
     inputs = [torch.from_numpy(np.ascontiguousarray(array)) for array in inputs]
@@ -49,9 +52,10 @@ OTHERS = [
 ] + ["nf.SupCon(similarity='neg_euclidean')", "nf.NTXent(temperature=0.01)"]
 
 
-def growth(framework: str, loss: str, classes: int, rows: int) -> int:
+def growth(framework: str, loss: str, classes: int, rows: int, features: int = 64) -> int:
     """Growth of the process's own peak during the call, in MiB."""
-    command = [sys.executable, "-c", PROGRAM, framework, str(rows), str(classes), loss]
+    numbers = [str(rows), str(classes)]
+    command = [sys.executable, "-c", PROGRAM, framework, *numbers, loss, str(features)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return int(done.stdout)
 
@@ -76,6 +80,23 @@ def test_every_convention(framework, loss):
     linux_only()
     classes = 0 if "NTXent" in loss else 20
     assert growth(framework, loss, classes, 8_192) < 128
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("loss", ["nf.HCL()", "nf.CLIP()", "nf.CLIP(temperature=0.01)"])
+@pytest.mark.parametrize("framework", ["numpy", "torch"])
+def test_two_inputs_of_sixteen_thousand_rows(framework, loss):
+    """32,768 rows are halved; a square of 16,384 takes 1,024 MiB."""
+    linux_only()
+    assert growth(framework, loss, 0, 32_768) < 64
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("framework", ["numpy", "torch"])
+def test_supcr(framework):
+    """One block of rows against all, sorted; a square takes 64 MiB and each sum another."""
+    linux_only()
+    assert growth(framework, "nf.SupCR()", 0, 4_096, features=128) < 256
 
 
 def test_memory_follows_the_option():

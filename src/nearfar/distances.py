@@ -7,8 +7,8 @@ float16 and bfloat16 are computed, and returned, in float32. NumPy refuses NaN a
 other frameworks let through.
 
 Distances come from differences of the rows, never from their products, so near rows keep their
-digits. `pairwise` walks the features one at a time: its value needs memory for a few (n, m) arrays.
-Automatic differentiation, however, keeps arrays of that size for every feature.
+digits. `pairwise` walks the features one at a time, forwards and again for the gradient, and keeps
+a few (n, m) arrays; only TensorFlow's eager tape keeps two for every feature.
 
 >>> import numpy as np
 >>> from nearfar import distances
@@ -42,8 +42,7 @@ def pairwise(a: Any, b: Any, metric: str = "euclidean", p: float = 2) -> Array:
     Range: from 0 up; "cosine" up to 2, "hamming" up to 1.
 
     Where a distance or a difference is 0 its gradient is 0 ("minkowski" with p < 1 included).
-    "chebyshev" hands the gradient to one of its largest features, or to several in parts; "hamming"
-    has none.
+    "chebyshev" shares the gradient among its largest features; "hamming" has none.
 
     Parameters
     ----------
@@ -150,26 +149,28 @@ class _Features:
         blocks = [(Block(0, d),)] if self.paired else [(Block(k, 1),) for k in range(d)]
 
         def body(total: Array, block: Block) -> Array:
-            x, y = ns.rows(self.a, block), ns.rows(self.b, block)
-            return step(total, x, y) if self.paired else step(total, x[:, :, None], y[:, None, :])
+            return step(total, ns.rows(self.a, block), ns.rows(self.b, block))
 
         return ns.loop(blocks, body, ns.zeros(self.shape, like))
 
     def sum(self, term: Callable[[Array, Array], Array], like: Array | None = None) -> Array:
-        def step(total: Array, x: Array, y: Array) -> Array:
-            return total + self.ns.xp.sum(term(x, y), axis=0)
-
-        return self.fold(step, self.a if like is None else like)
+        # Differentiation keeps the features alone, and not the term of every feature: (n, m, d).
+        part = self.ns.recomputed(lambda x, y: self.ns.xp.sum(term(*self._meet(x, y)), axis=0))
+        return self.fold(lambda total, x, y: total + part(x, y), self.a if like is None else like)
 
     def largest(self) -> Array:
-        xp = self.ns.xp
+        """The largest difference of each pair, as a constant."""
+        ns, xp = self.ns, self.ns.xp
 
         def step(total: Array, x: Array, y: Array) -> Array:
+            x, y = self._meet(ns.stop(x), ns.stop(y))
             found = xp.max(xp.abs(x - y), axis=0)
-            # NaN stays; on a tie the earlier feature does, so that equal rows have no gradient.
-            return xp.where((total >= found) | (total != total), total, found)
+            return xp.where((total >= found) | (total != total), total, found)  # NaN stays
 
         return self.fold(step, self.a)
+
+    def _meet(self, x: Array, y: Array) -> tuple[Array, Array]:
+        return (x, y) if self.paired else (x[:, :, None], y[:, None, :])
 
 
 def _cityblock(ns: Namespace, a: Array, b: Array, p: float, paired: bool) -> Array:
@@ -186,7 +187,22 @@ def _sqeuclidean(ns: Namespace, a: Array, b: Array, p: float, paired: bool) -> A
 
 
 def _chebyshev(ns: Namespace, a: Array, b: Array, p: float, paired: bool) -> Array:
-    return _Features(ns, a, b, paired).largest()
+    xp = ns.xp
+    features = _Features(ns, a, b, paired)
+    largest = features.largest()
+
+    def is_largest(x: Array, y: Array) -> Array:
+        return (xp.abs(x - y) == largest) & (x != y)
+
+    ties = ns.stop(features.sum(lambda x, y: ns.cast(is_largest(x, y), a.dtype)))
+    share = 1 / xp.where(ties > 0, ties, xp.ones_like(ties))
+
+    def slope(x: Array, y: Array) -> Array:
+        """0, with the gradient of the largest difference."""
+        e = xp.abs(x - y)
+        return xp.where(is_largest(x, y), (e - ns.stop(e)) * share, xp.zeros_like(e))
+
+    return largest + features.sum(slope)
 
 
 def _euclidean(ns: Namespace, a: Array, b: Array, p: float, paired: bool) -> Array:
@@ -200,8 +216,7 @@ def _minkowski(ns: Namespace, a: Array, b: Array, p: float, paired: bool) -> Arr
         return _chebyshev(ns, a, b, p, paired)
     # Divided by each pair's largest difference, powers neither overflow nor vanish. It cancels,
     # and is a constant to differentiation.
-    largest = _Features(ns, ns.stop(a), ns.stop(b), paired).largest()
-    scale = _scale(ns, largest)
+    scale = _scale(ns, _Features(ns, a, b, paired).largest())
 
     def power(x: Array, y: Array) -> Array:
         e = ns.xp.abs(x - y) / scale

@@ -1,4 +1,4 @@
-"""Who is whose positive: from views, labels or several labels a row, a tile at a time.
+"""Who is whose positive: from views, sides, labels or several labels a row, a tile at a time.
 
 A pairing also says in which order it wants the rows. Rows sorted by class make every tile off the
 diagonal wholly positive or wholly negative, so that masks are needed on few tiles only.
@@ -19,10 +19,10 @@ class Pairing(Protocol):
     together: int
     """Where it does not: blocks of multiples of so many rows keep positives together, or 0."""
 
-    def gather(self, ns: Namespace, parts: tuple[Array, ...]) -> Array:
-        """The embeddings as rows (n, d), in the pairing's order."""
+    def gather(self, ns: Namespace, parts: tuple[Array, ...]) -> tuple[Array, ...]:
+        """The embeddings as one or two sides of rows (n, d), in the pairing's order."""
 
-    def scatter(self, ns: Namespace, rows: Array) -> tuple[Array, ...]:
+    def scatter(self, ns: Namespace, sides: tuple[Array, ...]) -> tuple[Array, ...]:
         """Undo `gather`."""
 
     def restore(self, ns: Namespace, values: Array) -> Array:
@@ -49,10 +49,11 @@ class Views:
         self.n = 2 * self._pairs
         self._codes = ns.positions(Block(0, self.n), like) // 2
 
-    def gather(self, ns: Namespace, parts: tuple[Array, ...]) -> Array:
-        return ns.xp.reshape(ns.xp.stack(parts, axis=1), (self.n, ns.shape(parts[0])[1]))
+    def gather(self, ns: Namespace, parts: tuple[Array, ...]) -> tuple[Array, ...]:
+        return (ns.xp.reshape(ns.xp.stack(parts, axis=1), (self.n, ns.shape(parts[0])[1])),)
 
-    def scatter(self, ns: Namespace, rows: Array) -> tuple[Array, ...]:
+    def scatter(self, ns: Namespace, sides: tuple[Array, ...]) -> tuple[Array, ...]:
+        (rows,) = sides
         pairs = ns.xp.reshape(rows, (self._pairs, 2, ns.shape(rows)[1]))
         return pairs[:, 0, :], pairs[:, 1, :]
 
@@ -73,17 +74,19 @@ class Views:
         return _equal(ns, self._codes, i, j)
 
 
-class _OneArray:
-    """Rows that come in one array and keep its order."""
+class _AsGiven:
+    """Rows that keep their order."""
 
     n: Any
     together = 0
 
-    def gather(self, ns: Namespace, parts: tuple[Array, ...]) -> Array:
-        return parts[0]
+    sizes: list[int] | None = None
 
-    def scatter(self, ns: Namespace, rows: Array) -> tuple[Array, ...]:
-        return (rows,)
+    def gather(self, ns: Namespace, parts: tuple[Array, ...]) -> tuple[Array, ...]:
+        return parts
+
+    def scatter(self, ns: Namespace, sides: tuple[Array, ...]) -> tuple[Array, ...]:
+        return sides
 
     def restore(self, ns: Namespace, values: Array) -> Array:
         return values
@@ -92,7 +95,35 @@ class _OneArray:
         return values
 
 
-class SortedLabels(_OneArray):
+class Matched(_AsGiven):
+    """Two sides (N, d): row i of each is the only positive of row i of the other."""
+
+    def __init__(self, ns: Namespace, like: Array) -> None:
+        self.n = ns.shape(like)[0]
+        self._like = like
+
+    def counts(self, ns: Namespace, like: Array, pairs: Items) -> Array:
+        return ns.xp.ones_like(like)
+
+    def same(self, ns: Namespace, i: Block, j: Block) -> Array:
+        return ns.same(i, j, self._like)
+
+
+class AllOthers(_AsGiven):
+    """Every row is a positive of every other, more or less: numbers tell how much."""
+
+    def __init__(self, ns: Namespace, like: Array) -> None:
+        self.n = ns.shape(like)[0]
+
+    def counts(self, ns: Namespace, like: Array, pairs: Items) -> Array:
+        ones = ns.xp.ones_like(like)
+        return ns.xp.sum(ones) - ones
+
+    def same(self, ns: Namespace, i: Block, j: Block) -> Array:
+        raise NotImplementedError
+
+
+class SortedLabels(_AsGiven):
     """Labels that the host can read: rows are sorted by class."""
 
     def __init__(self, ns: Namespace, labels: np.ndarray, like: Array) -> None:
@@ -101,18 +132,18 @@ class SortedLabels(_OneArray):
             labels, return_inverse=True, return_counts=True, equal_nan=False
         )
         self.n = len(labels)
-        self.sizes: list[int] | None = sizes.tolist()
+        self.sizes = sizes.tolist()
         self._order = np.argsort(codes, kind="stable")
         self._back = np.argsort(self._order, kind="stable")
         self._counts = sizes[codes][self._order] - 1
         self._sorted = bool((self._order == np.arange(self.n)).all())
         self._codes = ns.asarray(codes[self._order], like, ns.xp.int64)
 
-    def gather(self, ns: Namespace, parts: tuple[Array, ...]) -> Array:
-        return self.arrange(ns, parts[0])
+    def gather(self, ns: Namespace, parts: tuple[Array, ...]) -> tuple[Array, ...]:
+        return (self.arrange(ns, parts[0]),)
 
-    def scatter(self, ns: Namespace, rows: Array) -> tuple[Array, ...]:
-        return (self.restore(ns, rows),)
+    def scatter(self, ns: Namespace, sides: tuple[Array, ...]) -> tuple[Array, ...]:
+        return (self.restore(ns, sides[0]),)
 
     def restore(self, ns: Namespace, values: Array) -> Array:
         return values if self._sorted else ns.take(values, self._back)
@@ -127,10 +158,8 @@ class SortedLabels(_OneArray):
         return _equal(ns, self._codes, i, j)
 
 
-class DeviceLabels(_OneArray):
+class DeviceLabels(_AsGiven):
     """Labels that only the device can read: every tile is masked."""
-
-    sizes: list[int] | None = None
 
     def __init__(self, ns: Namespace, labels: Array) -> None:
         self.n = ns.shape(labels)[0]
@@ -147,10 +176,8 @@ class DeviceLabels(_OneArray):
         return _equal(ns, self._labels, i, j)
 
 
-class ManyLabels(_OneArray):
+class ManyLabels(_AsGiven):
     """Multi-hot labels (n, c) in {0, 1}: a positive shares a label."""
-
-    sizes: list[int] | None = None
 
     def __init__(self, ns: Namespace, labels: Array, like: Array) -> None:
         self.n = ns.shape(labels)[0]
@@ -173,14 +200,18 @@ def _equal(ns: Namespace, codes: Array, i: Block, j: Block) -> Array:
     return ns.rows(codes, i)[:, None] == ns.rows(codes, j)[None, :]
 
 
-PairingKind = Literal["views", "labels", "many_labels"]
+PairingKind = Literal["views", "matched", "labels", "many_labels", "targets"]
 
 
 def pair_up(ns: Namespace, kind: PairingKind, inputs: tuple[Array, ...]) -> Pairing:
-    """The pairing of a loss's inputs: two views, or embeddings and labels."""
+    """The pairing of a loss's inputs: two views or sides, or embeddings and labels."""
     like = inputs[0]
     if kind == "views":
         return Views(ns, like)
+    if kind == "matched":
+        return Matched(ns, like)
+    if kind == "targets":
+        return AllOthers(ns, like)
     if kind == "many_labels":
         return ManyLabels(ns, inputs[1], like)
     known = ns.host(inputs[1])

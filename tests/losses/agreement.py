@@ -1,6 +1,6 @@
 """The library against the oracle, within the bounds that the library promises.
 
-value     tol x (max(1, |L|) + largest |logit|)
+value     tol x (max(1, |L|) + largest |logit|)          for triplets the largest distance
 gradient  tol x (1 + largest |logit|) x (largest entry of the gradient, or of one anchor's
           softmax gradient where the sum over the anchors cancels)
 """
@@ -17,7 +17,19 @@ TOLERANCE = {"float64": 1e-13, "float32": 2e-6, "float16": 2e-3, "bfloat16": 2e-
 # Below these a gradient is denormal, or cannot be written down at all in its dtype.
 SMALLEST = {"float64": 2.3e-308, "float32": 1.2e-38, "float16": 6e-8, "bfloat16": 1.2e-38}
 COMPUTE = {"float64": "float64", "float32": "float32", "float16": "float32", "bfloat16": "float32"}
-FORMULAS = {"NTXent": dense.ntxent, "InfoNCE": dense.infonce, "SupCon": dense.supcon}
+FORMULAS = {
+    "NTXent": dense.ntxent,
+    "InfoNCE": dense.infonce,
+    "SupCon": dense.supcon,
+    "HCL": dense.hcl,
+    "DCL": dense.dcl,
+    "CLIP": dense.clip,
+    "SigLIP": dense.siglip,
+    "SupCR": dense.supcr,
+    "Triplet": dense.triplet,
+}
+# Both views are anchors; in the other losses the rows of the first input are.
+TWO_VIEWS = {"NTXent", "HCL", "DCL"}
 
 
 @dataclass(frozen=True)
@@ -53,22 +65,33 @@ def _truth(name, inputs, labels, *, upstream=1.0, value=None, cancels=True, **st
     upstream = torch.as_tensor(upstream, dtype=torch.float64).expand(result.shape)
     gradients = [g.numpy() for g in torch.autograd.grad(result, leaves, upstream)]
 
-    defaults = {f.name: f.default for f in fields(getattr(nf, name))}
-    units = {key: stated.get(key, defaults[key]) for key in ("similarity", "temperature")}
-    rows = torch.cat([x.detach().reshape(-1, x.shape[-1]) for x in leaves])
-    scores = dense.similarities(rows, rows, units["similarity"])
-    if not stated.get("include_self"):
-        scores.fill_diagonal_(0)
-    softmax = dense.largest_softmax_gradient(rows, **units) if cancels else 0.0
+    largest_logit, softmax = _units(name, [x.detach() for x in leaves], cancels, stated)
     weight = float(upstream.abs().max()) * stated.get("scale", 1.0)
     if stated.get("reduction", "mean") == "mean":
-        weight /= len(leaves[0]) if name == "InfoNCE" else len(rows)
+        weight /= len(leaves[0]) * (2 if name in TWO_VIEWS else 1)
     return Truth(
         value=result.detach().numpy() if value is None else np.asarray(value),
         gradients=gradients,
-        largest_logit=float(scores.abs().max()) / units["temperature"],
+        largest_logit=largest_logit,
         softmax_gradient=weight * softmax,
     )
+
+
+def _units(name, inputs, cancels, stated) -> tuple[float, float]:
+    """The largest logit, and the largest entry of one anchor's softmax gradient."""
+    defaults = {f.name: f.default for f in fields(getattr(nf, name))}
+    stated = {**defaults, **stated}
+    if name == "Triplet":
+        anchor, *others = inputs
+        apart = [dense.paired(anchor, x, stated["distance"]) for x in others]
+        return float(torch.cat(apart).max()), 0.0
+    rows = torch.cat([x.reshape(-1, x.shape[-1]) for x in inputs])
+    units = {key: stated[key] for key in ("similarity", "temperature")}
+    scores = dense.similarities(rows, rows, units["similarity"])
+    if not stated.get("include_self"):
+        scores.fill_diagonal_(0)
+    largest = float(scores.abs().max()) / units["temperature"] + abs(stated.get("bias", 0.0))
+    return largest, dense.largest_softmax_gradient(rows, **units) if cancels else 0.0
 
 
 def assert_value(framework, got, want: Truth, dtype, about=""):
@@ -106,3 +129,37 @@ def check(framework, name, inputs, *labels, dtype="float64", about="", want=None
     assert_value(framework, value, want, dtype, about)
     assert_gradients(framework, gradients, want, dtype, about)
     return value, gradients
+
+
+def check_learned(framework, name, inputs, *labels, learned, **stated):
+    """Scalars given at the call: their gradients come last, in the order of `learned`."""
+    scalars = {key: torch.tensor(x, dtype=torch.float64) for key, x in learned.items()}
+    leaves = [torch.tensor(np.asarray(x, dtype=np.float64)) for x in inputs]
+    leaves = [x.requires_grad_() for x in (*leaves, *scalars.values())]
+    result = FORMULAS[name](*leaves[: len(inputs)], *labels, **stated, **scalars)
+    want = [g.numpy() for g in torch.autograd.grad(result, leaves)]
+
+    loss = getattr(nf, name)(**stated)
+    arrays = [framework.asarray(x) for x in (*inputs, *learned.values())]
+    labels = [framework.labels(label) for label in labels]
+
+    def call(*arrays):
+        embeddings, scalars = arrays[: len(inputs)], arrays[len(inputs) :]
+        return loss(*embeddings, *labels, **dict(zip(learned, scalars, strict=True)))
+
+    value, gradients = loss.value_and_grad(
+        *arrays[: len(inputs)], *labels, **dict(zip(learned, arrays[len(inputs) :], strict=True))
+    )
+    results = [(1.0, value, gradients)]
+    if framework.differentiable:
+        results.append((3.0, *framework.differentiate(call, arrays, upstream=3.0)))
+    for upstream, value, gradients in results:
+        assert abs(float(value) - float(result.detach())) < 1e-12 * max(1, abs(float(value)))
+        assert len(gradients) == len(want)
+        for got, other in zip(gradients, want, strict=True):
+            assert framework.owns(got), f"a {type(got).__name__}"
+            assert framework.dtype(got) == "float64"
+            assert tuple(got.shape) == other.shape
+            np.testing.assert_allclose(
+                framework.to_numpy(got), upstream * other, rtol=1e-12, atol=1e-12
+            )

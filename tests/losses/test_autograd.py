@@ -12,6 +12,7 @@ RNG = np.random.default_rng(71)
 A, B = RNG.normal(size=(6, 4)), RNG.normal(size=(6, 4))
 QUEUE = RNG.normal(size=(5, 4))
 LABELS = torch.tensor([0, 1, 0, 2, 1, 0])
+TARGETS = torch.tensor([0.5, 1.0, 4.0, 2.0, 1.0, 0.0, 3.5, 8.0, 0.25, 6.0, 2.0, 7.0])
 TORCH = FRAMEWORKS["torch"]
 
 
@@ -26,6 +27,11 @@ CALLS = {
     "supcon-own": lambda a, b: nf.SupCon(denominator="own_positive", reduction="none")(
         torch.cat([a, b]), torch.cat([LABELS, LABELS])
     ).sum(),
+    "hcl": lambda a, b: nf.HCL()(a, b),
+    "clip": lambda a, b: nf.CLIP()(a, b),
+    "siglip": lambda a, b: nf.SigLIP()(a, b),
+    "supcr": lambda a, b: nf.SupCR()(torch.cat([a, b]), TARGETS),
+    "triplet": lambda a, b: nf.Triplet(margin=5.0)(a, b, a.flip(0)),
 }
 
 

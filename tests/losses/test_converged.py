@@ -8,7 +8,7 @@ that would leave 1e-7 / L of the value. The dense formula is stable in the same 
 import numpy as np
 import pytest
 from agreement import truth
-from oracles import infonce, ntxent, supcon
+from oracles import clip, hcl, infonce, ntxent, siglip, supcon, supcr
 
 import nearfar as nf
 
@@ -30,13 +30,14 @@ def converged(kind, copies=2):
     return [(x * length).astype(np.float32) for x, length in zip(views, lengths, strict=True)], size
 
 
-def assert_close(framework, got, want, dtype):
+def assert_close(framework, got, want, dtype, times=1):
     value, gradients = got
     wanted_value, wanted_gradients = want
-    assert abs(float(value) / wanted_value - 1) < RELATIVE[dtype]
+    relative = times * RELATIVE[dtype]
+    assert abs(float(value) / wanted_value - 1) < relative
     largest = max(np.abs(g).max() for g in wanted_gradients)
     for one, other in zip(gradients, wanted_gradients, strict=True):
-        assert np.abs(framework.to_numpy(one) - other).max() < RELATIVE[dtype] * largest
+        assert np.abs(framework.to_numpy(one) - other).max() < relative * largest
 
 
 @pytest.mark.parametrize("kind", BATCHES)
@@ -105,6 +106,63 @@ def test_infonce(framework, dtype, kind, negatives):
     arrays = [framework.asarray(x, dtype) for x in inputs]
     got = framework.differentiate(nf.InfoNCE(**fields), arrays)
     assert_close(framework, got, (value, exact.gradients), dtype)
+
+
+@pytest.mark.parametrize("kind", BATCHES)
+def test_clip(framework, dtype, kind):
+    views, size = converged(kind)
+    fields = {"temperature": TEMPERATURE}
+    value = clip.clip(*(x.tolist() for x in views), **fields)
+    assert size / 4 < value < size * 4
+    exact = truth("CLIP", views, **fields)
+    arrays = [framework.asarray(x, dtype) for x in views]
+    got = framework.differentiate(nf.CLIP(**fields), arrays)
+    assert_close(framework, got, (value, exact.gradients), dtype)
+
+
+@pytest.mark.parametrize("kind", BATCHES)
+@pytest.mark.parametrize("beta", [0.0, 1.0])
+def test_hcl(framework, dtype, kind, beta):
+    """Without a correction, so that the loss is made of the negatives and not of the floor."""
+    views, size = converged(kind)
+    fields = {"temperature": TEMPERATURE, "tau_plus": 0.0, "beta": beta}
+    rows = [x.tolist() for x in views]
+    value = hcl.hcl(*rows, **fields)
+    assert size / 4 < value < size * 8
+    assert all(raw > floor + 0.05 for _, raw, floor in hcl.estimates(*rows, **fields))
+    exact = truth("HCL", views, **fields)
+    arrays = [framework.asarray(x, dtype) for x in views]
+    got = framework.differentiate(nf.HCL(**fields), arrays)
+    assert_close(framework, got, (value, exact.gradients), dtype)
+
+
+@pytest.mark.parametrize(("bias", "size"), [(-6.0, 1e-3), (-8.0, 1e-4), (-12.0, 1e-4)])
+def test_siglip(framework, dtype, bias, size):
+    """Positives at 20 + bias, negatives at bias - 2.8: both sides are small."""
+    views, _ = converged("1e-9")
+    fields = {"temperature": TEMPERATURE, "bias": bias}
+    value = siglip.siglip(*(x.tolist() for x in views), **fields)
+    assert size / 4 < value < size * 4
+    exact = truth("SigLIP", views, **fields)
+    arrays = [framework.asarray(x, dtype) for x in views]
+    got = framework.differentiate(nf.SigLIP(**fields), arrays)
+    assert_close(framework, got, (value, exact.gradients), dtype)
+
+
+@pytest.mark.parametrize(("temperature", "size", "times"), [(0.1, 4.1837e-6, 1), (0.05, 6e-11, 3)])
+@pytest.mark.parametrize("order", [1, -1], ids=["sorted", "reversed"])
+def test_supcr(framework, dtype, temperature, size, times, order):
+    """Rows along a line at the places of their targets; logits of 335 are known to 2e-5."""
+    targets = np.array([0.0, 1, 3, 7, 15])[::order].copy()
+    x = targets[:, None] * np.array([1, 0.5])
+    fields = {"temperature": temperature}
+    value = supcr.supcr(x.tolist(), targets, **fields)
+    assert abs(value / size - 1) < (1e-4 if temperature == 0.1 else 0.5)
+    exact = truth("SupCR", [x], targets, **fields)
+    got = framework.differentiate(
+        nf.SupCR(**fields), [framework.asarray(x, dtype)], framework.labels(targets)
+    )
+    assert_close(framework, got, (value, exact.gradients), dtype, times)
 
 
 def test_every_anchor(framework):

@@ -20,7 +20,10 @@ def holding(value, row):
 # -- fields --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["NTXent", "InfoNCE", "SupCon"])
+WITH_TEMPERATURE = ["NTXent", "InfoNCE", "SupCon", "HCL", "DCL", "CLIP", "SigLIP", "SupCR"]
+
+
+@pytest.mark.parametrize("name", WITH_TEMPERATURE)
 @pytest.mark.parametrize("temperature", [0.0, -0.1, float("nan"), float("inf")])
 def test_temperature(name, temperature):
     with pytest.raises(ValueError, match=rf"temperature.*{temperature}"):
@@ -42,12 +45,50 @@ def test_temperature_is_a_number(temperature):
         ("SupCon", "positives", ["mean_log", "sum_log", "log_mean", "log_sum"]),
         ("SupCon", "without_positives", ["skip", "zero"]),
         ("SupCon", "average", ["anchors", "pairs"]),
+        ("HCL", "similarity", ["cosine", "dot", "neg_euclidean", "neg_sqeuclidean"]),
+        ("SupCR", "order", ["farther", "nearer"]),
+        ("SupCR", "label_distance", ["l1", "l2"]),
+        ("Triplet", "distance", ["sqeuclidean", "euclidean", "cityblock", "cosine", "hamming"]),
+        ("CLIP", "reduction", ["mean", "sum", "none"]),
     ],
 )
 def test_unknown_values_list_the_allowed_ones(name, field, allowed):
     with pytest.raises(ValueError, match=field) as caught:
         getattr(nf, name)(**{field: "evry"})
     assert all(word in str(caught.value) for word in ["evry", *allowed])
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value", "allowed"),
+    [
+        ("HCL", "tau_plus", 1, "from 0 .* below 1"),
+        ("HCL", "tau_plus", -0.1, "from 0 .* below 1"),
+        ("HCL", "beta", -1, "from 0 on"),
+        ("HCL", "beta", float("inf"), "finite"),
+        ("Triplet", "margin", -0.1, "from 0 on"),
+        ("Triplet", "margin", float("nan"), "finite"),
+        ("SigLIP", "bias", float("nan"), "finite"),
+        ("SigLIP", "bias", float("-inf"), "finite"),
+    ],
+)
+def test_numbers_out_of_range(name, field, value, allowed):
+    with pytest.raises(ValueError, match=rf"{field}.*{allowed}.*received {value}"):
+        getattr(nf, name)(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [("HCL", "tau_plus"), ("HCL", "beta"), ("Triplet", "margin"), ("SigLIP", "bias")],
+)
+@pytest.mark.parametrize("value", ["0.1", None, True, [0.1]], ids=repr)
+def test_numbers_of_another_type(name, field, value):
+    with pytest.raises(TypeError, match=field):
+        getattr(nf, name)(**{field: value})
+
+
+def test_detach_weights_is_a_bool():
+    with pytest.raises(ValueError, match="detach_weights"):
+        nf.HCL(detach_weights=1)
 
 
 @pytest.mark.parametrize("positives", ["sum_log", "log_mean", "log_sum"])
@@ -99,6 +140,27 @@ def test_views_of_unequal_shape(framework):
             nf.NTXent()(a, b)
         with pytest.raises(ValueError, match=rf"(?s)positive.*{shape}|{shape}.*positive"):
             nf.InfoNCE()(a, b)
+        for name in ("HCL", "DCL"):
+            with pytest.raises(ValueError, match=rf"\ba and b\b.*{shape}"):
+                getattr(nf, name)()(a, b)
+        for name in ("CLIP", "SigLIP"):
+            with pytest.raises(ValueError, match=rf"\bx and y\b.*{shape}"):
+                getattr(nf, name)()(a, b)
+        with pytest.raises(ValueError, match=rf"anchor and positive.*{shape}"):
+            nf.Triplet()(a, b, a)
+        with pytest.raises(ValueError, match=rf"anchor and negative.*{shape}"):
+            nf.Triplet()(a, a, b)
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [("HCL", "a, b"), ("CLIP", "x, y"), ("Triplet", "anchor, positive, negative")],
+)
+def test_number_of_inputs(framework, name, given):
+    x, count = framework.asarray(X), given.count(",") + 1
+    for wrong in (count - 1, count + 1):
+        with pytest.raises(TypeError, match=rf"{name} is called with \({given}\).*{wrong} inputs"):
+            getattr(nf, name)()(*[x] * wrong)
 
 
 @pytest.mark.parametrize("shape", [(6, 4), (5, 2, 4), (4, 2, 3), (3,)], ids=str)
@@ -139,6 +201,16 @@ def test_multi_hot_labels_are_zeros_and_ones(framework, entry):
         nf.SupCon()(framework.asarray(X), framework.labels(labels))
 
 
+@pytest.mark.parametrize(
+    "shape", [(4,), (6,), (4, 2), (1, 5), (5, 1, 2), (5, 0), ()], ids=lambda shape: str(shape)
+)
+def test_targets_of_another_shape(framework, shape):
+    targets = framework.labels(np.zeros(shape))
+    with pytest.raises(ValueError, match=r"targets of shape \(5,\)") as caught:
+        nf.SupCR()(framework.asarray(X), targets)
+    assert str(shape) in str(caught.value)
+
+
 def test_empty_batch(framework):
     empty = framework.asarray(np.zeros((0, 3)))
     with pytest.raises(ValueError, match=r"\ba\b.*\(0, 3\)"):
@@ -147,6 +219,12 @@ def test_empty_batch(framework):
         nf.SupCon()(empty, framework.labels(np.zeros(0, dtype=int)))
     with pytest.raises(ValueError, match=r"query.*\(0, 3\)"):
         nf.InfoNCE()(empty, empty)
+    with pytest.raises(ValueError, match=r"\bx\b.*\(0, 3\)"):
+        nf.CLIP()(empty, empty)
+    with pytest.raises(ValueError, match=r"anchor.*\(0, 3\)"):
+        nf.Triplet()(empty, empty, empty)
+    with pytest.raises(ValueError, match=r"embeddings.*\(0, 3\)"):
+        nf.SupCR()(empty, framework.labels(np.zeros(0)))
 
 
 def test_no_features(framework):
@@ -186,6 +264,28 @@ def test_torch_complex():
         nf.NTXent()(torch.tensor(X) + 0j, torch.tensor(X))
 
 
+@pytest.mark.parametrize(
+    "targets",
+    [
+        [*"abcde"],
+        np.array(LABELS) + 1j,
+        np.array(LABELS, dtype=object),
+        np.array(LABELS).astype("datetime64[D]"),
+    ],
+    ids=["text", "complex", "objects", "dates"],
+)
+def test_targets_that_are_no_numbers(framework, targets):
+    dtype = np.asarray(targets).dtype
+    with pytest.raises(TypeError, match="targets to hold real numbers") as caught:
+        nf.SupCR()(framework.asarray(X), targets)
+    assert str(dtype) in str(caught.value)
+
+
+def test_complex_targets_of_torch():
+    with pytest.raises(TypeError, match=r"targets to hold real numbers.*complex128"):
+        nf.SupCR()(torch.tensor(X), torch.tensor(LABELS) + 0j * torch.tensor(X[:, 0]))
+
+
 def test_ragged_list():
     with pytest.raises((TypeError, ValueError), match="embeddings"):
         nf.SupCon()([[1.0, 2.0], [1.0]], [0, 0])
@@ -204,6 +304,40 @@ def test_temperature_at_the_call(framework):
             nf.NTXent()(a, a, temperature=bad)
     with pytest.raises(ValueError, match=r"temperature.*\(2,\)"):
         nf.NTXent()(a, a, temperature=framework.asarray([0.1, 0.2]))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_bias_at_the_call(framework, value):
+    x = framework.asarray(X)
+    for bias in (value, framework.asarray(value)):
+        with pytest.raises(ValueError, match=rf"bias.*finite.*{value}"):
+            nf.SigLIP()(x, x, bias=bias)
+    with pytest.raises(ValueError, match=r"bias.*\(2,\)"):
+        nf.SigLIP()(x, x, bias=framework.asarray([0.1, 0.2]))
+
+
+@pytest.mark.parametrize(
+    ("name", "keyword"),
+    [
+        ("Triplet", "temperature"),
+        ("Triplet", "margin"),
+        ("CLIP", "bias"),
+        ("NTXent", "bias"),
+        ("HCL", "tau_plus"),
+        ("HCL", "beta"),
+    ],
+)
+def test_what_a_call_does_not_replace(framework, name, keyword):
+    inputs = [framework.asarray(X)] * len(getattr(nf, name).embeddings)
+    for call in (getattr(nf, name)(), getattr(nf, name)().value_and_grad):
+        with pytest.raises(TypeError, match=rf"{name}.*{keyword}"):
+            call(*inputs, **{keyword: 0.5})
+
+
+@pytest.mark.parametrize(("name", "field"), [("Triplet", "temperature"), ("CLIP", "bias")])
+def test_fields_of_other_losses(name, field):
+    with pytest.raises(TypeError, match=field):
+        getattr(nf, name)(**{field: 0.5})
 
 
 def test_temperature_of_another_framework():
@@ -228,6 +362,20 @@ def test_numpy_names_the_first_bad_row(value):
         nf.InfoNCE()(X, X, bad[:, None, :])
     with pytest.raises(ValueError, match=r"(?s)\ba\b.*row 3"):
         nf.NTXent()(np.stack([bad, X], 1), np.stack([X, X], 1))
+    for name, inputs in {
+        "b": (nf.HCL(), X, bad),
+        "y": (nf.CLIP(), X, bad),
+        "x": (nf.SigLIP(), bad, X),
+        "positive": (nf.Triplet(), X, bad, X),
+        "negative": (nf.Triplet(), X, X, bad),
+        "embeddings": (nf.SupCR(), bad, LABELS),
+        "targets": (nf.SupCR(), X, bad[:, 1]),
+    }.items():
+        loss, *inputs = inputs
+        with pytest.raises(ValueError, match=rf"expected {name} to be finite.*row 3"):
+            loss(*inputs)
+    with pytest.raises(ValueError, match=r"expected targets to be finite.*row 3"):
+        nf.SupCR().value_and_grad(X, bad)
 
 
 def test_numpy_unchecked():
@@ -243,12 +391,23 @@ def test_numpy_unchecked():
 @pytest.mark.parametrize("similarity", ["cosine", "dot", "neg_euclidean", "neg_sqeuclidean"])
 def test_torch_lets_them_through(value, similarity):
     """A mixed-precision scaler looks for them in the gradient: they must arrive there."""
-    for call in (
+    calls = [
         lambda x: nf.SupCon(similarity=similarity)(x, torch.tensor(LABELS)),
         lambda x: nf.SupCon(similarity=similarity, denominator="own_positive")(x, LABELS),
         lambda x: nf.NTXent(similarity=similarity)(x, torch.tensor(X)),
         lambda x: nf.InfoNCE(similarity=similarity)(x, torch.tensor(X)),
-    ):
+        lambda x: nf.DCL(similarity=similarity)(x, torch.tensor(X)),
+        lambda x: nf.CLIP(similarity=similarity)(x, torch.tensor(X)),
+        lambda x: nf.SupCR(similarity=similarity)(x, LABELS),
+        lambda x: nf.Triplet()(x, torch.tensor(X), torch.tensor(X) + 1),
+    ]
+    if np.isnan(value):
+        # A pair of SigLIP may be infinitely wrong, at a slope of 1.
+        calls += [
+            lambda x: nf.HCL(similarity=similarity)(x, torch.tensor(X)),
+            lambda x: nf.SigLIP(similarity=similarity)(x, torch.tensor(X)),
+        ]
+    for call in calls:
         x = torch.tensor(holding(value, 3), requires_grad=True)
         result = call(x)
         assert not result.isfinite()
@@ -261,3 +420,6 @@ def test_torch_checks_on_request():
     with pytest.raises(ValueError, match=r"(?s)embeddings.*row 3"):
         loss(torch.tensor(holding(np.inf, 3)), torch.tensor(LABELS))
     assert torch.isfinite(loss(torch.tensor(X), torch.tensor(LABELS)))
+    loss = nf.SupCR().with_options(check_finite=True)
+    with pytest.raises(ValueError, match=r"targets.*row 3"):
+        loss(torch.tensor(X), torch.tensor(holding(np.inf, 3)))

@@ -11,6 +11,18 @@ import nearfar as nf
 RNG = np.random.default_rng(41)
 A, B = RNG.normal(size=(5, 6)), RNG.normal(size=(5, 6))
 LABELS = [0, 1, 0, 1, 1]
+TARGETS = [0.5, 1.0, 0.25, 4.0, 2.0]
+EVERY = {
+    "NTXent": ([A, B],),
+    "InfoNCE": ([A, B],),
+    "SupCon": ([A], LABELS),
+    "HCL": ([A, B],),
+    "DCL": ([A, B],),
+    "CLIP": ([A, B],),
+    "SigLIP": ([A, B],),
+    "SupCR": ([A], TARGETS),
+    "Triplet": ([A, B, B[::-1] + A],),
+}
 NUMPY, TORCH = FRAMEWORKS["numpy"], FRAMEWORKS["torch"]
 HALVES = [
     pytest.param(framework, half, id=f"{framework.name}-{half}")
@@ -19,13 +31,16 @@ HALVES = [
 ]
 
 
-def test_several_feature_axes(framework, dtype):
+@pytest.mark.parametrize("name", EVERY)
+def test_several_feature_axes(framework, dtype, name):
     """(N, 2, 3) is (N, 6), and the gradient comes back as (N, 2, 3)."""
-    want = truth("NTXent", [A.astype(dtype), B.astype(dtype)])
-    folded = [framework.asarray(x.reshape(5, 2, 3), dtype) for x in (A, B)]
-    value, gradients = framework.differentiate(nf.NTXent(), folded)
+    inputs, *labels = EVERY[name]
+    want = truth(name, [x.astype(dtype) for x in inputs], *labels)
+    folded = [framework.asarray(x.reshape(5, 2, 3), dtype) for x in inputs]
+    labels = [framework.labels(x) for x in labels]
+    value, gradients = framework.differentiate(getattr(nf, name)(), folded, *labels)
     assert_value(framework, value, want, dtype)
-    assert [tuple(g.shape) for g in gradients] == [(5, 2, 3)] * 2
+    assert [tuple(g.shape) for g in gradients] == [(5, 2, 3)] * len(inputs)
     assert_gradients(framework, [g.reshape(5, 6) for g in gradients], want, dtype)
 
 
@@ -39,10 +54,13 @@ def test_several_feature_axes_of_labelled_rows(framework):
 
 
 @pytest.mark.parametrize("spell", [np.asarray, lambda x: x.tolist()], ids=["array", "list"])
-def test_integers_and_lists_become_float64(spell):
-    rows = np.random.default_rng(42).integers(-5, 6, size=(5, 3))
-    want = truth("SupCon", [rows], LABELS)
-    value, gradients = nf.SupCon().value_and_grad(spell(rows), LABELS)
+@pytest.mark.parametrize("name", EVERY)
+def test_integers_and_lists_become_float64(name, spell):
+    _, *labels = EVERY[name]
+    rng = np.random.default_rng(42)
+    inputs = [rng.integers(-5, 6, size=(5, 3)) for _ in EVERY[name][0]]
+    want = truth(name, inputs, *labels)
+    value, gradients = getattr(nf, name)().value_and_grad(*(spell(x) for x in inputs), *labels)
     assert_value(NUMPY, value, want, "float64")
     assert_gradients(NUMPY, gradients, want, "float64")
 
@@ -62,6 +80,16 @@ def test_half_precision_is_computed_in_float32(framework, half, similarity):
     check(framework, "NTXent", [A, B], dtype=half, **fields)
     check(framework, "SupCon", [A], LABELS, dtype=half, denominator="own_positive", **fields)
     check(framework, "InfoNCE", [A, B, B[::-1] + A], dtype=half, **fields)
+    for name in ("HCL", "DCL", "CLIP", "SigLIP"):
+        check(framework, name, [A, B], dtype=half, about=name, **fields)
+    check(framework, "SupCR", [A], TARGETS, dtype=half, **fields)
+
+
+@pytest.mark.parametrize(("framework", "half"), HALVES)
+@pytest.mark.parametrize("distance", ["euclidean", "sqeuclidean", "cityblock", "cosine"])
+def test_half_precision_of_triplets(framework, half, distance):
+    rows = [A, B, B[::-1] + A]
+    check(framework, "Triplet", rows, dtype=half, distance=distance, margin=3.0)
 
 
 @pytest.mark.parametrize(("framework", "half"), HALVES)
@@ -124,9 +152,23 @@ def test_inputs_are_left_alone(framework, dtype):
         framework.differentiate(nf.NTXent(similarity=similarity), [x, y])
         framework.differentiate(nf.InfoNCE(similarity=similarity), [x, y])
         framework.differentiate(nf.SupCon(similarity=similarity), [x], LABELS)
+        framework.differentiate(nf.HCL(similarity=similarity), [x, y])
+        framework.differentiate(nf.CLIP(similarity=similarity), [x, y])
+        framework.differentiate(nf.SigLIP(similarity=similarity), [x, y])
+        framework.differentiate(nf.SupCR(similarity=similarity), [x], TARGETS)
+        framework.differentiate(nf.Triplet(margin=3.0), [x, y, y])
         nf.NTXent(similarity=similarity).value_and_grad(x, y)
         np.testing.assert_array_equal(framework.to_numpy(x), before[0])
         np.testing.assert_array_equal(framework.to_numpy(y), before[1])
+
+
+def test_targets_are_left_alone(framework):
+    for targets in (np.array(TARGETS), np.array([[1, 2], [3, 4], [0, 1], [5, 5], [2, 2]])):
+        for label_distance in ("l1", "l2"):
+            given = framework.labels(targets.copy())
+            loss = nf.SupCR(label_distance=label_distance)
+            framework.differentiate(loss, [framework.asarray(A)], given)
+            np.testing.assert_array_equal(np.asarray(framework.to_numpy(given)), targets)
 
 
 def test_arrays_of_one_dimension_each(framework):
@@ -134,3 +176,8 @@ def test_arrays_of_one_dimension_each(framework):
     x = np.array([[1.0], [-2.0], [0.5], [3.0]])
     check(framework, "SupCon", [x], [0, 1, 0, 1], temperature=0.5)
     check(framework, "NTXent", [x, -x + 0.1], similarity="neg_euclidean")
+    check(framework, "HCL", [x, -x + 0.1])
+    check(framework, "CLIP", [x, -x + 0.1], similarity="neg_euclidean")
+    check(framework, "SigLIP", [x, -x + 0.1])
+    check(framework, "SupCR", [x], [0.5, 1.0, 0.25, 4.0])
+    check(framework, "Triplet", [x, -x + 0.1, x + 1])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from agreement import assert_gradients, assert_value, check, truth
 from frameworks import FRAMEWORKS
+from oracles import hcl, supcr
 
 import nearfar as nf
 
@@ -124,6 +125,51 @@ def test_far_rows_under_a_distance(framework, dtype):
     value, _ = check(framework, "SupCon", [rows], [0] * 10, dtype=dtype, **fields)
     assert abs(float(value) - math.log(9)) < 1e-4
     check(framework, "SupCon", [rows], [0] * 5 + [1] * 5, dtype=dtype, **fields)
+    # Rank-N-Contrast, with every target equal: the published code gives -inf here.
+    value, _ = check(framework, "SupCR", [rows], [3.0] * 10, dtype=dtype)
+    assert abs(float(value) - 2.1972246) < 1e-4
+
+
+@pytest.mark.parametrize("order", ["farther", "nearer"])
+def test_far_rows_with_targets_of_their_own(framework, dtype, order):
+    """Rows a thousand times as long: logits of 1e3 apart, nothing of which may underflow."""
+    rows = 1000 * normal(8, 3).astype(np.float32)
+    targets = [0.5, 1.0, 2.0, 1.0, 4.0, 0.0, 3.5, 2.0]
+    value = supcr.supcr(rows.tolist(), targets, order=order)
+    assert math.isfinite(value)
+    want = truth("SupCR", [rows], targets, value=value, order=order)
+    check(framework, "SupCR", [rows], targets, dtype=dtype, want=want, order=order)
+
+
+@pytest.mark.parametrize("temperature", [0.02, 1e-3])
+def test_every_estimate_is_at_its_floor(framework, dtype, temperature):
+    """exp(-1 / temperature) is 0 in float32 and then in float64; the loss and its slope are not."""
+    views = [(np.eye(6, 8) + 0.05 * x).astype(np.float32) for x in normal(2, 6, 8)]
+    found = hcl.estimates(*(x.tolist() for x in views), temperature=temperature)
+    assert all(raw < floor for _, raw, floor in found)
+    check(framework, "HCL", views, dtype=dtype, temperature=temperature)
+    # Opposite pairs: the positive stands 2 / temperature below its best.
+    rows = np.array([[1.0, 0.1], [0.2, 1.0]], dtype=np.float32)
+    value, _ = check(framework, "HCL", [rows, -rows], dtype=dtype, temperature=temperature)
+    assert float(value) > 0.9 / temperature
+
+
+@pytest.mark.parametrize("name", ["HCL", "DCL", "CLIP", "SigLIP", "SupCR", "Triplet"])
+def test_a_collapsed_batch(framework, dtype, name):
+    """Every row the same: chance level, and a gradient of rounding alone, not NaN."""
+    rows = np.tile([[0.6, 0.8]], (6, 1))
+    inputs = [rows] * len(getattr(nf, name).embeddings)
+    labels = [[0.0, 1, 3, 7, 15, 31]] if name == "SupCR" else []
+    value, _ = check(framework, name, inputs, *labels, dtype=dtype)
+    chance = {
+        "DCL": math.log(10),
+        "CLIP": math.log(6),
+        "SupCR": math.log(math.factorial(5)) / 5,
+        "Triplet": 0.2,
+    }
+    if name in chance:
+        # Float32 logits of 1 / temperature are known to 1e-6.
+        assert abs(float(value) - chance[name]) < 1e-5
 
 
 def test_self_is_left_out_at_low_temperature(framework, dtype):
@@ -142,6 +188,19 @@ def test_duplicates(framework, dtype, similarity):
     assert_value(framework, value, want, dtype)
     assert_gradients(framework, gradients, want, dtype)
     check(framework, "SupCon", [np.tile(rows[:1, :3], (4, 1))], [0, 0, 1, 1], dtype=dtype)
+
+
+@pytest.mark.parametrize("similarity", ["neg_euclidean", "neg_sqeuclidean", "cosine", "dot"])
+@pytest.mark.parametrize("name", ["HCL", "DCL", "CLIP", "SigLIP", "SupCR"])
+def test_duplicates_in_other_losses(framework, dtype, name, similarity):
+    """Within an input, and of one input in the other."""
+    rows = normal(7, 12).astype(np.float32)
+    rows[[2, 5]] = rows[0]
+    fields = {"similarity": similarity, "temperature": 2.0}
+    if name == "SupCR":
+        check(framework, name, [rows], [0.5, 1, 0.5, 2, 2, 7, 1], dtype=dtype, **fields)
+    else:
+        check(framework, name, [rows, rows], dtype=dtype, **fields)
 
 
 @pytest.mark.parametrize("similarity", ["neg_euclidean", "neg_sqeuclidean"])
@@ -166,6 +225,15 @@ def test_zero_rows_under_cosine(framework, dtype):
     for name in ("NTXent", "InfoNCE"):
         _, gradients = check(framework, name, [rows, rows[::-1]], dtype=dtype)
         assert (framework.to_numpy(gradients[0])[[1, 4]] == 0).all()
+    for name in ("HCL", "DCL", "CLIP", "SigLIP"):
+        _, gradients = check(framework, name, [rows, rows[::-1]], dtype=dtype, temperature=0.5)
+        assert (framework.to_numpy(gradients[0])[[1, 4]] == 0).all()
+    targets = [0.5, 1, 0.5, 2, 7, 1]
+    _, (gradient,) = check(framework, "SupCR", [rows], targets, dtype=dtype, similarity="cosine")
+    assert (framework.to_numpy(gradient)[[1, 4]] == 0).all()
+    triplet = [rows, rows[::-1], normal(6, 3)]
+    _, gradients = check(framework, "Triplet", triplet, dtype=dtype, distance="cosine", margin=2.0)
+    assert (framework.to_numpy(gradients[0])[[1, 4]] == 0).all()
     check(framework, "SupCon", [np.zeros((4, 3))], [0, 0, 1, 1], dtype=dtype)
     check(framework, "NTXent", [rows, rows[::-1]], dtype=dtype, include_self=True)
 
@@ -175,12 +243,17 @@ def test_zero_rows_of_other_similarities(framework, dtype):
     rows[[1, 4]] = 0
     for similarity in ("dot", "neg_euclidean", "neg_sqeuclidean"):
         check(framework, "SupCon", [rows], [0, 0, 1, 1, 0, 2], dtype=dtype, similarity=similarity)
+        fields = {"dtype": dtype, "similarity": similarity, "temperature": 0.5}
+        for name in ("HCL", "DCL", "CLIP", "SigLIP"):
+            check(framework, name, [rows, rows[::-1]], about=name, **fields)
+        check(framework, "SupCR", [rows], [0.5, 1, 0.5, 2, 7, 1], **fields)
 
 
 def test_matching_pairs_at_logit_scale_one_hundred(framework, dtype):
     """N27."""
     x = normal(16, 8)
-    check(framework, "InfoNCE", [x, x], dtype=dtype, temperature=0.01)
+    for name in ("InfoNCE", "CLIP", "SigLIP"):
+        check(framework, name, [x, x], dtype=dtype, about=name, temperature=0.01)
 
 
 def test_an_upstream_factor(framework, dtype):

@@ -1,9 +1,10 @@
-"""Labels are anything with equality, or multi-hot rows."""
+"""Labels are anything with equality, or multi-hot rows; targets are real numbers."""
 
 import numpy as np
 import pytest
 from agreement import check, truth
 from frameworks import FRAMEWORKS
+from oracles import supcr
 
 import nearfar as nf
 
@@ -105,3 +106,77 @@ def test_labels_are_not_kept(framework):
         want = truth("SupCon", [X], labels)
         value = loss(x, framework.labels(labels))
         assert abs(float(value) - want.value) < 1e-13 * (1 + want.largest_logit)
+
+
+TARGETS = np.array([3, 0, 7, 1, 1, 12, 5])
+NUMBERS = {
+    "list": TARGETS.tolist(),
+    "tuple": tuple(TARGETS.tolist()),
+    "floats": TARGETS * 0.25,
+    "float32": (TARGETS * 0.25).astype(np.float32),
+    "float16": (TARGETS * 0.25).astype(np.float16),
+    # Differences below 0, which unsigned numbers do not have.
+    "uint8": (TARGETS + 240).astype(np.uint8),
+    "int8": (TARGETS - 120).astype(np.int8),
+    "uint32": TARGETS.astype(np.uint32),
+    "column": TARGETS[:, None],
+    "column of lists": TARGETS[:, None].tolist(),
+    "column of bytes": (TARGETS[:, None] + 240).astype(np.uint8),
+    "bool": TARGETS > 2,
+    "rows of bool": np.stack([TARGETS > 2, TARGETS > 6], 1),
+}
+
+
+def supcr_of(spelling, **fields):
+    """By the loops, on Python's own numbers."""
+    if spelling == "bool":
+        targets = (TARGETS > 2).astype(int)
+    elif spelling == "rows of bool":
+        targets = np.stack([TARGETS > 2, TARGETS > 6], 1).astype(int)
+    else:
+        targets = TARGETS
+    return supcr.supcr(X.tolist(), targets.tolist(), **fields)
+
+
+@pytest.mark.parametrize("label_distance", ["l1", "l2"])
+@pytest.mark.parametrize("spelling", NUMBERS)
+def test_spellings_of_targets(framework, spelling, label_distance):
+    """Only the order of their distances counts; NumPy's arrays and lists go with any framework."""
+    fields = {"label_distance": label_distance, "temperature": 0.5}
+    want = supcr_of(spelling, **fields)
+    value = nf.SupCR(**fields)(framework.asarray(X), NUMBERS[spelling])
+    assert abs(float(value) - want) < 1e-13
+
+
+@pytest.mark.parametrize("spelling", [k for k in NUMBERS if "list" not in k and k != "tuple"])
+def test_spellings_of_targets_in_the_framework(framework, spelling):
+    want = supcr_of(spelling, temperature=0.5)
+    loss = nf.SupCR(temperature=0.5)
+    value = loss(framework.asarray(X), framework.labels(NUMBERS[spelling]))
+    assert abs(float(value) - want) < 1e-13
+
+
+def test_a_column_of_targets_has_the_same_gradient(framework):
+    x = framework.asarray(X)
+    results = [
+        framework.differentiate(nf.SupCR(), [x], framework.labels(targets))
+        for targets in (TARGETS * 0.25, TARGETS[:, None] * 0.25)
+    ]
+    assert float(results[0][0]) == float(results[1][0])
+    one, other = (framework.to_numpy(gradients[0]) for _, gradients in results)
+    assert np.abs(one).max() > 0.01
+    np.testing.assert_array_equal(one, other)
+
+
+def test_targets_of_another_framework(framework):
+    x = framework.asarray(X, "float32")
+    want = float(nf.SupCR()(x, framework.labels(TARGETS)))
+    for other in FRAMEWORKS.values():
+        assert float(nf.SupCR()(x, other.labels(TARGETS))) == want
+
+
+def test_targets_are_not_kept(framework):
+    loss, x = nf.SupCR(temperature=0.5), framework.asarray(X)
+    for targets in (TARGETS, TARGETS[::-1].copy(), np.arange(7) ** 2):
+        want = supcr.supcr(X.tolist(), targets.tolist(), temperature=0.5)
+        assert abs(float(loss(x, framework.labels(targets))) - want) < 1e-13

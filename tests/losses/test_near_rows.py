@@ -30,6 +30,18 @@ def test_far_from_the_origin(framework, dtype, similarity, features):
     check(framework, "NTXent", [rows[:4], rows[4:]], dtype=dtype, **fields)
     check(framework, "InfoNCE", [rows[:4], rows[4:]], dtype=dtype, **fields)
     check(framework, "InfoNCE", [rows[:2], rows[2:4], rows[4:]], dtype=dtype, **fields)
+    check(framework, "CLIP", [rows[:4], rows[4:]], dtype=dtype, **fields)
+    check(framework, "SigLIP", [rows[:4], rows[4:]], dtype=dtype, bias=1.0, **fields)
+    check(framework, "SupCR", [rows], [0.5, 1, 4, 2, 1, 0, 3.5, 8], dtype=dtype, **fields)
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "sqeuclidean", "cityblock", "chebyshev"])
+@FEATURES
+def test_triplets_far_from_the_origin(framework, dtype, distance, features):
+    rows = (1000 + 0.01 * noise(features)).astype(np.float32)
+    unit = 1e-4 if distance == "sqeuclidean" else 0.01
+    fields = {"distance": distance, "margin": unit, "scale": 1 / unit}
+    check(framework, "Triplet", [rows[:3], rows[3:6], rows[5:]], dtype=dtype, **fields)
 
 
 @FEATURES

@@ -131,14 +131,44 @@ def test_some_anchors_without_negatives(framework, dtype):
 def test_one_pair_of_views(framework, dtype):
     """N = 1: the positive is the only candidate."""
     a, b = framework.asarray(X[:1], dtype), framework.asarray(X[1:2], dtype)
-    for loss in (nf.NTXent(), nf.NTXent(denominator="own_positive"), nf.InfoNCE()):
+    for loss in (
+        nf.NTXent(),
+        nf.NTXent(denominator="own_positive"),
+        nf.InfoNCE(),
+        nf.HCL(),
+        nf.CLIP(),
+    ):
         value, gradients = loss.value_and_grad(a, b)
         assert float(value) == 0
         assert all((framework.to_numpy(g) == 0).all() for g in gradients)
-    loss = nf.NTXent(denominator="negatives")
-    value, gradients = quietly(framework, lambda: loss.value_and_grad(a, b))
-    assert float(value) == 0
-    assert all((framework.to_numpy(g) == 0).all() for g in gradients)
+    for loss in (nf.NTXent(denominator="negatives"), nf.DCL()):
+        value, gradients = quietly(framework, lambda loss=loss: loss.value_and_grad(a, b))
+        assert float(value) == 0
+        assert all((framework.to_numpy(g) == 0).all() for g in gradients)
+
+
+def test_one_pair_is_a_yes_or_no(framework, dtype):
+    """SigLIP asks whether the pair is one; a triplet compares within itself."""
+    check(framework, "SigLIP", [X[:1], X[1:2]], dtype=dtype, temperature=0.5, bias=-1.0)
+    check(framework, "Triplet", [X[:1], X[1:2], X[2:3]], dtype=dtype, margin=9.0)
+
+
+@pytest.mark.parametrize("similarity", conventions.SIMILARITIES)
+@pytest.mark.parametrize("order", ["farther", "nearer"])
+def test_one_row_of_supcr(framework, dtype, order, similarity):
+    """No pair at all: 0, and said on NumPy."""
+    x = framework.asarray(X[:1], dtype)
+    fields = {"order": order, "similarity": similarity}
+    for targets in ([3], [0.5], [[1.0, 2.0]]):
+        targets = framework.labels(targets)
+        loss, each = nf.SupCR(**fields), nf.SupCR(**fields, reduction="none")
+        value, (gradient,) = quietly(framework, lambda f=loss, t=targets: f.value_and_grad(x, t))
+        assert framework.dtype(value) == dtype
+        assert float(value) == 0
+        assert framework.dtype(gradient) == dtype
+        assert (framework.to_numpy(gradient) == 0).all()
+        losses = quietly(framework, lambda f=each, t=targets: f(x, t))
+        assert framework.to_numpy(losses).tolist() == [0]
 
 
 def test_one_query_with_negatives(framework, dtype):

@@ -1,10 +1,11 @@
-"""NT-Xent in all its conventions, and against equation 1 written out on random views."""
+"""NT-Xent in all its conventions, and against equation 1 written out on random views; DCL."""
 
+import warnings
 from functools import cache
 
 import numpy as np
 import pytest
-from agreement import Truth, assert_gradients, assert_value, check, truth
+from agreement import Truth, assert_gradients, assert_value, check, check_learned, truth
 from oracles import conventions, differences, ntxent
 
 import nearfar as nf
@@ -74,3 +75,47 @@ def test_the_same_array_as_both_views(framework, dtype):
     value, gradients = nf.NTXent().value_and_grad(x, x)
     assert_value(framework, value, want, dtype)
     assert_gradients(framework, gradients, want, dtype)
+
+
+@pytest.mark.parametrize("reduction", conventions.REDUCTIONS)
+@pytest.mark.parametrize("fields", conventions.DCL, ids=conventions.name)
+def test_dcl(framework, dtype, fields, reduction):
+    """NT-Xent whose denominators are the negatives, to the last bit."""
+    views = [framework.asarray(A, dtype), framework.asarray(B, dtype)]
+    fields = {**fields, **STATED, "reduction": reduction}
+    value = ntxent.dcl(A.tolist(), B.tolist(), **fields)
+    want = truth("DCL", [A, B], upstream=UPSTREAM[reduction], value=value, **fields)
+    results = []
+    for loss in (nf.DCL(**fields), nf.NTXent(denominator="negatives", **fields)):
+        if not framework.differentiable and reduction == "none":
+            value, gradients = loss(*views), []
+        else:
+            value, gradients = framework.differentiate(loss, views, upstream=UPSTREAM[reduction])
+            assert_gradients(framework, gradients, want, dtype)
+        assert_value(framework, value, want, dtype)
+        results.append([framework.to_numpy(x) for x in (value, *gradients)])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_dcl_defaults(framework, dtype):
+    """Temperature 0.1, and the loss may be below 0."""
+    value, _ = check(framework, "DCL", [A, B], dtype=dtype)
+    assert abs(float(value) - ntxent.dcl(A.tolist(), B.tolist(), temperature=0.1)) < 1e-4
+    with pytest.raises(TypeError, match="denominator"):
+        nf.DCL(denominator="all")
+
+
+def test_dcl_learned_temperature(framework):
+    check_learned(framework, "DCL", [A, B], learned={"temperature": 0.7}, similarity="dot")
+
+
+def test_dcl_of_one_pair(framework, dtype):
+    """No negatives: as if the anchors had no positive."""
+    views = [framework.asarray(x[:1], dtype) for x in (A, B)]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        value, gradients = nf.DCL().value_and_grad(*views)
+    assert len(caught) == (framework.name == "numpy")
+    assert float(value) == 0
+    assert all((framework.to_numpy(g) == 0).all() for g in gradients)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from oracles import conventions, dense
+from agreement import FORMULAS
+from oracles import conventions, dense, hcl
 
 import nearfar as nf
 
@@ -11,10 +12,13 @@ RNG = np.random.default_rng(61)
 INPUT = torch.tensor(RNG.normal(size=(8, 5)))
 OTHER = torch.tensor(RNG.normal(size=(8, 5)))
 QUEUE = torch.tensor(RNG.normal(size=(6, 3)))
+THIRD = torch.tensor(np.random.default_rng(62).normal(size=(8, 3)))
 OWN = torch.tensor(RNG.normal(size=(8, 2, 3)))
 UPSTREAM = torch.tensor(RNG.normal(size=8))
 ROWS = RNG.normal(size=(6, 3))
 LABELS = [0, 1, 0, 2, 1, 0, 3, 2]
+# Some tie, and some are equally far on both sides.
+TARGETS = [0.0, 1.0, 0.5, 2.0, 1.0, 0.0, 3.0, 2.0]
 WEIGHTS = [torch.tensor(RNG.normal(size=shape)) for shape in ((5, 6), (6, 3))]
 
 
@@ -55,10 +59,47 @@ def test_supcon(similarity, denominator, positives, average):
 
 
 @pytest.mark.parametrize("similarity", conventions.SIMILARITIES)
-def test_ntxent(similarity):
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("NTXent", {}),
+        ("DCL", {"temperature": 0.5}),
+        ("HCL", {"temperature": 1.0, "tau_plus": 0.02}),
+        ("HCL", {"temperature": 1.0, "tau_plus": 0.02, "beta": 0.0}),
+        ("HCL", {"tau_plus": 0.0, "temperature": 1.0}),
+        ("CLIP", {"temperature": 0.5}),
+        ("SigLIP", {"temperature": 0.5, "bias": -1.5}),
+    ],
+)
+def test_two_inputs(name, fields, similarity):
+    fields = {**fields, "similarity": similarity}
+    assert_same_penalty(getattr(nf, name)(**fields), lambda a, b: FORMULAS[name](a, b, **fields))
+
+
+@pytest.mark.parametrize("beta", [0.0, 1.0])
+def test_no_anchor_of_hcl_is_at_the_floor(beta):
+    """Under cosine; or the negatives would have no part in the derivatives above."""
+    outputs = [torch.tanh(x @ WEIGHTS[0]) @ WEIGHTS[1] for x in (INPUT, OTHER)]
+    fields = {"temperature": 1.0, "tau_plus": 0.02, "beta": beta}
+    found = hcl.estimates(*(x.tolist() for x in outputs), **fields)
+    assert all(raw > floor + 0.05 for _, raw, floor in found)
+
+
+@pytest.mark.parametrize("fields", conventions.SUPCR, ids=conventions.name)
+def test_supcr(fields):
     assert_same_penalty(
-        nf.NTXent(similarity=similarity),
-        lambda a, b: dense.ntxent(a, b, similarity=similarity),
+        lambda x, _: nf.SupCR(**fields)(x, TARGETS),
+        lambda x, _: dense.supcr(x, TARGETS, **fields),
+    )
+
+
+@pytest.mark.parametrize("fields", conventions.TRIPLET, ids=conventions.name)
+def test_triplet(fields):
+    """With a margin that nobody keeps."""
+    fields = {**fields, "margin": 200.0}
+    assert_same_penalty(
+        lambda a, p: nf.Triplet(**fields)(a, p, THIRD),
+        lambda a, p: dense.triplet(a, p, THIRD, **fields),
     )
 
 

@@ -30,11 +30,44 @@ DEFAULTS = {
         "scale": 1.0,
         "reduction": "mean",
     },
+    "HCL": {
+        "temperature": 0.5,
+        "tau_plus": 0.1,
+        "beta": 1.0,
+        "similarity": "cosine",
+        "detach_weights": False,
+        "scale": 1.0,
+        "reduction": "mean",
+    },
+    "DCL": {"temperature": 0.1, "similarity": "cosine", "scale": 1.0, "reduction": "mean"},
+    "CLIP": {"temperature": 0.07, "similarity": "cosine", "scale": 1.0, "reduction": "mean"},
+    "SigLIP": {
+        "temperature": 0.1,
+        "bias": -10.0,
+        "similarity": "cosine",
+        "scale": 1.0,
+        "reduction": "mean",
+    },
+    "SupCR": {
+        "temperature": 2.0,
+        "similarity": "neg_euclidean",
+        "order": "farther",
+        "label_distance": "l1",
+        "scale": 1.0,
+        "reduction": "mean",
+    },
+    "Triplet": {"margin": 0.2, "distance": "sqeuclidean", "scale": 1.0, "reduction": "mean"},
 }
 OTHERS = {
     "NTXent": {"temperature": 0.1, "denominator": "negatives", "include_self": True},
     "InfoNCE": {"temperature": 0.2, "similarity": "dot", "scale": 2.0},
     "SupCon": {"denominator": "own_positive", "average": "pairs", "reduction": "sum"},
+    "HCL": {"tau_plus": 0.0, "beta": 2.0, "detach_weights": True},
+    "DCL": {"similarity": "neg_sqeuclidean", "reduction": "none"},
+    "CLIP": {"temperature": 0.01, "similarity": "dot"},
+    "SigLIP": {"temperature": 0.05, "bias": -3.5},
+    "SupCR": {"order": "nearer", "label_distance": "l2", "similarity": "cosine"},
+    "Triplet": {"margin": 0.0, "distance": "chebyshev", "scale": 3.0},
 }
 STATEMENTS = [getattr(nf, name)() for name in DEFAULTS]
 STATEMENTS += [getattr(nf, name)(**fields) for name, fields in OTHERS.items()]
@@ -54,7 +87,8 @@ class TestEveryStatement:
         assert same == loss
         assert same is not loss
         assert hash(same) == hash(loss)
-        assert loss != dataclasses.replace(loss, temperature=0.123)
+        (field, *_) = DEFAULTS[type(loss).__name__]
+        assert loss != dataclasses.replace(loss, **{field: 0.123})
         assert sum(loss == other for other in STATEMENTS) == 1
         assert len({*STATEMENTS, same}) == len(STATEMENTS)
 
@@ -83,23 +117,33 @@ class TestEveryStatement:
         assert pickle.loads(pickle.dumps(tiled)) == loss
 
     def test_frozen(self, loss):
-        with pytest.raises(dataclasses.FrozenInstanceError):
-            loss.temperature = 1.0
+        for field in DEFAULTS[type(loss).__name__]:
+            with pytest.raises(dataclasses.FrozenInstanceError):
+                setattr(loss, field, 1.0)
         with pytest.raises((AttributeError, TypeError)):
             loss.temprature = 1.0
 
     def test_keyword_only(self, loss):
         with pytest.raises(TypeError, match="positional"):
             type(loss)(0.5)
-        with pytest.raises(TypeError, match="margin"):
-            type(loss)(margin=0.5)
+        with pytest.raises(TypeError, match="margn"):
+            type(loss)(margn=0.5)
 
 
 def _names(loss):
     return DEFAULTS[type(loss).__name__]
 
 
+def test_rank_n_contrast_is_supcr():
+    assert nf.RankNContrast is nf.SupCR
+    loss = nf.RankNContrast(order="nearer")
+    assert loss == nf.SupCR(order="nearer")
+    assert nf.loss_from_dict(loss.to_dict()) == loss
+
+
 def test_losses_of_different_kinds_differ():
+    assert nf.DCL(temperature=0.1) != nf.CLIP(temperature=0.1)
+    assert nf.HCL() != nf.NTXent()
     assert nf.NTXent(temperature=0.1) != nf.SupCon(temperature=0.1)
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from oracles import dense, differences, infonce, ntxent, supcon
+from agreement import FORMULAS
+from oracles import clip, dense, differences, hcl, infonce, ntxent, siglip, supcon, supcr
 
 import nearfar as nf
 
@@ -11,6 +12,7 @@ RNG = np.random.default_rng(51)
 A, B = RNG.normal(size=(5, 3)), RNG.normal(size=(5, 3))
 QUEUE, OWN = RNG.normal(size=(4, 3)), RNG.normal(size=(5, 2, 3))
 LABELS = [0, 1, 0, 1, 1]
+TARGETS = [0.5, 1.0, 0.25, 4.0, 1.0]
 CASES = {
     "ntxent": ("NTXent", (A, B), (), {}),
     "ntxent-negatives": ("NTXent", (A, B), (), {"denominator": "negatives"}),
@@ -32,9 +34,21 @@ CASES = {
         {"denominator": "negatives", "positives": "log_mean", "similarity": "neg_sqeuclidean"},
     ),
     "supcon-sum": ("SupCon", (A,), (LABELS,), {"reduction": "sum", "include_self": True}),
+    "hcl": ("HCL", (A, B), (), {}),
+    "hcl-dot": ("HCL", (A, B), (), {"similarity": "dot", "beta": 0.5, "tau_plus": 0.0}),
+    "clip": ("CLIP", (A, B), (), {}),
+    "siglip": ("SigLIP", (A, B), (), {"bias": -2.0, "similarity": "neg_sqeuclidean"}),
+    "supcr": ("SupCR", (A,), (TARGETS,), {"order": "nearer"}),
 }
-LOOPS = {"NTXent": ntxent.ntxent, "InfoNCE": infonce.infonce, "SupCon": supcon.supcon}
-FORMULAS = {"NTXent": dense.ntxent, "InfoNCE": dense.infonce, "SupCon": dense.supcon}
+LOOPS = {
+    "NTXent": ntxent.ntxent,
+    "InfoNCE": infonce.infonce,
+    "SupCon": supcon.supcon,
+    "HCL": hcl.hcl,
+    "CLIP": clip.clip,
+    "SigLIP": siglip.siglip,
+    "SupCR": supcr.supcr,
+}
 
 
 def slope(name, inputs, labels, fields, temperature):

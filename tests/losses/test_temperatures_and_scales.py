@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from agreement import Truth, assert_gradients, assert_value, check, truth
 from frameworks import FRAMEWORKS
-from oracles import conventions, supcon
+from oracles import conventions, hcl, supcon, supcr
 
 import nearfar as nf
 
@@ -15,6 +15,7 @@ X = (RNG.normal(size=(6, 4)) * RNG.uniform(0.5, 2.0, size=(6, 1))).astype(np.flo
 Y = RNG.normal(size=(6, 4)).astype(np.float32)
 QUEUE = RNG.normal(size=(4, 4)).astype(np.float32)
 LABELS = [0, 1, 0, 2, 0, 1]
+TARGETS = [0.25, 1.0, 0.5, 1.0, -0.25, 2.5]
 STATEMENTS = [
     ("NTXent", (X, Y), (), {}),
     ("NTXent", (X, Y), (), {"denominator": "negatives", "include_self": True}),
@@ -31,15 +32,24 @@ STATEMENTS = [
             ("negatives", "log_mean"),
         )
     ),
+    ("HCL", (X, Y), (), {}),
+    ("HCL", (X, Y), (), {"tau_plus": 0.0, "beta": 0.5}),
+    ("DCL", (X, Y), (), {}),
+    ("CLIP", (X, Y), (), {}),
+    ("SigLIP", (X, Y), (), {}),
+    ("SupCR", (X,), (TARGETS,), {}),
+    ("SupCR", (X,), (TARGETS,), {"order": "nearer"}),
 ]
+LOOPS = {"SupCon": supcon.supcon, "SupCR": supcr.supcr, "HCL": hcl.hcl}
 
 
 @cache
 def expected(at, **fields) -> Truth:
     name, inputs, labels, more = STATEMENTS[at]
     value = None
-    if name == "SupCon":
-        value = supcon.supcon(inputs[0].tolist(), *labels, **more, **fields)
+    if name in LOOPS:
+        rows = [x.tolist() for x in inputs]
+        value = LOOPS[name](*rows, *labels, **more, **fields)
     return truth(name, inputs, *labels, value=value, **more, **fields)
 
 
@@ -80,7 +90,8 @@ def test_rows_of_any_length_under_cosine(framework, dtype, size):
     """Squares of such rows are 0 or infinite in float32; their direction is ordinary."""
     for name, inputs, labels, more in STATEMENTS:
         inputs = [x * size for x in inputs]
-        check(framework, name, inputs, *labels, dtype=dtype, about=name, temperature=0.2, **more)
+        fields = {"similarity": "cosine", "temperature": 0.2, **more}
+        check(framework, name, inputs, *labels, dtype=dtype, about=name, **fields)
 
 
 @pytest.mark.parametrize("size", [1e-150, 1e150])
@@ -128,6 +139,21 @@ def test_half_precision_at_low_temperature(framework, half, temperature):
             temperature=temperature,
             **more,
         )
+
+
+@pytest.mark.parametrize("size", [1e-20, 1e20])
+def test_triplets_of_any_length_under_cosine(framework, dtype, size):
+    rows = [X * size, Y * size, X[::-1] * size]
+    check(framework, "Triplet", rows, dtype=dtype, distance="cosine", margin=0.5)
+
+
+@pytest.mark.parametrize("size", [1e-15, 1e15])
+def test_triplets_of_any_size(framework, dtype, size):
+    """Squares of 1e30 and 1e-30 are still numbers of float32."""
+    rows = [X * size, Y * size, X[::-1] * size]
+    for distance, unit in (("euclidean", size), ("sqeuclidean", size**2), ("chebyshev", size)):
+        fields = {"distance": distance, "margin": 0.5 * unit}
+        check(framework, "Triplet", rows, dtype=dtype, about=distance, **fields)
 
 
 @pytest.mark.parametrize("temperature", [0.07, 0.03, 0.02, 0.01])

@@ -11,11 +11,25 @@ RNG = np.random.default_rng(21)
 LABELS = RNG.permutation(np.repeat(np.arange(9), [11, 7, 5, 5, 3, 2, 2, 1, 1]))
 X = RNG.normal(size=(37, 4)) * RNG.uniform(0.5, 2.0, size=(37, 1))
 Y = X + RNG.normal(size=X.shape)
+Z = np.random.default_rng(22).normal(size=X.shape)
+TARGETS = np.random.default_rng(23).integers(0, 9, size=37) / 4  # many tie
 MULTI_HOT = RNG.integers(0, 2, size=(37, 3))
 NEGATIVES = {"queue": RNG.normal(size=(21, 4)), "own": RNG.normal(size=(37, 6, 4))}
 ORDER = RNG.permutation(37)
 UPSTREAM = RNG.normal(size=37)
 TILES = (2, 3, 5, 64)
+# Each loss once: name, inputs, and labels or targets.
+EVERY = {
+    "SupCon": ([X], LABELS),
+    "NTXent": ([X, Y],),
+    "InfoNCE": ([X, Y],),
+    "HCL": ([X, Y],),
+    "DCL": ([X, Y],),
+    "CLIP": ([X, Y],),
+    "SigLIP": ([X, Y],),
+    "SupCR": ([X], TARGETS),
+    "Triplet": ([X, Y, Z],),
+}
 CONVENTIONS = [
     {},
     {"denominator": "own_positive"},
@@ -74,12 +88,40 @@ def test_infonce(framework, fields, negatives):
     agree_for_every_tile(framework, "float64", "InfoNCE", [X, Y, *more], temperature=0.3, **fields)
 
 
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("HCL", {}),
+        ("HCL", {"similarity": "neg_euclidean", "tau_plus": 0.0, "detach_weights": True}),
+        ("CLIP", {}),
+        ("CLIP", {"similarity": "neg_euclidean", "temperature": 0.5}),
+        ("SigLIP", {}),
+        ("SigLIP", {"similarity": "neg_sqeuclidean", "bias": 3.0}),
+        ("SupCR", {}),
+        ("SupCR", {"similarity": "cosine", "order": "nearer", "temperature": 0.1}),
+        ("Triplet", {}),
+        ("Triplet", {"distance": "chebyshev", "margin": 1.0}),
+    ],
+    ids=lambda word: word if isinstance(word, str) else ids(word),
+)
+def test_other_losses(framework, name, fields):
+    agree_for_every_tile(framework, "float64", name, *EVERY[name], **fields)
+
+
+@pytest.mark.parametrize("name", ["HCL", "CLIP", "SupCR"])
+def test_other_losses_in_float32(framework, name):
+    agree_for_every_tile(framework, "float32", name, *EVERY[name])
+
+
 @pytest.mark.parametrize("option", [{"memory": 4096}, {"workers": 2}], ids=str)
-def test_other_options(framework, option):
-    x, labels = framework.asarray(X), framework.labels(LABELS)
-    want = truth("SupCon", [X], LABELS)
-    loss = nf.SupCon().with_options(**option)
-    value, gradients = framework.differentiate(loss, [x], labels)
+@pytest.mark.parametrize("name", EVERY)
+def test_other_options(framework, name, option):
+    inputs, *labels = EVERY[name]
+    want = truth(name, inputs, *labels)
+    loss = getattr(nf, name)().with_options(**option)
+    value, gradients = framework.differentiate(
+        loss, [framework.asarray(x) for x in inputs], *(framework.labels(x) for x in labels)
+    )
     assert_value(framework, value, want, "float64")
     assert_gradients(framework, gradients, want, "float64")
 
@@ -96,15 +138,23 @@ def test_order_of_the_rows(framework):
     assert_gradients(framework, [back], want, "float64")
 
 
-def test_vector_upstream(framework):
+@pytest.mark.parametrize("name", ["SupCon", "HCL", "CLIP", "SigLIP", "SupCR", "Triplet"])
+def test_vector_upstream(framework, name):
     """Weights of the anchors reach the right rows, whichever tile these are in."""
     if not framework.differentiable:
         pytest.skip("NumPy takes no upstream vector")
-    fields = {"reduction": "none", "positives": "log_mean", "denominator": "own_positive"}
-    want = truth("SupCon", [X], LABELS, upstream=UPSTREAM, **fields)
+    fields = {"positives": "log_mean", "denominator": "own_positive"} if name == "SupCon" else {}
+    fields["reduction"] = "none"
+    inputs, *labels = EVERY[name]
+    # Both views are anchors.
+    upstream = np.concatenate([UPSTREAM, 2 - UPSTREAM]) if name == "HCL" else UPSTREAM
+    want = truth(name, inputs, *labels, upstream=upstream, **fields)
     for tile in TILES:
-        loss = nf.SupCon(**fields).with_options(tile=tile)
+        loss = getattr(nf, name)(**fields).with_options(tile=tile)
         _, gradients = framework.differentiate(
-            loss, [framework.asarray(X)], framework.labels(LABELS), upstream=UPSTREAM
+            loss,
+            [framework.asarray(x) for x in inputs],
+            *(framework.labels(x) for x in labels),
+            upstream=upstream,
         )
         assert_gradients(framework, gradients, want, "float64", f"tile {tile}")

@@ -12,6 +12,12 @@ LOSSES = {
     "own_positive": nf.SupCon(denominator="own_positive"),
     "own_log": nf.SupCon(denominator="own_positive", positives="log_sum"),
     "euclidean": nf.SupCon(similarity="neg_euclidean"),
+    "hcl": nf.HCL(),
+    "clip": nf.CLIP(),
+    "clip-guarded": nf.CLIP(temperature=0.01),
+    "siglip": nf.SigLIP(),
+    "supcr": nf.SupCR(),
+    "triplet": nf.Triplet(),
 }
 
 
@@ -21,7 +27,11 @@ def test_bits_do_not_depend_on_workers(name):
     x = rng.normal(size=(150, 9)).astype(np.float32)
     # Large, small and single classes, so that every kind of tile occurs.
     labels = np.r_[np.zeros(60), np.ones(40), rng.integers(2, 9, 49), 99]
-    inputs = (x[:75], x[75:]) if name in ("ntxent", "guarded") else (x, labels)
+    kind = type(LOSSES[name])
+    if kind is nf.Triplet:
+        inputs = x[:50], x[50:100], x[100:]
+    else:
+        inputs = (x, labels) if len(kind.embeddings) == 1 else (x[:75], x[75:])
     results = [
         LOSSES[name].with_options(tile=16, workers=workers).value_and_grad(*inputs)
         for workers in (1, 2, 3, 5)

@@ -50,6 +50,7 @@ def torch_func_vmap(loss, embeddings, labels) -> Result:
 
 
 def torch_compile(loss, embeddings, labels) -> Result:
+    torch.compiler.reset()  # every loss would be one more program of the same function
     leaves = [x.requires_grad_() for x in _torch(embeddings)]
     compiled = torch.compile(
         lambda *inputs: UPSTREAM * loss(*inputs),
@@ -162,5 +163,19 @@ MODES: dict[str, dict[str, Callable[..., Result]]] = {
     },
 }
 
-SLOW = {"torch.compile, dynamic batch", "tf.function, XLA", "jit, static loss"}
+SLOW = {
+    "torch.compile, dynamic batch",
+    "tf.function",
+    "tf.function, unknown batch",
+    "tf.function, XLA",
+    "jit, static loss",
+}
 """Modes that compile for seconds: they run on a few losses by default, on all of them at length."""
+
+ALIKE = {
+    ("JAX", "eager"),
+    ("JAX", "jit, static loss"),
+    ("JAX", "vmap"),
+    ("TensorFlow", "tf.function"),
+}
+"""Modes that run the same programs as another one: a few losses are enough."""

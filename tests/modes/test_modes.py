@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 from cases import CASES, FEW
-from running import MODES, SLOW, UPSTREAM
+from running import ALIKE, MODES, SLOW, UPSTREAM
 
 
 def cells():
     for framework, modes in MODES.items():
         for mode, run in modes.items():
             for case in CASES:
+                if (framework, mode) in ALIKE and case not in FEW:
+                    continue
                 slow = framework == "JAX" or mode in SLOW
                 marks = [pytest.mark.long] if slow and case not in FEW else []
                 yield pytest.param(run, case, id=f"{framework}-{mode}-{case}", marks=marks)

@@ -14,7 +14,9 @@ RNG = np.random.default_rng(61)
 INPUTS = [RNG.normal(size=(8, 5)), RNG.normal(size=(8, 5))]
 WEIGHTS = [RNG.normal(size=(5, 6)), RNG.normal(size=(6, 3))]
 QUEUE = RNG.normal(size=(6, 3))
+THIRD = np.random.default_rng(62).normal(size=(8, 3))
 LABELS = [0, 1, 0, 2, 1, 0, 3, 2]
+TARGETS = [0.0, 1.0, 0.5, 2.0, 1.5, 0.0, 3.0, 6.5]
 
 FIELDS = {
     "ntxent": {"temperature": 0.5},
@@ -27,27 +29,54 @@ FIELDS = {
     },
     "supcon-euclidean": {"similarity": "neg_euclidean", "temperature": 0.5},
     "infonce": {"temperature": 0.5},
+    # No anchor of this batch is at the floor; see tests/losses/test_second_order.py.
+    "hcl": {"temperature": 1.0, "tau_plus": 0.02},
+    "clip": {"temperature": 0.5},
+    "siglip": {"temperature": 0.5, "bias": -1.5},
+    "supcr": {"temperature": 0.5},
+    # A margin that nobody keeps.
+    "triplet": {"margin": 200.0},
 }
+TWO_INPUTS = {"ntxent": "NTXent", "hcl": "HCL", "clip": "CLIP", "siglip": "SigLIP"}
+
+
+# All of them take minutes; by default one of each evaluator.
+NAMES = [
+    pytest.param(
+        name, marks=[] if name in ("ntxent", "supcon-own-log", "supcr") else pytest.mark.long
+    )
+    for name in FIELDS
+]
 
 
 def call(name, asarray):
     """The loss of two embeddings, in some framework."""
     fields, kind = FIELDS[name], name.split("-")[0]
-    if kind == "ntxent":
-        return nf.NTXent(**fields).with_options(tile=6)
+    if kind in TWO_INPUTS:
+        return getattr(nf, TWO_INPUTS[kind])(**fields).with_options(tile=6)
     if kind == "infonce":
         queue = asarray(QUEUE)
         return lambda a, b: nf.InfoNCE(**fields)(a, b, queue)
+    if kind == "triplet":
+        third = asarray(THIRD)
+        return lambda a, b: nf.Triplet(**fields).with_options(tile=6)(a, b, third)
+    if kind == "supcr":
+        targets = asarray(np.array(TARGETS))
+        return lambda a, _: nf.SupCR(**fields).with_options(tile=6)(a, targets)
     labels = asarray(np.array(LABELS))
     return lambda a, _: nf.SupCon(**fields).with_options(tile=6)(a, labels)
 
 
 def formula(name):
     fields, kind = FIELDS[name], name.split("-")[0]
-    if kind == "ntxent":
-        return lambda a, b: dense.ntxent(a, b, **fields)
+    if kind in TWO_INPUTS:
+        return lambda a, b: getattr(dense, kind)(a, b, **fields)
     if kind == "infonce":
         return lambda a, b: dense.infonce(a, b, torch.tensor(QUEUE), **fields)
+    if kind == "triplet":
+        return lambda a, b: dense.triplet(a, b, torch.tensor(THIRD), **fields)
+    if kind == "supcr":
+        return lambda a, _: dense.supcr(a, TARGETS, **fields)
     return lambda a, _: dense.supcon(a, LABELS, **fields)
 
 
@@ -96,12 +125,12 @@ def assert_close(found, name):
         assert np.abs(np.asarray(got) - want).max() < 1e-9 * np.abs(want).max()
 
 
-@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("name", NAMES)
 def test_jax(name):
     assert_close(jax.jit(jax_penalty(name))([jnp.asarray(w) for w in WEIGHTS]), name)
 
 
-@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("name", NAMES)
 def test_tensorflow_eager(name):
     assert_close(tensorflow_penalty(name)([tf.constant(w) for w in WEIGHTS]), name)
 

@@ -31,14 +31,64 @@ NTXENT = [
     {"similarity": similarity, "denominator": denominator, "include_self": include_self}
     for similarity, denominator, include_self in product(SIMILARITIES, DENOMINATORS, (False, True))
 ]
-INFONCE = [{"similarity": similarity} for similarity in SIMILARITIES]
+INFONCE = CLIP = SIGLIP = DCL = [{"similarity": similarity} for similarity in SIMILARITIES]
+HCL = [
+    {
+        "similarity": similarity,
+        "tau_plus": tau_plus,
+        "beta": beta,
+        "detach_weights": detach_weights,
+    }
+    for similarity, (tau_plus, beta), detach_weights in product(
+        SIMILARITIES, ((0.1, 1.0), (0.0, 1.0), (0.1, 0.0), (0.0, 0.0), (0.3, 0.5)), (False, True)
+    )
+]
+SUPCR = [
+    {"similarity": similarity, "order": order, "label_distance": label_distance}
+    for similarity, order, label_distance in product(
+        SIMILARITIES, ("farther", "nearer"), ("l1", "l2")
+    )
+]
+# Hamming too is a distance, but a constant almost everywhere: it has no formula to differentiate.
+DISTANCES = ("euclidean", "sqeuclidean", "cityblock", "chebyshev", "minkowski", "cosine")
+TRIPLET = PAIRMARGIN = [{"distance": distance} for distance in DISTANCES]
+# Where triplets are picked one by one the mean is over all of them.
+MINING = (
+    ("all", "active"),
+    ("all", "all"),
+    ("hard", "active"),
+    ("semihard", "active"),
+    ("all_semihard", "active"),
+    ("all_semihard", "all"),
+)
+BATCHTRIPLET = [
+    {
+        "mining": mining,
+        "distance": distance,
+        "count": count,
+        "without_positives": without_positives,
+    }
+    for (mining, count), distance, without_positives in product(MINING, DISTANCES, ("skip", "zero"))
+]
+WORDS = (
+    "similarity",
+    "mining",
+    "distance",
+    "count",
+    "denominator",
+    "positives",
+    "order",
+    "label_distance",
+    "reduction",
+)
 
 
 def name(fields) -> str:
-    """Test id: the values, self and zero only where they are set."""
-    words = [fields["similarity"]]
-    words += [fields[key] for key in ("denominator", "positives", "reduction") if key in fields]
+    """Test id: the values, self, zero and detached only where they are set."""
+    words = [fields[key] for key in WORDS if key in fields]
+    words += [f"{key} {fields[key]}" for key in ("tau_plus", "beta") if key in fields]
     words += ["pairs"] if fields.get("average") == "pairs" else []
     words += ["self"] if fields.get("include_self") else []
     words += ["zero"] if fields.get("without_positives") == "zero" else []
+    words += ["detached"] if fields.get("detach_weights") else []
     return "-".join(words)

@@ -5,9 +5,11 @@ Naive on purpose: n x n scores, n x n x d differences. `test_dense.py` holds the
 
 import math
 
+import numpy as np
 import torch
 
 from oracles.supcon import share_label
+from oracles.supcr import ORDERS, label_distances
 
 
 def similarities(x, y, similarity):
@@ -42,7 +44,7 @@ def supcon(
     n = len(embeddings)
     z = similarities(embeddings, embeddings, similarity) / temperature
     eye = torch.eye(n, dtype=torch.bool)
-    same = torch.tensor([[share_label(p, q) for q in labels] for p in labels]) & ~eye
+    same = _sharing(labels) & ~eye
     own = eye & include_self
     if denominator == "all":
         term = _log_sum_exp(z, ~eye | own)[:, None] - z
@@ -112,7 +114,182 @@ def infonce(
         against = torch.logsumexp(torch.stack(rows) / temperature, 1)
     alone = against.isneginf()
     losses = scale * torch.where(alone, 0.0, _softplus(_finite(against) - z.diagonal()))
-    return {"none": lambda: losses, "sum": losses.sum, "mean": losses.mean}[reduction]()
+    return _reduced(losses, reduction)
+
+
+def dcl(a, b, **fields):
+    """Scalar, or (2N,) with `reduction="none"`."""
+    return ntxent(a, b, **{"temperature": 0.1, "denominator": "negatives", **fields})
+
+
+def hcl(
+    a,
+    b,
+    *,
+    temperature=0.5,
+    tau_plus=0.1,
+    beta=1.0,
+    similarity="cosine",
+    detach_weights=False,
+    scale=1.0,
+    reduction="mean",
+):
+    """Scalar, or (2N,) with `reduction="none"`."""
+    rows = torch.cat([a, b])
+    n = len(rows)
+    z = similarities(rows, rows, similarity) / temperature
+    eye = torch.eye(n, dtype=torch.bool)
+    other_view = eye.roll(n // 2, 0)
+    positive = z[other_view]
+    if n == 2:
+        return _reduced(0 * positive, reduction)
+    weights = beta * (z.detach() if detach_weights else z)
+    negative = ~eye & ~other_view
+    mean = _log_sum_exp(weights + z, negative) - _log_sum_exp(weights, negative)
+    share = (math.log(tau_plus) if tau_plus > 0 else -math.inf) + positive - mean
+    above_zero = share < 0
+    # Where the logarithm does not exist, any number in its place keeps NaN out of the gradient.
+    kept = torch.log1p(-torch.where(above_zero, share, -1.0).exp())
+    debiased = mean + kept - math.log1p(-tau_plus)
+    # The floor moves with the temperature.
+    floor = -1 / temperature
+    estimate = torch.where(above_zero & (debiased > floor), debiased, floor)
+    losses = scale * _softplus(math.log(n - 2) + estimate - positive)
+    return _reduced(losses, reduction)
+
+
+def clip(x, y, **fields):
+    """Scalar, or (N,) with `reduction="none"`: InfoNCE both ways."""
+    return (infonce(x, y, **fields) + infonce(y, x, **fields)) / 2
+
+
+def siglip(x, y, *, temperature=0.1, bias=-10.0, similarity="cosine", scale=1.0, reduction="mean"):
+    """Scalar, or (N,) with `reduction="none"`."""
+    z = similarities(x, y, similarity) / temperature + bias
+    sign = 1 - 2 * torch.eye(len(z), dtype=z.dtype)
+    return _reduced(scale * _softplus(sign * z).sum(1), reduction)
+
+
+def supcr(
+    embeddings,
+    targets,
+    *,
+    temperature=2.0,
+    similarity="neg_euclidean",
+    order="farther",
+    label_distance="l1",
+    scale=1.0,
+    reduction="mean",
+):
+    """Scalar, or (n,) with `reduction="none"`."""
+    n = len(embeddings)
+    z = similarities(embeddings, embeddings, similarity) / temperature
+    d = np.array(label_distances(targets, label_distance))
+    # in_set[i, k, j]: j is in the denominator of anchor i and positive k, beside k itself.
+    in_set = torch.tensor(ORDERS[order](d[:, None, :], d[:, :, None]).astype(bool))
+    eye = torch.eye(n, dtype=torch.bool)
+    in_set &= ~eye[:, None, :] & ~eye[None, :, :]
+    against = _log_sum_exp(z.repeat_interleave(n, 0), in_set.reshape(n * n, n)).reshape(n, n)
+    term = torch.where(against.isneginf() | eye, 0.0, _softplus(_finite(against) - z))
+    return _reduced(scale * term.sum(1) / max(n - 1, 1), reduction)
+
+
+def triplet(
+    anchor,
+    positive,
+    negative,
+    *,
+    margin=0.2,
+    distance="sqeuclidean",
+    scale=1.0,
+    reduction="mean",
+):
+    """Scalar, or (N,) with `reduction="none"`."""
+    near, far = paired(anchor, positive, distance), paired(anchor, negative, distance)
+    return _reduced(scale * (near - far + margin).relu(), reduction)
+
+
+def batchtriplet(
+    embeddings,
+    labels,
+    *,
+    margin=0.2,
+    mining="all",
+    distance="euclidean",
+    count="active",
+    without_positives="skip",
+    scale=1.0,
+    reduction="mean",
+):
+    """Scalar, or (n,) with `reduction="none"`; of equally far rows the first is taken."""
+    d = distances(embeddings, embeddings, distance)
+    same, eye = _sharing(labels), torch.eye(len(d), dtype=torch.bool)
+    # every[i, p, n]: the triplets that could be mined.
+    every = (same & ~eye)[:, :, None] & ~same[:, None, :]
+    every &= ~eye[:, None, :]  # a row without any label does not share one with itself
+    mined = every & _mined(d.detach(), every, mining, margin)
+    losses = torch.where(mined, (d[:, :, None] - d[:, None, :] + margin).relu(), 0.0)
+    if reduction != "mean":
+        each = scale * losses.sum((1, 2))
+        return each if reduction == "none" else each.sum()
+    active = count == "active" and mining in ("all", "all_semihard")
+    terms = ((losses > 0) if active else mined).sum()
+    if without_positives == "zero":
+        terms = terms + (~every.flatten(1).any(1)).sum()
+    return scale * losses.sum() / terms.clamp(min=1)
+
+
+def _mined(d, every, mining, margin):
+    """Which of the triplets are taken, a mask that broadcasts to (n, n, n)."""
+    near, far, places = d[:, :, None], d[:, None, :], torch.arange(len(d))
+    positive, negative = every.any(2), every.any(1)
+    farthest = torch.where(negative, d, -math.inf).argmax(1)[:, None, None]
+    if mining == "hard":
+        nearest = torch.where(negative, d, math.inf).argmin(1)[:, None, None]
+        hardest = torch.where(positive, d, -math.inf).argmax(1)[:, None, None]
+        return (places[:, None] == hardest) & (places == nearest)
+    if mining == "semihard":
+        beyond = every & (far > near)
+        nearest = torch.where(beyond, far, math.inf).argmin(2, keepdim=True)
+        return places == torch.where(beyond.any(2, keepdim=True), nearest, farthest)
+    if mining == "all_semihard":
+        return (far > near) & (far <= near + margin)
+    return torch.tensor(True)
+
+
+def pairmargin(
+    embeddings, labels, *, margin=1.0, distance="euclidean", scale=1.0, reduction="mean"
+):
+    """Scalar, or (n,) with `reduction="none"`."""
+    d = distances(embeddings, embeddings, distance)
+    n = len(d)
+    off = torch.where(_sharing(labels), d, (margin - d).relu())
+    off = torch.where(torch.eye(n, dtype=torch.bool), 0.0, off)
+    return _reduced(scale * (off**2).sum(1) / (2 * max(n - 1, 1)), reduction)
+
+
+def distances(x, y, distance):
+    """(n, d), (m, d) -> (n, m), for every distance that has a derivative."""
+    if distance == "cosine":
+        return 1 - similarities(x, y, "cosine")
+    if distance in ("cityblock", "chebyshev"):
+        apart = (x[:, None, :] - y[None, :, :]).abs()
+        return apart.sum(-1) if distance == "cityblock" else apart.amax(-1)
+    return -similarities(x, y, "neg_sqeuclidean" if distance == "sqeuclidean" else "neg_euclidean")
+
+
+def paired(x, y, distance):
+    """(n, d), (n, d) -> (n,), for every distance that has a derivative."""
+    apart = (x - y).abs()
+    if distance == "cosine":
+        return 1 - (_unit(x) * _unit(y)).sum(1)
+    if distance in ("cityblock", "chebyshev"):
+        return apart.sum(1) if distance == "cityblock" else apart.amax(1)
+    square = (apart**2).sum(1)
+    if distance == "sqeuclidean":
+        return square
+    zero = square == 0
+    return torch.where(zero, 0.0, torch.where(zero, 1.0, square).sqrt())
 
 
 def largest_softmax_gradient(x, *, similarity, temperature) -> float:
@@ -143,6 +320,10 @@ def largest_softmax_gradient(x, *, similarity, temperature) -> float:
     return float(torch.nan_to_num(torch.maximum(others.max(), anchor.max()))) / temperature
 
 
+def _reduced(losses, reduction):
+    return {"none": lambda: losses, "sum": losses.sum, "mean": losses.mean}[reduction]()
+
+
 def _unit(x):
     # Scaled first, so that rows of 1e-200 have a norm; a zero row stays zero, without gradient.
     largest = x.detach().abs().amax(1, keepdim=True)
@@ -156,6 +337,11 @@ def _log_sum_exp(z, member):
     some = member.any(1)
     guarded = torch.where(member | ~some[:, None], z, -math.inf)
     return torch.where(some, torch.logsumexp(guarded, 1), -math.inf)
+
+
+def _sharing(labels):
+    """True where two rows share a label."""
+    return torch.tensor([[share_label(p, q) for q in labels] for p in labels])
 
 
 def _softplus(x):

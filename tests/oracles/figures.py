@@ -1,7 +1,7 @@
 """Published figures: one input, many implementations, the value each of them gives.
 
-Inputs and numbers are those of the convention tables of the project's notes; each line says how
-NT-Xent, InfoNCE or SupCon state that implementation.
+Inputs and numbers are those of the convention tables of the project's notes; each line says how a
+loss with its fields states that implementation.
 """
 
 from typing import NamedTuple
@@ -35,6 +35,9 @@ NOTE = np.array(
     [[1, 2, 3], [1.2, 2.2, 3.3], [1.3, 2.3, 4.3], [1.5, 2.6, 3.9], [5.1, 2.1, 3.4]], dtype=float
 )
 NOTE_LABELS = [1, 0, 1, 0, 1]
+
+# The example of the note on SupCR: every row is its own target.
+RANKED = np.array([[1, 3, 4], [2, 3, 7], [4, 0, -4], [5, 0, 1]])
 
 # The sums that the notes give for the inputs, to be checked before any value is.
 CHECK_SUMS = [
@@ -79,6 +82,11 @@ def _optax(who, embeddings, labels, value, digits, **fields):
     return Figure(f"optax {who}", "SupCon", (embeddings, labels), stated, value, digits)
 
 
+def _ranked(order, value):
+    stated = {"temperature": 0.5, "similarity": "dot", "order": order}
+    return Figure(f"note, {order}", "SupCR", (RANKED, RANKED.tolist()), stated, value, 8)
+
+
 FIGURES = [
     *_views("NT-Xent of the paper", "NTXent", (A, B), lambda t: {}, 1.574748, 0.163715),
     *_views("google simclr", "NTXent", (A, B), lambda t: {"scale": 2.0}, 3.149496, 0.327431),
@@ -109,6 +117,12 @@ FIGURES = [
         *("NTXent", (A, B), lambda t: {"denominator": "negatives"}),
         *(1.334743, -2.352410),
     ),
+    *_views("lightly DCL, by its name", "DCL", (A, B), lambda t: {}, 1.334743, -2.352410),
+    *_views("debiased", "HCL", (A, B), lambda t: {"beta": 0.0}, 1.291334, 0.000001),
+    *_views("HCL", "HCL", (A, B), lambda t: {}, 1.535720, 0.138230),
+    *_views("HCL, not debiased", "HCL", (A, B), lambda t: {"tau_plus": 0.0}, 1.748409, 0.519135),
+    *_views("open_clip", "CLIP", (A, B), lambda t: {}, 1.087210, 0.110164),
+    *_views("moco-v3", "CLIP", (A, B), lambda t: {"scale": 4 * t}, 2.174421, 0.044065),
     Figure("low temperature", "NTXent", (A, B), {"temperature": 0.05}, 0.0240881, 7),
     Figure("lower temperature", "NTXent", (A, B), {"temperature": 0.02}, 0.00046809, 8),
     _supcon("L_out, singleton counted as 0", 0.944315, without_positives="zero"),
@@ -145,4 +159,25 @@ FIGURES = [
         },
         *(0.9821, 4),
     ),
+    *(
+        Figure(f"PML triplet, {margin}", "BatchTriplet", (X, LABELS), {"margin": margin}, value)
+        for margin, value in ((0.05, 0.075079), (0.2, 0.100459), (1.0, 0.450592), (5.0, 4.450592))
+    ),
+    *(
+        Figure(
+            f"PML triplet, MeanReducer, {margin}",
+            *("BatchTriplet", (X, LABELS)),
+            *({"margin": margin, "count": "all"}, value),
+        )
+        for margin, value in ((0.05, 0.001155), (0.2, 0.004637), (1.0, 0.450592), (5.0, 4.450592))
+    ),
+    Figure(
+        "batch-hard, anchors with a positive",
+        *("BatchTriplet", (X, LABELS)),
+        *({"margin": 5.0, "mining": "hard"}, 4.760361),
+    ),
+    Figure("siamese-triplet", "PairMargin", (X, LABELS), {"margin": 1.0}, 0.091831),
+    Figure("TFA contrastive, no 1/2", "PairMargin", (X, LABELS), {"scale": 2.0}, 0.183663),
+    _ranked("farther", 1.51057736),
+    _ranked("nearer", 38.84391075),
 ]

@@ -49,3 +49,8 @@ def ntxent(
     if reduction == "sum":
         return total
     return total / len(counted) if counted else 0.0
+
+
+def dcl(a, b, **fields):
+    """Decoupled, arXiv 2110.06848 eq. 6: without the positive in its denominator."""
+    return ntxent(a, b, **{"temperature": 0.1, "denominator": "negatives", **fields})

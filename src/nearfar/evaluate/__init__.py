@@ -2,19 +2,32 @@
 
 from nearfar.evaluate.options import Options
 from nearfar.evaluate.partition import PartitionEvaluation
-from nearfar.evaluate.protocol import Anchors, Pair, PartitionRule, RowRule, Slopes, Sum
+from nearfar.evaluate.protocol import (
+    Anchors,
+    Others,
+    Pair,
+    PartitionRule,
+    QueryRule,
+    Slopes,
+    Sum,
+    WithinRule,
+)
+from nearfar.evaluate.queries import QueryEvaluation
 from nearfar.evaluate.reduction import Reduction
-from nearfar.evaluate.rows import RowEvaluation
+from nearfar.evaluate.within import WithinEvaluation
 
 __all__ = [
     "Anchors",
     "Options",
+    "Others",
     "Pair",
     "PartitionEvaluation",
     "PartitionRule",
+    "QueryEvaluation",
+    "QueryRule",
     "Reduction",
-    "RowEvaluation",
-    "RowRule",
     "Slopes",
     "Sum",
+    "WithinEvaluation",
+    "WithinRule",
 ]

@@ -1,17 +1,16 @@
-"""Value and gradient of a partition rule on one set of embeddings."""
+"""Value and gradient of a partition rule: one set of embeddings, or two whose rows are matched."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from nearfar.evaluate.options import Options
 from nearfar.evaluate.passes import Passes, Seen
-from nearfar.evaluate.plan import all_pairs, by_class, tile_side, uniform
+from nearfar.evaluate.plan import Plan, all_pairs, by_class, rectangular, tile_side, uniform
 from nearfar.evaluate.protocol import Anchors, PartitionRule, Slopes
-from nearfar.evaluate.reduction import Reduction
+from nearfar.evaluate.settings import Settings
 from nearfar.evaluate.tiles import exponentials_for
 from nearfar.frameworks import Array, Namespace
 from nearfar.pairing import Pairing, PairingKind, pair_up
-from nearfar.similarity import SIMILARITIES, Rows, Similarity
 
 _NOTHING_TO_DO = (
     "no anchor of this batch has a positive (or every denominator is empty): the loss is 0 and has "
@@ -19,30 +18,26 @@ _NOTHING_TO_DO = (
 )
 
 
-@dataclass(frozen=True)
-class PartitionEvaluation:
-    """Value and gradient of a partition rule on one set of embeddings."""
+@dataclass(frozen=True, kw_only=True)
+class PartitionEvaluation(Settings):
+    """Anchors are all rows; with two sides, an anchor's loss is the mean of both directions."""
 
     rule: PartitionRule
-    similarity: str
     pairing: PairingKind
-    parts: int
-    """How many of the inputs are embeddings."""
-    temperature: float | None
-    """None: it is the last of the inputs."""
-    reduction: Reduction
-    include_self: bool
-    options: Options
+    include_self: bool = False
 
     def forward(
         self, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
     ) -> tuple[Array, tuple[Array, ...]]:
         batch = _Batch(self, ns, inputs)
-        (seen,) = batch.passes().see()
-        loss, _ = self.rule.finish(ns, batch.anchors(seen))
+        seen = batch.passes().see()
+        losses = [self.rule.finish(ns, batch.anchors(side))[0] for side in seen]
+        loss = sum(losses[1:], losses[0])
         loss = batch.weights * ns.xp.where(batch.counted, loss, ns.xp.zeros_like(loss))
         ns.warn_if(~ns.xp.any(batch.counted), _NOTHING_TO_DO)
-        saved = tuple(x for x in (*seen.logs, seen.linear, seen.pair) if x is not None)
+        saved = tuple(
+            x for side in seen for x in (*side.logs, side.linear, side.pair) if x is not None
+        )
         if self.reduction.reduction == "none":
             return batch.pairing.restore(ns, loss), saved
         return ns.xp.sum(loss), saved
@@ -56,30 +51,41 @@ class PartitionEvaluation:
         wanted: tuple[bool, ...],
     ) -> tuple[Array | None, ...]:
         batch = _Batch(self, ns, inputs)
-        seen = self._recall(saved)
+        found = iter(saved)
+        seen = tuple(self._recall(found) for _ in batch.sides)
         if self.reduction.reduction == "none":
             upstream = batch.pairing.arrange(ns, upstream)
-        _, slopes = self.rule.finish(ns, batch.anchors(seen))
-        slopes = batch.weighted(slopes, upstream)
-        (gradient,) = batch.passes().gradient((seen,), (slopes,))
-        z, slope = batch.similarity.restore(ns, batch.rows, gradient, batch.temperature)
-        found = (*batch.pairing.scatter(ns, z), *(None,) * (len(inputs) - self.parts))
-        if self.temperature is None:
-            found = (*found[:-1], slope)
-        return tuple(
-            ns.cast(ns.xp.reshape(g, ns.shape(x)), x.dtype) if w and g is not None else None
-            for g, x, w in zip(found, inputs, wanted, strict=True)
+        slopes = tuple(
+            batch.weighted(self.rule.finish(ns, batch.anchors(side))[1], upstream) for side in seen
         )
+        gradients = batch.passes().gradient(seen, slopes)
+        restored = [
+            batch.similarity.restore(ns, rows, g, batch.temperature)
+            for rows, g in zip(batch.sides, gradients, strict=True)
+        ]
+        by_temperature = [slope for _, slope in restored]
+        by_temperature += [ns.xp.sum(s.temperature) for s in slopes if s.temperature is not None]
+        embeddings = batch.pairing.scatter(ns, tuple(z for z, _ in restored))
+        slope = sum(by_temperature[1:], by_temperature[0])
+        aligned = self.align(ns, inputs, wanted, embeddings, (slope,))
+        return self.in_their_dtypes(ns, inputs, aligned)
+
+    def idle(self, ns: Namespace, inputs: tuple[Array, ...]) -> Array:
+        """True for anchors whose loss does not depend on their negatives, though they have some."""
+        batch = _Batch(self, ns, inputs)
+        (seen,) = batch.passes().see()
+        _, slopes = self.rule.finish(ns, batch.anchors(seen))
+        return batch.pairing.restore(ns, (slopes.logs[0] == 0) & (batch.negatives > 0))
 
     def outline(
         self, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
     ) -> tuple[tuple[Any, ...], ...]:
-        n = self.parts * ns.shape(inputs[0])[0]
+        sides = 2 if self.pairing == "matched" else 1
+        n = self.parts // sides * ns.shape(inputs[0])[0]
         saved = len(self.rule.sums) + self.rule.linear + (self.rule.pair is not None)
-        return (((n,) if self.reduction.reduction == "none" else ()), *((n,),) * saved)
+        return (((n,) if self.reduction.reduction == "none" else ()), *((n,),) * (saved * sides))
 
-    def _recall(self, saved: tuple[Array, ...]) -> Seen:
-        found = iter(saved)
+    def _recall(self, found: Iterator[Array]) -> Seen:
         logs = tuple(next(found) for _ in self.rule.sums)
         linear = next(found) if self.rule.linear else None
         return Seen(logs, linear, next(found) if self.rule.pair else None)
@@ -92,55 +98,62 @@ class _Batch:
         self, settings: PartitionEvaluation, ns: Namespace, inputs: tuple[Array, ...]
     ) -> None:
         self.ns, self.settings = ns, settings
-        parts = inputs[: settings.parts]
-        dtype = ns.compute_dtype(*parts)
-        self.temperature: Any = settings.temperature
-        if self.temperature is None:
-            self.temperature = ns.cast(inputs[-1], dtype)
         self.pairing: Pairing = pair_up(ns, settings.pairing, inputs)
-        self.similarity: Similarity = SIMILARITIES[settings.similarity]
-        flat = tuple(ns.cast(ns.matrix(z), dtype) for z in parts)
-        gathered = self.pairing.gather(ns, flat)
-        self.rows: Rows
-        (self.rows,) = self.similarity.prepare(ns, (gathered,), self.temperature)
-        self.side = tile_side(settings.options, ns.itemsize(self.rows.p))
+        self.similarity = settings.similarity
+        given = settings.sort_out(ns, inputs)
+        self.temperature = given.temperature
+        gathered = self.pairing.gather(ns, tuple(ns.matrix(z) for z in given.embeddings))
+        self.sides = self.similarity.prepare(ns, gathered, self.temperature)
+        self.itemsize = ns.itemsize(self.sides[0].p)
+        self.side = tile_side(settings.options, self.itemsize)
         self._weigh()
 
     def _weigh(self) -> None:
         n, rule = self.pairing.n, self.settings.rule
-        empty = self.ns.zeros((n,), self.rows.p)
+        empty = self.ns.zeros((n,), self.sides[0].p)
         self.count = self.pairing.counts(self.ns, empty, all_pairs(n, self.side))
         self.counted = self.count > 0
+        rows = self.ns.xp.sum(self.ns.xp.ones_like(self.count))
+        itself = 0 if self.settings.include_self or len(self.sides) == 2 else 1
+        self.negatives = rows - self.count - itself
         if rule.needs_negatives:
-            rows = self.ns.xp.sum(self.ns.xp.ones_like(self.count))
-            negatives = rows - self.count - (0 if self.settings.include_self else 1)
-            self.counted = self.counted & (negatives > 0)
-        self.weights = self.settings.reduction.weights(self.ns, self.count, self.counted)
+            self.counted = self.counted & (self.negatives > 0)
+        weights = self.settings.reduction.weights(self.ns, self.count, self.counted)
+        self.weights = weights / len(self.sides)
 
     def passes(self) -> Passes:
         rule, options = self.settings.rule, self.settings.options
-        plan = (
-            uniform(self.pairing.n, self.side, self.pairing.together)
-            if self.pairing.sizes is None
-            else by_class(self.pairing.sizes, self.side)
-        )
-        bound = self.similarity.bound(self.ns, (self.rows,), self.temperature)
+        bound = self.similarity.bound(self.ns, self.sides, self.temperature)
         times = max(abs(s.times) for s in rule.sums)
         return Passes(
             ns=self.ns,
             rule=rule,
             similarity=self.similarity,
-            sides=(self.rows,),
-            plan=plan,
+            sides=self.sides,
+            plan=self._plan(),
             same=lambda i, j: self.pairing.same(self.ns, i, j),
             include_self=self.settings.include_self,
-            exponentials=exponentials_for(bound * times, self.ns.itemsize(self.rows.p)),
+            exponentials=exponentials_for(bound * times, self.itemsize),
             workers=options.workers,
         )
 
+    def _plan(self) -> Plan:
+        pairing = self.pairing
+        if len(self.sides) == 2:
+            return rectangular(pairing.n, self.side)
+        if pairing.sizes is None:
+            return uniform(pairing.n, self.side, pairing.together)
+        return by_class(pairing.sizes, self.side)
+
     def anchors(self, seen: Seen) -> Anchors:
         at_least_one = self.ns.xp.where(self.counted, self.count, self.ns.xp.ones_like(self.count))
-        return Anchors(*seen, count=at_least_one, single=self.count == 1)
+        return Anchors(
+            *seen,
+            count=at_least_one,
+            single=self.count == 1,
+            negatives=self.negatives,
+            temperature=self.temperature,
+        )
 
     def weighted(self, slopes: Slopes, upstream: Array) -> Slopes:
         xp = self.ns.xp
@@ -152,4 +165,5 @@ class _Batch:
             # An anchor that does not count may have an infinite slope: selected, not multiplied.
             return xp.where(self.counted, slope * weights, xp.zeros_like(slope))
 
-        return Slopes(tuple(one(s) for s in slopes.logs), one(slopes.linear), one(slopes.pair))
+        _, *others = slopes
+        return Slopes(tuple(one(s) for s in slopes.logs), *(one(s) for s in others))

@@ -242,8 +242,12 @@ class Passes(NamedTuple):
         return Place(0, i), Place(len(self.sides) - 1, j)
 
     def _tile(self, kind: Kind, i: Block, j: Block, scratch: Scratch | None) -> Tile:
-        diagonal = kind.diagonal and len(self.sides) == 1
-        return self.similarity.tile(self.ns, *self._blocks(i, j), diagonal, scratch)
+        return self.similarity.tile(self.ns, *self._blocks(i, j), self._itself(kind, i, j), scratch)
+
+    def _itself(self, kind: Kind, i: Block, j: Block) -> Array | None:
+        """True where a row meets itself; None where none does."""
+        meets = kind.diagonal and len(self.sides) == 1
+        return self.ns.same(i, j, self.sides[0].p) if meets else None
 
     def _blocks(self, i: Block, j: Block) -> tuple[Rows, Rows]:
         return self.sides[0].block(self.ns, i), self.sides[-1].block(self.ns, j)
@@ -252,10 +256,9 @@ class Passes(NamedTuple):
         """What in a tile is no positive, and what is no negative; None where all is."""
         if not kind.masked:
             return None, None
-        same = self.same(i, j)
-        if not kind.diagonal or len(self.sides) == 2:
+        same, itself = self.same(i, j), self._itself(kind, i, j)
+        if itself is None:
             return ~same, same
-        itself = self.ns.same(i, j, self.sides[0].p)
         return ~same | itself, same & ~itself if self.include_self else same | itself
 
     def _sums(self, kind: Kind) -> list[int]:

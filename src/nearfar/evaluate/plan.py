@@ -47,12 +47,12 @@ def tile_side(options: Options, itemsize: int) -> int:
     return max(16, min(TILE, int((options.memory / (4 * itemsize)) ** 0.5)))
 
 
-def row_block(options: Options, width: Any, itemsize: int) -> int:
-    """Rows of a block of all candidates, which four buffers keep inside `memory`."""
+def row_block(options: Options, width: Any, itemsize: int, buffers: int = 4) -> int:
+    """Rows of a block of all candidates, which so many buffers keep inside `memory`."""
     side = TILE if options.tile is None else options.tile
     # A width that only the traced program knows is taken for the queue of MoCo.
     columns = width if isinstance(width, int) else 65_536
-    return max(1, min(side, options.memory // (4 * columns * itemsize)))
+    return max(1, min(side, options.memory // (buffers * columns * itemsize)))
 
 
 def each_block(n: Any, side: int) -> Items:
@@ -100,6 +100,18 @@ def uniform(n: Any, side: int, together: int) -> Plan:
     )
 
 
+def rectangular(n: Any, side: int) -> Plan:
+    """All tiles of two matched sides; a row's only positive is on the diagonal."""
+    if not isinstance(n, int):
+        off = tuple(Every(over, n, side) for over in ("above", "below"))
+        return Tiles(DIAGONAL, (Every("diagonal", n, side),)), Tiles(NEGATIVE, off)
+    blocks = balanced(n, side)
+    count = len(blocks)
+    # The k-th diagonal, wrapped around, meets every block of rows and of columns once.
+    diagonals = [[(blocks[i], blocks[(i + k) % count]) for i in range(count)] for k in range(count)]
+    return _with_tiles([Tiles(DIAGONAL, (diagonals[0],)), Tiles(NEGATIVE, tuple(diagonals[1:]))])
+
+
 def by_class(sizes: Sequence[int], side: int) -> Plan:
     """Half of all tiles, for rows sorted by class: each wholly positive or negative but a few."""
     blocks, numbers = zip(*class_blocks(sizes, side), strict=True)
@@ -120,6 +132,17 @@ def by_class(sizes: Sequence[int], side: int) -> Plan:
             Tiles(NEGATIVE, named(False)),
         ]
     )
+
+
+def anchors_by_class(sizes: Sequence[int], side: int) -> Items:
+    """Blocks of rows that are sorted by class, each with the rows that share its classes."""
+    starts = [0]
+    for size in sizes:
+        starts.append(starts[-1] + size)
+    return [
+        (block, block if number is None else Block(starts[number], sizes[number]))
+        for block, number in class_blocks(sizes, side)
+    ]
 
 
 def class_blocks(sizes: Sequence[int], side: int) -> list[tuple[Block, int | None]]:

@@ -1,8 +1,8 @@
 """What a loss must say for an evaluator to compute it, and nothing about how."""
 
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
-from nearfar.frameworks import Array, Namespace
+from nearfar.frameworks import Array, Block, Namespace
 
 Over = Literal["negatives", "positives"]
 
@@ -41,6 +41,9 @@ class Anchors(NamedTuple):
     """Number of positives, at least 1 so that it divides."""
     single: Array
     """True where there is exactly one positive."""
+    negatives: Array
+    """Number of negatives."""
+    temperature: Any
 
 
 class Slopes(NamedTuple):
@@ -49,6 +52,8 @@ class Slopes(NamedTuple):
     logs: tuple[Array, ...]
     linear: Array | None = None
     pair: Array | None = None
+    temperature: Array | None = None
+    """What does not come through the logits."""
 
 
 class PartitionRule(Protocol):
@@ -78,15 +83,48 @@ class PartitionRule(Protocol):
         """Losses (n,) and their slopes."""
 
 
-class RowRule(Protocol):
-    """A loss that needs all logits of an anchor at once."""
+class QueryRule(Protocol):
+    """A loss of queries that needs all logits of a query at once."""
 
     def rows(
         self, ns: Namespace, logits: Array, positive: Array, weight: Array | None
     ) -> tuple[Array, Array | None, Array | None]:
-        """Losses (b,) of a block of anchors and, given their weights (b,), weighted derivatives.
+        """Losses (b,) of a block of queries and, given their weights (b,), weighted derivatives.
 
         `logits` (b, m) are those of the negatives, -inf where a column is none; they may be
-        consumed. `positive` (b,) is the logit of each anchor's positive. The derivatives are by
+        consumed. `positive` (b,) is the logit of each query's positive. The derivatives are by
         `logits` and by `positive`.
+        """
+
+
+class Others(NamedTuple):
+    """Who all rows are to a block of b anchors."""
+
+    itself: Array
+    """True where an anchor meets itself, (b, n)."""
+    same: Array | None
+    """True where a row shares a label with the anchor, itself included, (b, n)."""
+    window: Block
+    """The columns outside which `same` is false."""
+    targets: tuple[Array, Array] | None
+    """Of the anchors and of all rows."""
+
+
+class WithinRule(Protocol):
+    """A loss of one set of rows that needs all logits of an anchor at once."""
+
+    @property
+    def buffers(self) -> int:
+        """How many arrays of a block of logits it holds at once, the logits included."""
+
+    def usable(self, positives: Array, negatives: Array) -> Array:
+        """Which anchors have any term, from the numbers of their positives and negatives (n,)."""
+
+    def rows(
+        self, ns: Namespace, logits: Array, others: Others, weight: Array | None
+    ) -> tuple[Array, Array, Array | None]:
+        """Losses (b,) of a block of anchors, each with its number of terms; and, given the
+        anchors' weights (b,), weighted derivatives of the losses by the logits.
+
+        `logits` (b, n) are those of all rows and must stay as they are.
         """

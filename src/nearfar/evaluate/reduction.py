@@ -21,3 +21,13 @@ class Reduction(NamedTuple):
         zero_counts = self.average == "anchors" and self.without_positives == "zero"
         total = xp.sum(one if zero_counts else terms)
         return terms * (self.scale / xp.where(total > 0, total, xp.ones_like(total)))
+
+    def factor(self, ns: Namespace, terms: Array, usable: Array) -> Array:
+        """What every anchor's sum is multiplied by; `usable` anchors have terms, so many (n,)."""
+        xp = ns.xp
+        if self.reduction != "mean":
+            return self.scale * xp.ones_like(xp.sum(terms))
+        total = xp.sum(terms)
+        if self.without_positives == "zero":
+            total = total + xp.sum(ns.cast(~usable, terms.dtype))
+        return self.scale / xp.where(total > 0, total, xp.ones_like(total))

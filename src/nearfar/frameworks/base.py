@@ -27,7 +27,7 @@ class Block(NamedTuple):
 class Every(NamedTuple):
     """Blocks of rows whose number is known only when the traced program runs."""
 
-    over: str  # "blocks", "diagonal": (i, i), "above": (i, j) with i < j, "pairs": all (i, j)
+    over: str  # "blocks", "diagonal": (i, i), "above": i < j, "below": i > j, "pairs": all (i, j)
     n: Any
     side: int
 
@@ -39,7 +39,7 @@ class Evaluation(Protocol):
     """What glue needs to know of a loss: its value and the gradient of its inputs.
 
     It holds settings only, no arrays. `inputs` are the embeddings, then arrays without a gradient
-    (labels), then the temperature if it is an array; `wanted` tells which of them need a gradient.
+    (labels), then temperature and bias if they are arrays; `wanted` tells which need a gradient.
     """
 
     def forward(
@@ -67,7 +67,8 @@ class Statement(NamedTuple):
     """A loss as text, for compiled programs, which hold no Python objects; see `rebuild`."""
 
     text: str
-    temperature: float | None
+    parameters: tuple[float | None, ...]
+    """Temperature and bias, as far as the loss has them; None where an array is given."""
 
 
 Rebuild = Callable[[Statement, tuple[Array, ...]], Evaluation]
@@ -130,6 +131,10 @@ class Namespace:
     def cast(self, x: Array, dtype: DType) -> Array:
         return self.xp.astype(x, dtype, copy=False)
 
+    def double(self, x: Array) -> Array:
+        """In float64, where framework and device have it."""
+        return self.cast(x, self.xp.float64)
+
     def shape(self, x: Array) -> tuple[Any, ...]:
         """The shape; a framework that traces without sizes gives arrays for unknown ones."""
         return tuple(x.shape)
@@ -177,9 +182,16 @@ class Namespace:
         """Hold this framework's own pool to one thread per caller."""
         return nullcontext()
 
-    def cond(self, flag: Any, yes: Callable[[], Array], no: Callable[[], Array]) -> Array:
-        """``yes()`` where the flag is true, else ``no()``."""
+    def cond(self, flag: Any, yes: Callable[[], Any], no: Callable[[], Any]) -> Any:
+        """``yes()`` where the flag is true, else ``no()``.
+
+        `yes` must be right whatever the flag: it is taken where flags have no value.
+        """
         return yes() if bool(flag) else no()
+
+    def recomputed(self, function: Callable[..., Array]) -> Callable[..., Array]:
+        """`function` of arrays, of which differentiation keeps the arrays only."""
+        return function
 
     # -- rows ------------------------------------------------------------------------------
 
@@ -212,6 +224,43 @@ class Namespace:
     ) -> Array:
         """Add ``a @ b`` to a block of rows."""
         return self.add_rows_(x, block, a @ b)
+
+    # -- along the rows of a matrix ----------------------------------------------------------
+
+    def argsort(self, x: Array) -> Array:
+        """Where the entries of each row stand in ascending order, for `gather` and `scatter`."""
+        return self.xp.argsort(x, axis=1)
+
+    def gather(self, x: Array, order: Array) -> Array:
+        """The entries of each row in this order."""
+        raise NotImplementedError
+
+    def scatter(self, x: Array, order: Array, width: Any) -> Array:
+        """Undo `gather`: rows of `width` entries, 0 where the order does not lead."""
+        raise NotImplementedError
+
+    def running_sum(self, x: Array, reverse: bool) -> Array:
+        """Sums of each entry and all before it; after it, in reverse."""
+        raise NotImplementedError
+
+    def running_log_sum(self, x: Array, reverse: bool) -> Array:
+        """Logarithms of the running sums of exp(x), without overflow."""
+        raise NotImplementedError
+
+    def running_min(self, x: Array, reverse: bool) -> Array:
+        raise NotImplementedError
+
+    def of_runs(self, x: Array, starts: Array, last: bool) -> Array:
+        """Every entry replaced by the first, or the last, of its run.
+
+        Rows fall, or rise for `last`; `starts` is true where a run begins.
+        """
+        xp = self.xp
+        if last:
+            end = xp.ones_like(starts[:, :1])
+            starts = xp.concat([starts, end], axis=1)[:, 1:]
+        marked = xp.where(starts, x, xp.full_like(x, float("inf")))
+        return self.running_min(marked, reverse=last)
 
     # -- tiles -----------------------------------------------------------------------------
 
@@ -271,6 +320,9 @@ class Namespace:
     def stop(self, x: Array) -> Array:
         """`x` as a constant to differentiation."""
         return x
+
+    def sign(self, x: Array) -> Array:
+        return self.xp.sign(x)
 
     def softplus(self, x: Array) -> Array:
         """log(1 + exp(x)), without overflow and with its digits where it is small."""

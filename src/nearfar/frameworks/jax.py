@@ -43,7 +43,10 @@ class Jax(Namespace):
         return np.asarray(x)
 
     def beside(self, x: Array, like: Array) -> Array:
-        return x
+        if isinstance(like, jax.core.Tracer) or isinstance(x, jax.core.Tracer):
+            return x
+        places = like.devices()
+        return jax.device_put(x, next(iter(places))) if len(places) == 1 else x
 
     def asarray(self, values: Any, like: Array, dtype: DType | None = None) -> Array:
         return jnp.asarray(values, dtype=like.dtype if dtype is None else _narrow(dtype))
@@ -94,6 +97,26 @@ class Jax(Namespace):
         if isinstance(flag, bool):
             return yes() if flag else no()
         return jax.lax.cond(flag, yes, no)
+
+    def gather(self, x: Array, order: Array) -> Array:
+        return jnp.take_along_axis(x, order, axis=1)
+
+    def scatter(self, x: Array, order: Array, width: Any) -> Array:
+        rows = jnp.arange(x.shape[0])[:, None]
+        return jnp.zeros((x.shape[0], width), x.dtype).at[rows, order].set(x)
+
+    def running_sum(self, x: Array, reverse: bool) -> Array:
+        return jax.lax.cumsum(x, axis=1, reverse=reverse)
+
+    def running_log_sum(self, x: Array, reverse: bool) -> Array:
+        return jax.lax.cumlogsumexp(x, axis=1, reverse=reverse)
+
+    def running_min(self, x: Array, reverse: bool) -> Array:
+        return jax.lax.cummin(x, axis=1, reverse=reverse)
+
+    def recomputed(self, function: Callable[..., Array]) -> Callable[..., Array]:
+        again: Callable[..., Array] = jax.checkpoint(function)
+        return again
 
     def softplus(self, x: Array) -> Array:
         return jax.nn.softplus(x)

@@ -104,6 +104,32 @@ class NumPy(Namespace):
         out = scratch.buffer(key, (x.shape[0], y.shape[0]), x)
         return np.add(x[:, None], y[None, :], out=out)
 
+    # An order holds places in the flattened matrix: taking those is four times as fast as
+    # np.take_along_axis.
+
+    def argsort(self, x: Array) -> Array:
+        n, m = x.shape
+        order = np.argsort(x, axis=1)
+        order += m * np.arange(n)[:, None]
+        return order
+
+    def gather(self, x: Array, order: Array) -> Array:
+        return x.reshape(-1).take(order)
+
+    def scatter(self, x: Array, order: Array, width: Any) -> Array:
+        out = np.zeros((x.shape[0], width), dtype=x.dtype)
+        out.reshape(-1)[order] = x
+        return out
+
+    def running_sum(self, x: Array, reverse: bool) -> Array:
+        return _accumulate(np.add, x, reverse)
+
+    def running_log_sum(self, x: Array, reverse: bool) -> Array:
+        return _accumulate(np.logaddexp, x, reverse)
+
+    def running_min(self, x: Array, reverse: bool) -> Array:
+        return _accumulate(np.minimum, x, reverse)
+
     def row_sums(self, x: Array) -> Array:
         # BLAS reads the tile once and in both directions alike; np.sum is slower along columns.
         return x @ np.ones(x.shape[1], dtype=x.dtype)
@@ -155,3 +181,9 @@ class NumPy(Namespace):
         x[positive] = 1
         e += 1
         return np.divide(x, e, out=x)
+
+
+def _accumulate(operation: np.ufunc, x: Array, reverse: bool) -> Array:
+    x = x[:, ::-1] if reverse else x
+    out = operation.accumulate(x, axis=1)
+    return out[:, ::-1] if reverse else out

@@ -35,6 +35,7 @@ class _ArrayAPI:
             return tf.linalg.svd(x, compute_uv=False)
 
     int64 = tf.int64
+    float16 = tf.float16
     float32 = tf.float32
     float64 = tf.float64
 
@@ -44,10 +45,16 @@ class _ArrayAPI:
     log = staticmethod(tf.math.log)
     log1p = staticmethod(tf.math.log1p)
     maximum = staticmethod(tf.maximum)
+    sign = staticmethod(tf.sign)
     sqrt = staticmethod(tf.sqrt)
     where = staticmethod(tf.where)
 
     broadcast_to = staticmethod(tf.broadcast_to)
+
+    @staticmethod
+    def concat(arrays: list[Array], axis: int) -> Array:
+        return tf.concat(arrays, axis)
+
     expand_dims = staticmethod(tf.expand_dims)
     matrix_transpose = staticmethod(tf.linalg.matrix_transpose)
     ones_like = staticmethod(tf.ones_like)
@@ -73,6 +80,10 @@ class _ArrayAPI:
     @staticmethod
     def max(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
         return tf.reduce_max(x, axis=axis, keepdims=keepdims)
+
+    @staticmethod
+    def min(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
+        return tf.reduce_min(x, axis=axis, keepdims=keepdims)
 
     @staticmethod
     def mean(x: Array, axis: int | None = None, keepdims: bool = False) -> Array:
@@ -105,7 +116,11 @@ class TensorFlow(Namespace):
         return np.asarray(x)
 
     def beside(self, x: Array, like: Array) -> Array:
-        return tf.convert_to_tensor(x)
+        x = tf.convert_to_tensor(x)
+        if not tf.executing_eagerly() or x.device == like.device:
+            return x
+        with tf.device(like.device):
+            return tf.identity(x)
 
     def asarray(self, values: Any, like: Array, dtype: DType | None = None) -> Array:
         return tf.cast(values, like.dtype if dtype is None else dtype)
@@ -174,8 +189,34 @@ class TensorFlow(Namespace):
     def cond(self, flag: Any, yes: Callable[[], Array], no: Callable[[], Array]) -> Array:
         return super().cond(flag, yes, no) if _known(flag) else tf.cond(flag, yes, no)
 
+    def recomputed(self, function: Callable[..., Array]) -> Callable[..., Array]:
+        again: Callable[..., Array] = tf.recompute_grad(function)
+        return again
+
     def product(self, a: Array, b: Array, scratch: Scratch | None, key: str) -> Array:
         return tf.matmul(a, b, transpose_b=True)
+
+    def argsort(self, x: Array) -> Array:
+        return tf.argsort(x, axis=1)
+
+    def gather(self, x: Array, order: Array) -> Array:
+        return tf.gather(x, order, batch_dims=1)
+
+    def scatter(self, x: Array, order: Array, width: Any) -> Array:
+        rows = tf.zeros_like(order) + tf.range(tf.shape(order)[0])[:, None]
+        return tf.scatter_nd(tf.stack([rows, order], axis=-1), x, [tf.shape(x)[0], width])
+
+    def running_sum(self, x: Array, reverse: bool) -> Array:
+        return tf.cumsum(x, axis=1, reverse=reverse)
+
+    def running_log_sum(self, x: Array, reverse: bool) -> Array:
+        return tf.math.cumulative_logsumexp(x, axis=1, reverse=reverse)
+
+    def of_runs(self, x: Array, starts: Array, last: bool) -> Array:
+        # TensorFlow has no running minimum; first or last, it is the largest of the run.
+        runs = tf.cumsum(tf.reshape(tf.cast(starts, tf.int64), [-1])) - 1
+        largest = tf.math.unsorted_segment_max(tf.reshape(x, [-1]), runs, tf.size(x))
+        return tf.reshape(tf.gather(largest, runs), tf.shape(x))
 
     def softplus(self, x: Array) -> Array:
         return tf.math.softplus(x)
@@ -241,18 +282,19 @@ def _loop_over_unknown(items: Every, body: Callable[..., Carry], carry: Carry) -
             blocks = [block(k)]
         return k + 1, body(carry, *blocks)
 
-    if items.over != "above":
+    if items.over not in ("above", "below"):
         return _while(count * count if items.over == "pairs" else count, step, carry)
 
-    def above(state: Any, carry: Carry) -> tuple[Any, Carry]:
+    def triangle(state: Any, carry: Carry) -> tuple[Any, Carry]:
         i, j = state
-        carry = body(carry, block(i), block(j))
+        blocks = (block(i), block(j))
+        carry = body(carry, *(blocks if items.over == "above" else reversed(blocks)))
         wraps = j + 1 >= count
         return (tf.where(wraps, i + 1, i), tf.where(wraps, i + 2, j + 1)), carry
 
     _, carry = tf.while_loop(
         lambda state, _: state[1] < count,
-        above,
+        triangle,
         ((tf.constant(0), tf.constant(1)), carry),
         parallel_iterations=1,
     )

@@ -6,6 +6,7 @@ The gradient has no gradient of its own here, as nothing that PyTorch compiles h
 """
 
 from collections.abc import Sequence
+from math import isnan, nan
 from typing import Any
 
 import torch
@@ -19,34 +20,34 @@ _NS = Torch()
 def value(statement: Statement, inputs: tuple[Array, ...]) -> Array:
     recording = torch.is_grad_enabled()
     wanted = [recording and x.requires_grad for x in inputs]
-    return _value(statement.text, statement.temperature, wanted, list(inputs))[0]
+    return _value(statement.text, _numbers(statement), wanted, list(inputs))[0]
 
 
 @torch.library.custom_op("nearfar::value", mutates_args=())
 def _value(
-    text: str, temperature: float | None, wanted: Sequence[bool], inputs: Sequence[torch.Tensor]
+    text: str, parameters: Sequence[float], wanted: Sequence[bool], inputs: Sequence[torch.Tensor]
 ) -> list[torch.Tensor]:
     """The value, then what the gradient wants to find again."""
     given = tuple(inputs)
     with torch.no_grad(), full_precision(given):
-        found, saved = _evaluation(text, temperature, given).forward(_NS, given, tuple(wanted))
+        found, saved = _evaluation(text, parameters, given).forward(_NS, given, tuple(wanted))
     return [found, *saved]
 
 
 @_value.register_fake
 def _(
-    text: str, temperature: float | None, wanted: Sequence[bool], inputs: Sequence[torch.Tensor]
+    text: str, parameters: Sequence[float], wanted: Sequence[bool], inputs: Sequence[torch.Tensor]
 ) -> list[torch.Tensor]:
     given = tuple(inputs)
     dtype = _NS.compute_dtype(*(x for x in given if x.is_floating_point()))
-    shapes = _evaluation(text, temperature, given).outline(_NS, given, tuple(wanted))
+    shapes = _evaluation(text, parameters, given).outline(_NS, given, tuple(wanted))
     return [given[0].new_empty(shape, dtype=dtype) for shape in shapes]
 
 
 @torch.library.custom_op("nearfar::gradient", mutates_args=())
 def _gradient(
     text: str,
-    temperature: float | None,
+    parameters: Sequence[float],
     wanted: Sequence[bool],
     inputs: Sequence[torch.Tensor],
     saved: Sequence[torch.Tensor],
@@ -55,7 +56,7 @@ def _gradient(
     """Gradients of the inputs that are wanted."""
     given = tuple(inputs)
     with torch.no_grad(), full_precision(given):
-        found = _evaluation(text, temperature, given).backward(
+        found = _evaluation(text, parameters, given).backward(
             _NS, given, tuple(saved), upstream, tuple(wanted)
         )
     # Operators must not return two views of one array, as the gradients of two views are.
@@ -65,7 +66,7 @@ def _gradient(
 @_gradient.register_fake
 def _(
     text: str,
-    temperature: float | None,
+    parameters: Sequence[float],
     wanted: Sequence[bool],
     inputs: Sequence[torch.Tensor],
     saved: Sequence[torch.Tensor],
@@ -79,7 +80,7 @@ def _(
 
 
 def _set_up(ctx: Any, inputs: tuple[Any, ...], output: list[torch.Tensor]) -> None:
-    ctx.text, ctx.temperature, wanted, arrays = inputs
+    ctx.text, ctx.parameters, wanted, arrays = inputs
     ctx.wanted = list(wanted)
     ctx.arrays = len(arrays)
     ctx.save_for_backward(*arrays, *output[1:])
@@ -88,15 +89,23 @@ def _set_up(ctx: Any, inputs: tuple[Any, ...], output: list[torch.Tensor]) -> No
 def _backward(ctx: Any, upstream: list[torch.Tensor]) -> tuple[Any, ...]:
     arrays, saved = ctx.saved_tensors[: ctx.arrays], ctx.saved_tensors[ctx.arrays :]
     found = iter(
-        _gradient(ctx.text, ctx.temperature, ctx.wanted, list(arrays), list(saved), upstream[0])
+        _gradient(ctx.text, ctx.parameters, ctx.wanted, list(arrays), list(saved), upstream[0])
     )
-    return None, None, None, [next(found) if w else None for w in ctx.wanted]
+    # An empty list has no gradient to be None: PyTorch wants it back as it is.
+    parameters: list[None] | None = None if ctx.parameters else []
+    return None, parameters, None, [next(found) if w else None for w in ctx.wanted]
 
 
 _value.register_autograd(_backward, setup_context=_set_up)
 
 
+def _numbers(statement: Statement) -> list[float]:
+    """An operator takes no None in a list: NaN, which no parameter is, stands for an array."""
+    return [nan if p is None else p for p in statement.parameters]
+
+
 def _evaluation(
-    text: str, temperature: float | None, inputs: tuple[torch.Tensor, ...]
+    text: str, parameters: Sequence[float], inputs: tuple[torch.Tensor, ...]
 ) -> Evaluation:
-    return rebuild(Statement(text, temperature), inputs)
+    known = tuple(None if isnan(p) else p for p in parameters)
+    return rebuild(Statement(text, known), inputs)

@@ -2,10 +2,12 @@
 
 import copy
 import json
+import math
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from nearfar.evaluate import Options
+from nearfar.explain import Explanation, explain
 from nearfar.frameworks import (
     Array,
     Evaluation,
@@ -27,7 +29,7 @@ def choice(*values: Any) -> Any:
 
 def positive(default: float) -> Any:
     """A field that takes a finite number above 0."""
-    return field(default=default, metadata={"number": "a finite number above 0"})
+    return field(default=default, metadata={"number": "a finite number above 0", "above": 0})
 
 
 def number(default: float) -> Any:
@@ -35,7 +37,13 @@ def number(default: float) -> Any:
     return field(default=default, metadata={"number": "a finite number"})
 
 
-SIMILARITIES = ("cosine", "dot", "neg_euclidean", "neg_sqeuclidean")
+def from_zero(default: float, below: float = math.inf) -> Any:
+    """A field that takes a number from 0 on."""
+    end = "" if below == math.inf else f" and below {below:g}"
+    return field(
+        default=default,
+        metadata={"number": f"a finite number from 0 on{end}", "from": 0, "below": below},
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +65,8 @@ class Loss:
     embeddings: ClassVar[tuple[str, ...]]
     """Those of them that are embeddings and get gradients."""
     optional: ClassVar[tuple[str, ...]] = ()
+    parameters: ClassVar[tuple[str, ...]] = ("temperature",)
+    """Fields that a call may replace, by a number or by an array that gets a gradient."""
     _options: ClassVar[Options] = Options()
     _text: ClassVar[str]
 
@@ -72,11 +82,7 @@ class Loss:
             if "choices" in f.metadata:
                 checks.one_of(self, f.name, value, f.metadata["choices"])
             else:
-                above = 0 if "above" in f.metadata["number"] else None
-                object.__setattr__(
-                    self, f.name, checks.real(f.name, value, f.metadata["number"], above)
-                )
-
+                object.__setattr__(self, f.name, checks.real(f.name, value, f.metadata))
         self._write_down()
 
     def _write_down(self) -> None:
@@ -84,15 +90,16 @@ class Loss:
         text = json.dumps({**self.to_dict(), "options": self._options})
         object.__setattr__(self, "_text", text)
 
-    def __call__(self, *inputs: Any, temperature: Any = None, **named: Any) -> Any:
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
         """The value, differentiable in the framework of the inputs.
 
         Parameters
         ----------
         *inputs
             As `inputs` names them; embeddings (n, d) or (n, f1, ..., fk).
-        temperature
-            Replaces the field: a number, or an array without axes that gets a gradient.
+        **named
+            Inputs by name; ``temperature=`` (and ``bias=``, where the loss has one) replaces the
+            field: a number, or an array without axes that gets a gradient.
 
         Raises
         ------
@@ -101,14 +108,13 @@ class Loss:
         ValueError
             For shapes that do not fit, and in NumPy for NaN and infinity.
         """
-        call = self._open(inputs, named, temperature)
-        statement = Statement(self._text, call.temperature)
+        call = self._open(inputs, named)
+        statement = Statement(self._text, call.parameters)
         return call.ns.attach(call.evaluation, statement, call.arrays)
 
     def value_and_grad(
         self,
         *inputs: Any,
-        temperature: Any = None,
         wrt: tuple[int, ...] | None = None,
         **named: Any,
     ) -> tuple[Any, tuple[Any, ...]]:
@@ -125,8 +131,8 @@ class Loss:
         value
             A scalar in the compute dtype.
         gradients
-            One per embedding argument (of `wrt`), in its dtype and shape; then that of the
-            temperature, if an array is given for it.
+            One per embedding argument (of `wrt`), in its dtype and shape; then those of the
+            temperature and of the bias, where arrays are given for them.
 
         Raises
         ------
@@ -138,15 +144,49 @@ class Loss:
                 'expected reduction "mean" or "sum" for value_and_grad, received "none": a vector '
                 "of losses has no single gradient; differentiate a sum of it in your framework"
             )
-        call = self._open(inputs, named, temperature)
-        count = len(call.embeddings)
+        call = self._open(inputs, named)
+        count, all_arrays = len(call.embeddings), len(call.arrays)
         chosen = tuple(range(count)) if wrt is None else checks.argument_numbers("wrt", wrt, count)
-        wanted = tuple(k in chosen for k in range(len(call.arrays)))
-        if call.learns_temperature:
-            wanted = (*wanted[:-1], True)
+        chosen += tuple(range(all_arrays - call.parameters.count(None), all_arrays))
+        wanted = tuple(k in chosen for k in range(all_arrays))
         value, found = call.ns.value_and_grad(call.evaluation, call.arrays, wanted)
-        gradients = tuple(found[k] for k in chosen)
-        return value, gradients + ((found[-1],) if call.learns_temperature else ())
+        return value, tuple(found[k] for k in chosen)
+
+    def explain(self, *inputs: Any, **named: Any) -> Explanation:
+        """What this loss does with a batch: chance, positives, faults, who pulls how hard.
+
+        Reads the arrays: not for compiled functions. Prints as a table; see `Explanation` for
+        `to_dict` and `plot`.
+
+        Parameters
+        ----------
+        *inputs, **named
+            As for a call.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As a call; NaN and infinity are refused in every framework.
+
+        >>> import numpy as np
+        >>> from nearfar import NTXent
+        >>> a = np.eye(3)
+        >>> NTXent().explain(a, a).to_dict()["findings"]
+        ['3 of 6 rows repeat an earlier one: a[0] = b[0], a[1] = b[1], a[2] = b[2]']
+        """
+        call = self._open(inputs, named)
+        ns = call.ns
+        floats = {
+            name: ns.read(ns.cast(ns.stop(x), ns.compute_dtype(x)))
+            for name, x in call.embeddings.items()
+        }
+        rest = [name for name in self.inputs if name not in self.embeddings]
+        facts = call.arrays[len(floats) : len(floats) + len(rest)]
+        arrays = floats | {name: ns.read(x) for name, x in zip(rest, facts, strict=True)}
+        temperature = call.parameters[0] if call.parameters else 1.0
+        if temperature is None:
+            temperature = float(ns.read(call.arrays[len(arrays)]))
+        return explain(self, arrays, temperature, self._options.memory)
 
     def with_options(
         self,
@@ -181,51 +221,55 @@ class Loss:
         """The name and every field, ready for JSON; see `loss_from_dict`."""
         return {"loss": type(self).__name__} | {f.name: getattr(self, f.name) for f in fields(self)}
 
-    def _open(self, inputs: tuple[Any, ...], named: dict[str, Any], temperature: Any) -> "_Call":
+    def _open(self, inputs: tuple[Any, ...], named: dict[str, Any]) -> "_Call":
+        replaced = {name: named.pop(name) for name in self.parameters if name in named}
         given = checks.bind(self, inputs, named)
         floats = [(name, given[name]) for name in self.embeddings if name in given]
-        ns = namespace_of([*floats, ("temperature", temperature)])
-        options = self._options
-        call = _Call(ns)
-        for name, x in floats:
-            call.embeddings[name] = checks.embeddings(ns, name, x, options.check_finite)
-        self._check_shapes(call.embeddings)
-        like = next(iter(call.embeddings.values()))
-        arrays = list(call.embeddings.values())
-        for name, x in given.items():
-            if name not in call.embeddings:
-                arrays.append(checks.labels(ns, name, x, like, options.check_finite))
-        call.temperature = (
-            getattr(self, "temperature", None)
-            if temperature is None
-            else checks.temperature(ns, temperature)
-        )
-        if temperature is not None and call.temperature is None:
-            call.learns_temperature = True
-            arrays.append(temperature)
-        call.arrays = tuple(arrays)
-        call.evaluation = self._evaluation(call.arrays, call.temperature)
-        return call
+        ns = namespace_of([*floats, *replaced.items()])
+        finite = self._options.check_finite
+        embeddings = {name: checks.embeddings(ns, name, x, finite) for name, x in floats}
+        self._check_shapes(embeddings)
+        like = next(iter(embeddings.values()))
+        facts = [
+            _FACTS[name](ns, name, x, like, finite)
+            for name, x in given.items()
+            if name not in embeddings
+        ]
+        parameters = tuple(self._parameter(ns, name, replaced) for name in self.parameters)
+        learned = [
+            replaced[name] for name, p in zip(self.parameters, parameters, strict=True) if p is None
+        ]
+        arrays = (*embeddings.values(), *facts, *learned)
+        return _Call(ns, embeddings, arrays, parameters, self._evaluation(arrays, parameters))
+
+    def _parameter(self, ns: Namespace, name: str, replaced: dict[str, Any]) -> float | None:
+        """A number, or None where the call gives an array."""
+        if replaced.get(name) is None:
+            return float(getattr(self, name))
+        known = next(f.metadata for f in fields(self) if f.name == name)
+        return checks.parameter(ns, name, replaced[name], known)
 
     def _check_shapes(self, embeddings: dict[str, Array]) -> None:
         """Raise ValueError where the embeddings do not fit each other."""
 
-    def _evaluation(self, arrays: tuple[Array, ...], temperature: float | None) -> Evaluation:
-        """How to compute this loss on checked inputs; no temperature: it is the last of them."""
+    def _evaluation(
+        self, arrays: tuple[Array, ...], parameters: tuple[float | None, ...]
+    ) -> Evaluation:
+        """How to compute this loss on checked inputs; a parameter that is None is among them."""
         raise NotImplementedError
 
 
-class _Call:
+_FACTS = {"labels": checks.labels, "targets": checks.targets}
+
+
+class _Call(NamedTuple):
     """The checked inputs of one call."""
 
+    ns: Namespace
+    embeddings: dict[str, Array]
+    arrays: tuple[Array, ...]
+    parameters: tuple[float | None, ...]
     evaluation: Evaluation
-
-    def __init__(self, ns: Namespace) -> None:
-        self.ns = ns
-        self.embeddings: dict[str, Array] = {}
-        self.arrays: tuple[Array, ...] = ()
-        self.temperature: float | None = None
-        self.learns_temperature = False
 
 
 def loss_from_dict(d: dict[str, Any]) -> Loss:
@@ -254,7 +298,7 @@ def _rebuild(statement: Statement, arrays: tuple[Array, ...]) -> Evaluation:
     fields = json.loads(statement.text)
     options = Options(*fields.pop("options"))
     loss = loss_from_dict(fields).with_options(**options._asdict())
-    return loss._evaluation(arrays, statement.temperature)
+    return loss._evaluation(arrays, statement.parameters)
 
 
 register_rebuild(_rebuild)

@@ -1,7 +1,7 @@
 """What a loss accepts. Every message names the argument, what was expected, what came, a remedy."""
 
 from collections.abc import Mapping
-from math import isfinite
+from math import inf, isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,13 +20,24 @@ def one_of(loss: "Loss", name: str, value: Any, values: tuple[Any, ...]) -> None
         )
 
 
-def real(name: str, value: Any, expected: str, above: float | None) -> float:
+def real(name: str, value: Any, allowed: Mapping[str, Any]) -> float:
+    """A number in the range that a field's metadata describes."""
+    expected = allowed["number"]
     known = isinstance(value, int | float | np.integer | np.floating)
     if not known or isinstance(value, bool):
         raise TypeError(f"expected {name} to be {expected}; received {value!r}")
-    if not isfinite(value) or (above is not None and value <= above):
+    if not (isfinite(value) and _inside(value, allowed)):
         raise ValueError(f"expected {name} to be {expected}; received {value!r}")
     return float(value)
+
+
+def _inside(value: Any, allowed: Mapping[str, Any]) -> bool:
+    return bool(
+        value > allowed.get("above", -inf)
+        and value >= allowed.get("from", -inf)
+        and value < allowed.get("below", inf)
+        and value <= allowed.get("to", inf)
+    )
 
 
 def whole(name: str, value: Any, *, optional: bool = False) -> None:
@@ -92,13 +103,17 @@ def embeddings(ns: Namespace, name: str, x: Any, check_finite: bool | None) -> A
     return x
 
 
-def _numpy_embeddings(name: str, x: Any) -> Array:
+def _host_array(name: str, x: Any) -> np.ndarray:
     try:
-        x = np.asarray(x)
+        return np.asarray(x)
     except ValueError as error:
         raise ValueError(
             f"expected {name} to have rows of equal length, (n, d); received ragged lists"
         ) from error
+
+
+def _numpy_embeddings(name: str, x: Any) -> Array:
+    x = _host_array(name, x)
     if x.dtype.kind in "iu":
         return x.astype(np.float64)
     if x.dtype.kind != "f" or x.dtype.itemsize > 8:
@@ -114,9 +129,14 @@ def refuse_infinite(ns: Namespace, name: str, x: Array, check_finite: bool | Non
     if not (ns.name == "numpy" if check_finite is None else check_finite):
         return
     good = ns.xp.isfinite(x)
-    if bool(ns.xp.all(good)):
+    if not bool(ns.xp.all(good)):
+        _refuse_rows(name, x, ns.read(good))
+
+
+def _refuse_rows(name: str, x: Array, good: np.ndarray) -> None:
+    rows = np.flatnonzero(~good.reshape(len(good), -1).all(axis=1))
+    if not rows.size:
         return
-    rows = np.flatnonzero(~np.asarray(ns.read(good)).reshape(x.shape[0], -1).all(axis=1))
     raise ValueError(
         f"expected {name} to be finite; received NaN or infinity, first in row {rows[0]} "
         f"({len(rows)} of {x.shape[0]} rows); repair those rows, or pass check_finite=False to "
@@ -163,20 +183,43 @@ def _refuse_other_than_marks(ns: Namespace, name: str, x: Array, foreign: bool) 
         )
 
 
-def temperature(ns: Namespace, value: Any) -> float | None:
-    """A number as a float, None for an array."""
-    expected = "a number above 0, or an array of one (shape ()) beside the embeddings"
-    if not ns.is_array(value):
-        return real("temperature", value, expected, 0)
-    if tuple(value.shape) != ():
+def targets(ns: Namespace, name: str, x: Any, like: Array, check_finite: bool | None) -> Array:
+    """Targets (n,) or (n, t) of real numbers, in their own dtype, beside the embeddings."""
+    foreign = ns.name == "numpy" or framework_name(x) != ns.name
+    x = _host_array(name, x) if foreign else ns.beside(x, like)
+    shape, n = tuple(x.shape), like.shape[0]
+    if len(shape) not in (1, 2) or shape[0] != n or 0 in shape:
         raise ValueError(
-            f"expected temperature to be {expected}; received shape {tuple(value.shape)}"
+            f"expected {name} of shape ({n},) or ({n}, t), one row per embedding; received {shape}"
         )
+    floating = x.dtype in (np.float16, np.float32, np.float64) if foreign else ns.is_floating(x)
+    whole = any(kind in str(x.dtype) for kind in ("int", "bool"))
+    if not (floating or whole):
+        raise TypeError(
+            f"expected {name} to hold real numbers, whose distances are ranked; received dtype "
+            f"{x.dtype}; convert it, or take a loss of labels such as SupCon"
+        )
+    if foreign and floating and check_finite is not False:
+        _refuse_rows(name, x, np.isfinite(x))
+    elif floating:
+        refuse_infinite(ns, name, x, check_finite)
+    if foreign and ns.name != "numpy":
+        return ns.asarray(x, like, getattr(ns.xp, x.dtype.name) if floating else ns.xp.int64)
+    return x if floating else ns.cast(x, ns.xp.int64)
+
+
+def parameter(ns: Namespace, name: str, value: Any, allowed: Mapping[str, Any]) -> float | None:
+    """A number as a float, None for an array."""
+    if not ns.is_array(value):
+        return real(name, value, allowed)
+    expected = f"{allowed['number']}, or an array of one (shape ()) beside the embeddings"
+    if tuple(value.shape) != ():
+        raise ValueError(f"expected {name} to be {expected}; received shape {tuple(value.shape)}")
     if not ns.is_floating(value):
-        raise TypeError(f"expected temperature of a floating dtype; received {value.dtype}")
+        raise TypeError(f"expected {name} of a floating dtype; received {value.dtype}")
     known = ns.host(value)
-    if known is not None and not known > 0:
-        raise ValueError(f"expected temperature to be {expected}; received {float(known)}")
+    if known is not None and not _inside(known, allowed):
+        raise ValueError(f"expected {name} to be {expected}; received {float(known)}")
     return None
 
 
@@ -184,6 +227,6 @@ def same_shape(arrays: Mapping[str, Array], first: str, second: str) -> None:
     a, b = tuple(arrays[first].shape), tuple(arrays[second].shape)
     if a != b:
         raise ValueError(
-            f"expected {first} and {second} of one shape, row i of each a positive pair; received "
-            f"{a} and {b}"
+            f"expected {first} and {second} of one shape, row i of one with row i of the other; "
+            f"received {a} and {b}"
         )

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from nearfar.evaluate import Reduction, RowEvaluation
+from nearfar.evaluate import QueryEvaluation, Reduction
 from nearfar.frameworks import Array, Evaluation
 from nearfar.losses import checks
-from nearfar.losses.base import SIMILARITIES, Loss, choice, positive
+from nearfar.losses.base import Loss, choice, positive
 from nearfar.losses.softmax import OneWay
+from nearfar.similarity import SIMILARITIES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,15 +71,17 @@ class InfoNCE(Loss):
                 f"({query[0]}, K, {wanted}), each query's own; received {shape}"
             )
 
-    def _evaluation(self, arrays: tuple[Any, ...], temperature: float | None) -> Evaluation:
-        parts = len(arrays) - (temperature is None)
+    def _evaluation(
+        self, arrays: tuple[Any, ...], parameters: tuple[float | None, ...]
+    ) -> Evaluation:
+        parts = len(arrays) - parameters.count(None)
         own = parts == 3 and len(arrays[2].shape) > len(arrays[0].shape)
-        return RowEvaluation(
+        return QueryEvaluation(
             rule=OneWay(),
-            similarity=self.similarity,
+            similarity=SIMILARITIES[self.similarity],
             negatives="batch" if parts == 2 else "own" if own else "shared",
             parts=parts,
-            temperature=temperature,
+            parameters=parameters,
             reduction=Reduction(self.reduction, self.scale),
             options=self._options,
         )

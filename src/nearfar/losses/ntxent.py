@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 from nearfar.evaluate import PartitionEvaluation, Reduction
 from nearfar.frameworks import Array, Evaluation
 from nearfar.losses import checks
-from nearfar.losses.base import SIMILARITIES, Loss, choice, positive
+from nearfar.losses.base import Loss, choice, positive
 from nearfar.losses.softmax import OnePositive
+from nearfar.similarity import SIMILARITIES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +66,15 @@ class NTXent(Loss):
     def _check_shapes(self, embeddings: dict[str, Array]) -> None:
         checks.same_shape(embeddings, "a", "b")
 
-    def _evaluation(self, arrays: tuple[Any, ...], temperature: float | None) -> Evaluation:
+    def _evaluation(
+        self, arrays: tuple[Any, ...], parameters: tuple[float | None, ...]
+    ) -> Evaluation:
         return PartitionEvaluation(
             rule=OnePositive(self.denominator),
-            similarity=self.similarity,
+            similarity=SIMILARITIES[self.similarity],
             pairing="views",
             parts=2,
-            temperature=temperature,
+            parameters=parameters,
             reduction=Reduction(self.reduction, self.scale),
             include_self=self.include_self,
             options=self._options,

@@ -5,8 +5,9 @@ from typing import Any, ClassVar
 
 from nearfar.evaluate import PartitionEvaluation, PartitionRule, Reduction
 from nearfar.frameworks import Evaluation
-from nearfar.losses.base import SIMILARITIES, Loss, choice, positive
+from nearfar.losses.base import Loss, choice, positive
 from nearfar.losses.softmax import LogOver, OverLogs, OwnPositive
+from nearfar.similarity import SIMILARITIES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,13 +95,15 @@ class SupCon(Loss):
             return OwnPositive(mean, over_logs)
         return (OverLogs if over_logs else LogOver)(mean, self.denominator)
 
-    def _evaluation(self, arrays: tuple[Any, ...], temperature: float | None) -> Evaluation:
+    def _evaluation(
+        self, arrays: tuple[Any, ...], parameters: tuple[float | None, ...]
+    ) -> Evaluation:
         return PartitionEvaluation(
             rule=self._rule(),
-            similarity=self.similarity,
+            similarity=SIMILARITIES[self.similarity],
             pairing="labels" if len(arrays[1].shape) == 1 else "many_labels",
             parts=1,
-            temperature=temperature,
+            parameters=parameters,
             reduction=Reduction(self.reduction, self.scale, self.average, self.without_positives),
             include_self=self.include_self,
             options=self._options,

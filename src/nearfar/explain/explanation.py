@@ -1,0 +1,254 @@
+"""The explanation of a loss on a batch: numbers, findings in words, a table, a picture."""
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from nearfar.explain.relations import Array, Relations, relate
+from nearfar.explain.survey import Survey, equal_rows, survey
+
+_EVEN = 1e-6  # logits that differ by less of their size are taken for equal
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a loss does with a batch; prints as a table.
+
+    `facts` are plain numbers, lists and text, under these names:
+
+    - "value", and "chance", the value where all similarities are 0;
+    - "anchors"; "positives" and "negatives" of an anchor: least, median, most;
+    - "without_positives" and "without_negatives": the anchors that have none (where targets rank
+      all other rows nobody is a negative throughout: None);
+    - "duplicates": rows equal to an earlier one, and the first such pairs;
+    - "clamped": anchors whose negatives have no gradient, the lower bound of HCL (None: the loss
+      has no such bound); "at_zero": anchors whose loss is 0;
+    - "effective_negatives": the median over the anchors of exp(entropy) of their softmax over the
+      negatives (None for losses of distances and of targets);
+    - "hardest_tenth": share of the gradient's norm that the tenth of the anchors with the highest
+      losses has (None without any gradient);
+    - "near_negatives" and "far_positives": the hardest pairs, by similarity or distance;
+    - "findings": what is wrong with the batch, in words.
+    """
+
+    facts: dict[str, Any]
+    losses: Array
+    """Of each anchor, (n,)."""
+    pull: Array
+    """Share of each anchor in the gradient's norm, (n,)."""
+    relations: Relations
+    memory: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """All numbers, ready for JSON."""
+        return dict(self.facts)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the similarities, and each anchor's share of the gradient beside them.
+
+        Needs matplotlib. Rows of a class, or the two views of an object, stand side by side;
+        beyond 400 rows a cell is the mean over several pairs.
+
+        Parameters
+        ----------
+        ax
+            Two axes to draw on; a new figure by default.
+
+        Returns
+        -------
+        figure
+            The matplotlib figure.
+        """
+        from nearfar.explain.picture import draw
+
+        return draw(self, ax)
+
+    def __str__(self) -> str:
+        width = max(map(len, _HEADINGS.values()))
+        lines = [self.facts["loss"]["loss"] + ": " + self._title()]
+        lines += [
+            f"  {heading:<{width}}  {_spelled(key, self.facts[key])}"
+            for key, heading in _HEADINGS.items()
+            if self.facts[key] not in (None, [])
+        ]
+        return "\n".join([*lines, *(f"  ! {finding}" for finding in self.facts["findings"])])
+
+    __repr__ = __str__
+
+    def _title(self) -> str:
+        value, chance = self.facts["value"], self.facts["chance"]
+        beside = f", {value / chance:.3g} of chance" if chance > 0 else ""
+        return f"{value:.6g}{beside} ({chance:.6g})"
+
+
+_HEADINGS = {
+    "anchors": "anchors",
+    "positives": "positives per anchor",
+    "negatives": "negatives per anchor",
+    "without_positives": "anchors without positives",
+    "without_negatives": "anchors without negatives",
+    "duplicates": "rows equal to an earlier one",
+    "clamped": "anchors at the lower bound",
+    "at_zero": "anchors with a loss of 0",
+    "effective_negatives": "negatives that matter (median)",
+    "hardest_tenth": "gradient of the hardest tenth",
+    "near_negatives": "hardest negatives",
+    "far_positives": "hardest positives",
+}
+
+
+def explain(loss: Any, arrays: dict[str, Array], temperature: float, memory: int) -> Explanation:
+    """Explain a loss on NumPy inputs by their names, embeddings first."""
+    relations = relate(loss, arrays, temperature)
+    found = survey(relations, memory)
+    inputs = tuple(arrays.values())
+    given = {"temperature": temperature} if "temperature" in loss.parameters else {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # said among the findings
+        losses = replace(loss, reduction="none")(*inputs, **given)
+        mean = loss if loss.reduction != "none" else replace(loss, reduction="mean")
+        value, gradients = mean.value_and_grad(*inputs, **given)
+        nothing = [
+            np.zeros((*x.shape[: 2 if key == "negatives" and x.ndim > inputs[0].ndim else 1], 1))
+            if key in loss.embeddings
+            else x
+            for key, x in arrays.items()
+        ]
+        chance = float(mean(*nothing, **given))
+    pull = _pull(loss, gradients, len(losses))
+    facts: dict[str, Any] = {"loss": loss.to_dict(), "value": float(value), "chance": chance}
+    facts |= _counts(loss, found) | _pairs(loss, relations, found)
+    facts |= {
+        "duplicates": _duplicates(relations),
+        "clamped": _clamped(loss, inputs, given),
+        "at_zero": int((losses == 0).sum()),
+        "effective_negatives": _effective(loss, found),
+        "hardest_tenth": _hardest_tenth(losses, pull),
+    }
+    facts["findings"] = _findings(loss, facts, relations, found)
+    return Explanation(facts, np.asarray(losses), pull, relations, memory)
+
+
+def _pull(loss: Any, gradients: tuple[Array, ...], n: int) -> Array:
+    """Norms of the anchors' gradients as shares of their sum."""
+    anchors = gradients if tuple(loss.inputs) == ("a", "b") else gradients[:1]
+    rows = np.concatenate([g.reshape(len(g), -1) for g in anchors]).astype(np.float64)
+    norms = np.linalg.norm(rows, axis=1)
+    total = norms.sum()
+    return norms / total if total > 0 else np.zeros(n)
+
+
+def _counts(loss: Any, found: Survey) -> dict[str, Any]:
+    def spread(counts: Array) -> dict[str, float]:
+        return {
+            "least": int(counts.min()),
+            "median": float(np.median(counts)),
+            "most": int(counts.max()),
+        }
+
+    def lacking(counts: Array) -> dict[str, Any]:
+        rows = np.flatnonzero(counts == 0)
+        return {"count": len(rows), "first": rows[:_SHOWN].tolist()}
+
+    ranks = tuple(loss.inputs) == ("embeddings", "targets")  # nobody is a negative throughout
+    return {
+        "anchors": len(found.positives),
+        "positives": spread(found.positives),
+        "negatives": None if ranks else spread(found.negatives),
+        "without_positives": lacking(found.positives),
+        "without_negatives": None if ranks else lacking(found.negatives),
+    }
+
+
+def _pairs(loss: Any, relations: Relations, found: Survey) -> dict[str, Any]:
+    distance = hasattr(loss, "distance")
+
+    def named(pairs: list[tuple[float, int, int]], sign: float) -> list[dict[str, Any]]:
+        unit = sign * (-1.0 if distance else relations.temperature)
+        return [
+            {
+                "anchor": relations.anchors.name(i),
+                "candidate": relations.candidates.name(j),
+                "distance" if distance else "similarity": hardness * unit,
+            }
+            for hardness, i, j in pairs
+        ]
+
+    return {"near_negatives": named(found.near, 1.0), "far_positives": named(found.far, -1.0)}
+
+
+def _duplicates(relations: Relations) -> dict[str, Any]:
+    side = relations.anchors
+    count, first = equal_rows(side.rows)
+    return {"count": count, "first": [[side.name(i), side.name(j)] for i, j in first]}
+
+
+def _clamped(loss: Any, inputs: tuple[Array, ...], given: dict[str, Any]) -> int | None:
+    return int(loss.clamped(*inputs, **given).sum()) if hasattr(loss, "clamped") else None
+
+
+def _effective(loss: Any, found: Survey) -> float | None:
+    if not hasattr(loss, "temperature") or not found.negatives.any():
+        return None
+    return float(np.median(found.effective[found.negatives > 0]))
+
+
+def _hardest_tenth(losses: Array, pull: Array) -> float | None:
+    if not pull.any():
+        return None
+    tenth = max(1, len(losses) // 10)
+    return float(pull[np.argsort(-losses, kind="stable")[:tenth]].sum())
+
+
+def _findings(loss: Any, facts: dict[str, Any], relations: Relations, found: Survey) -> list[str]:
+    n = facts["anchors"]
+    said = []
+    size = max(1.0, abs(found.lowest), abs(found.highest))
+    if (
+        found.positives.sum() + found.negatives.sum() > 2
+        and found.highest - found.lowest <= _EVEN * size
+    ):
+        said.append("all similarities are equal: the embeddings have collapsed")
+    lacking = facts["without_positives"]["count"]
+    if lacking == n:
+        why = ": all labels are different" if relations.labels is not None and n > 1 else ""
+        said.append(f"no anchor has a positive{why}; the loss is 0 and nothing is learned")
+    elif lacking:
+        rows = ", ".join(map(str, facts["without_positives"]["first"]))
+        skipped = getattr(loss, "without_positives", "skip") == "skip"
+        counts = "not counted" if skipped else "counted as 0"
+        said.append(f"{lacking} of {n} anchors have no positive and are {counts}: rows {rows}")
+    if relations.labels is not None and n > 1 and not found.negatives.any():
+        said.append("no anchor has a negative: all rows are of one class")
+    if facts["duplicates"]["count"] and n > 1:
+        pairs = ", ".join(" = ".join(pair) for pair in facts["duplicates"]["first"])
+        said.append(f"{facts['duplicates']['count']} of {n} rows repeat an earlier one: {pairs}")
+    if facts["clamped"]:
+        all_of = "all" if facts["clamped"] == n else f"{facts['clamped']} of"
+        said.append(
+            f"{all_of} {n} anchors are at the lower bound of the estimate, where negatives have "
+            "no gradient; raise temperature or lower tau_plus"
+        )
+    if hasattr(loss, "temperature") and 0 < facts["chance"] * (1 + _EVEN) < facts["value"]:
+        said.append("the value is above chance: positives are farther than most other rows")
+    return said
+
+
+def _spelled(key: str, fact: Any) -> str:
+    if key in ("positives", "negatives"):
+        return f"{fact['least']} to {fact['most']}, median {fact['median']:g}"
+    if key in ("near_negatives", "far_positives"):
+        return "; ".join(
+            f"{anchor}, {candidate}: {apart:.4g}"
+            for anchor, candidate, apart in (pair.values() for pair in fact[:3])
+        )
+    if isinstance(fact, dict):
+        first = ", ".join(" = ".join(x) if isinstance(x, list) else str(x) for x in fact["first"])
+        more = ", ..." if fact["count"] > _SHOWN else ""
+        return f"{fact['count']}" + (f" ({first}{more})" if first else "")
+    if key == "hardest_tenth":
+        return f"{fact:.1%}"
+    return f"{fact:g}" if isinstance(fact, float) else str(fact)

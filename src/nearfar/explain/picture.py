@@ -1,0 +1,95 @@
+"""The similarities of a batch as a picture, with each anchor's share of the gradient."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nearfar.explain.relations import Array, Relations
+
+if TYPE_CHECKING:
+    from nearfar.explain.explanation import Explanation
+
+CELLS = 400
+_NAMED = 24  # so many rows have room for their names
+_EXCLUDED, _NEGATIVE, _POSITIVE = 0, 1, 2
+
+
+def draw(explanation: "Explanation", axes: Any) -> Any:
+    import matplotlib.pyplot as plt
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    if axes is None:
+        _, axes = plt.subplots(
+            1, 2, figsize=(9, 6.2), width_ratios=(4, 1), sharey=True, layout="constrained"
+        )
+    image, share = axes
+    relations = explanation.relations
+    rows, columns = cell_numbers(relations)
+    means, kinds = cells(relations, rows, columns, explanation.memory)
+    known = kinds != _EXCLUDED
+    low, high = (float(f(means[known])) if known.any() else 0.0 for f in (np.min, np.max))
+    scale = Normalize(low, high if high > low else low + 1)
+    colours = np.full((*means.shape, 3), 0.88)
+    for kind, name in ((_NEGATIVE, "Oranges"), (_POSITIVE, "Blues")):
+        of_kind = kinds == kind
+        # From a tint on, so that a far pair is not taken for a white page.
+        tints = plt.get_cmap(name)(0.12 + 0.8 * scale(means[of_kind]))
+        colours[of_kind] = np.asarray(tints)[..., :3]
+    extent = (0, len(relations.candidates.rows), len(relations.anchors.rows), 0)
+    image.imshow(colours, extent=extent, aspect="auto", interpolation="nearest")
+    sort = "" if np.array_equal(relations.order, np.sort(relations.order)) else ", sorted"
+    image.set_xlabel(f"candidates{sort}")
+    image.set_ylabel(f"anchors{sort}")
+    image.set_title("blue: positives, orange: negatives, grey: not compared", fontsize=10)
+    what = "distance, negative" if "distance" in explanation.facts["loss"] else "similarity"
+    bar = image.figure.colorbar(
+        ScalarMappable(scale, "Greys"), ax=image, location="bottom", shrink=0.5, pad=0.02
+    )
+    bar.set_label(f"{what} (the darker the nearer)", fontsize=9)
+
+    edges = np.arange(rows.max() + 2) * (len(rows) / (rows.max() + 1))
+    sums = np.bincount(rows, weights=explanation.pull[relations.order])
+    share.barh(edges[:-1], 100 * sums, height=np.diff(edges), align="edge", color="0.35")
+    each = "anchor" if len(sums) == len(rows) else f"{len(rows) / len(sums):.0f} anchors"
+    share.set_xlabel(f"gradient, %\nper {each}")
+    share.set_xlim(0, None)
+    if len(rows) <= _NAMED:
+        ticks = np.arange(len(rows)) + 0.5
+        image.set_yticks(ticks, [relations.anchors.name(k) for k in relations.order], fontsize=8)
+    image.figure.suptitle(
+        f"{explanation.facts['loss']['loss']}: {explanation.facts['value']:.4g} "
+        f"(chance {explanation.facts['chance']:.4g})"
+    )
+    return image.figure
+
+
+def cell_numbers(relations: Relations) -> tuple[Array, Array]:
+    """Which cell each ordered anchor, and each ordered candidate, belongs to."""
+    return tuple(  # type: ignore[return-value]
+        np.arange(n) * min(n, CELLS) // n
+        for n in (len(relations.anchors.rows), len(relations.candidates.rows))
+    )
+
+
+def cells(relations: Relations, rows: Array, columns: Array, memory: int) -> tuple[Array, Array]:
+    """Mean similarity of each cell's most telling pairs, and what they are."""
+    shape = rows.max() + 1, columns.max() + 1
+    sums = np.zeros((3, *shape))
+    counts = np.zeros((3, *shape))
+    across = relations.order if relations.same_rows else np.arange(len(columns))
+    edges = np.flatnonzero(np.diff(columns, prepend=-1))
+    start = 0
+    for tile in relations.blocks(memory, relations.order):
+        cell = rows[start : start + len(tile.rows)]
+        start += len(tile.rows)
+        for kind, mask in ((_NEGATIVE, tile.negatives), (_POSITIVE, tile.positives)):
+            mask = mask[:, across]
+            values = np.where(mask, tile.logits[:, across], 0.0)
+            np.add.at(sums[kind], cell, np.add.reduceat(values, edges, axis=1))
+            np.add.at(counts[kind], cell, np.add.reduceat(mask.astype(float), edges, axis=1))
+    kinds = np.where(
+        counts[_POSITIVE] > 0, _POSITIVE, np.where(counts[_NEGATIVE] > 0, _NEGATIVE, 0)
+    )
+    picked, number = (np.take_along_axis(x, kinds[None], axis=0)[0] for x in (sums, counts))
+    return relations.temperature * picked / np.maximum(number, 1), kinds

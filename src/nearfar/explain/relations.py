@@ -1,0 +1,183 @@
+"""Who is compared with whom in a batch: anchors, candidates, and what they are to each other."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nearfar.frameworks import Block, namespace_of
+from nearfar.similarity import DISTANCES, SIMILARITIES, Similarity
+
+Array = np.ndarray
+Masks = Callable[[Array, Array], tuple[Array, Array]]
+"""Positives and negatives (b, m) from the numbers of anchors (b, 1) and candidates (1, m)."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """Rows (n, d) as the user named them: one name, or several arrays one after the other."""
+
+    rows: Array
+    names: tuple[str, ...]
+    starts: tuple[int, ...]
+
+    @classmethod
+    def of(cls, **arrays: Array) -> "Side":
+        flat = [x.reshape(len(x), -1) for x in arrays.values()]
+        starts = np.cumsum([0, *(len(x) for x in flat[:-1])])
+        return cls(np.concatenate(flat), tuple(arrays), tuple(starts.tolist()))
+
+    def name(self, k: int) -> str:
+        at = int(np.searchsorted(self.starts, k, side="right")) - 1
+        return f"{self.names[at]}[{k - self.starts[at]}]"
+
+
+@dataclass(frozen=True)
+class Relations:
+    anchors: Side
+    candidates: Side
+    masks: Masks
+    order: Array
+    """Anchors so that those of a kind are neighbours, for pictures."""
+    same_rows: bool
+    """Whether anchors and candidates are the same rows in the same order."""
+    similarity: Similarity
+    temperature: float
+    labels: Array | None = None
+
+    def blocks(self, memory: int, order: Array | None = None) -> Iterator["Tile"]:
+        """Logits and masks of all pairs, a block of anchors at a time."""
+        ns = namespace_of([("rows", self.anchors.rows)])
+        sides = self.similarity.prepare(
+            ns, (self.anchors.rows, self.candidates.rows), self.temperature
+        )
+        order = np.arange(len(self.anchors.rows)) if order is None else order
+        columns = np.arange(len(self.candidates.rows))
+        # Logits, masks, and some six arrays made of them.
+        side = max(1, memory // (8 * 8 * len(columns)))
+        ordered = sides[0]._replace(
+            **{
+                key: value[order]
+                for key, value in sides[0]._asdict().items()
+                if isinstance(value, np.ndarray) and value.ndim
+            }
+        )
+        for start in range(0, len(order), side):
+            rows = order[start : start + side]
+            tile = self.similarity.tile(
+                ns, ordered.block(ns, Block(start, len(rows))), sides[1], None, ns.scratch()
+            )
+            positives, negatives = self.masks(rows[:, None], columns[None, :])
+            yield Tile(rows, tile.logits, positives, negatives)
+
+
+@dataclass(frozen=True)
+class Tile:
+    rows: Array
+    logits: Array
+    positives: Array
+    negatives: Array
+
+
+def relate(loss: Any, arrays: dict[str, Array], temperature: float) -> Relations:
+    """Sort out a batch by the way its loss is called."""
+    measure = (
+        DISTANCES[loss.distance] if hasattr(loss, "distance") else SIMILARITIES[loss.similarity]
+    )
+    anchors, candidates, masks, order = _BY_CALL[tuple(loss.inputs)](arrays)
+    same = candidates is None
+    return Relations(
+        anchors,
+        anchors if candidates is None else candidates,
+        masks,
+        order,
+        same,
+        measure,
+        temperature,
+        arrays.get("labels"),
+    )
+
+
+_Related = tuple[Side, Side | None, Masks, Array]
+
+
+def _views(arrays: dict[str, Array]) -> _Related:
+    n = len(arrays["a"])
+
+    def masks(i: Array, j: Array) -> tuple[Array, Array]:
+        positives = (i % n == j % n) & (i != j)
+        return positives, ~positives & (i != j)
+
+    # Each pair side by side.
+    return Side.of(**arrays), None, masks, np.arange(2 * n).reshape(2, n).T.ravel()
+
+
+def _sides(arrays: dict[str, Array]) -> _Related:
+    anchors, candidates = (Side.of(**{key: x}) for key, x in arrays.items())
+    return anchors, candidates, lambda i, j: (i == j, i != j), np.arange(len(anchors.rows))
+
+
+def _labels(arrays: dict[str, Array]) -> _Related:
+    labels = arrays["labels"]
+
+    def masks(i: Array, j: Array) -> tuple[Array, Array]:
+        if labels.ndim == 1:
+            same = labels[i] == labels[j]
+        else:
+            same = labels[i[:, 0]].astype(float) @ labels[j[0]].astype(float).T > 0
+        return same & (i != j), ~same & (i != j)
+
+    order = np.argsort(labels, kind="stable") if labels.ndim == 1 else np.lexsort(labels.T)
+    return Side.of(embeddings=arrays["embeddings"]), None, masks, order
+
+
+def _targets(arrays: dict[str, Array]) -> _Related:
+    """Every other row is a positive, in the denominators of all that are farther from it."""
+    targets = arrays["targets"].reshape(len(arrays["targets"]), -1)
+    order = np.lexsort(targets.T[::-1])
+    none = np.zeros((1, 1), dtype=bool)
+    return (
+        Side.of(embeddings=arrays["embeddings"]),
+        None,
+        lambda i, j: (i != j, none & (i != j)),
+        order,
+    )
+
+
+def _queries(arrays: dict[str, Array]) -> _Related:
+    query, n = Side.of(query=arrays["query"]), len(arrays["query"])
+    if "negatives" not in arrays:
+        candidates = Side.of(positive=arrays["positive"])
+        return query, candidates, lambda i, j: (i == j, i != j), np.arange(n)
+    negatives = arrays["negatives"]
+    own = negatives.shape[1] if negatives.ndim > arrays["query"].ndim else None
+    if own is not None:
+        negatives = negatives.reshape(n * own, -1)
+
+    def masks(i: Array, j: Array) -> tuple[Array, Array]:
+        mine = (j >= n) if own is None else ((j - n) // own == i) & (j >= n)
+        return i == j, mine & (i == i)
+
+    return query, Side.of(positive=arrays["positive"], negatives=negatives), masks, np.arange(n)
+
+
+def _triplets(arrays: dict[str, Array]) -> _Related:
+    n = len(arrays["anchor"])
+    candidates = Side.of(positive=arrays["positive"], negative=arrays["negative"])
+    return (
+        Side.of(anchor=arrays["anchor"]),
+        candidates,
+        lambda i, j: (i == j, j - n == i),
+        np.arange(n),
+    )
+
+
+_BY_CALL: dict[tuple[str, ...], Callable[[dict[str, Array]], _Related]] = {
+    ("a", "b"): _views,
+    ("x", "y"): _sides,
+    ("embeddings", "labels"): _labels,
+    ("embeddings", "targets"): _targets,
+    ("query", "positive", "negatives"): _queries,
+    ("anchor", "positive", "negative"): _triplets,
+}

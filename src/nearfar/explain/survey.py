@@ -1,0 +1,84 @@
+"""One look at all pairs of a batch: counts, hard pairs, how many negatives matter."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nearfar.explain.relations import Relations, Tile
+
+Array = np.ndarray
+
+PAIRS = 5
+
+
+@dataclass
+class Survey:
+    """Numbers of each anchor, (n,), and the hardest pairs."""
+
+    positives: Array
+    negatives: Array
+    effective: Array
+    """exp of the entropy of the negatives' softmax: how many of them share the pull."""
+    lowest: float = np.inf
+    highest: float = -np.inf
+    near: list[tuple[float, int, int]] = field(default_factory=list)
+    """The negatives with the highest logits."""
+    far: list[tuple[float, int, int]] = field(default_factory=list)
+    """The positives with the lowest logits."""
+
+    def take(self, tile: Tile, once: bool) -> None:
+        rows, logits = tile.rows, tile.logits
+        self.positives[rows] = tile.positives.sum(axis=1)
+        self.negatives[rows] = tile.negatives.sum(axis=1)
+        compared = tile.positives | tile.negatives
+        if compared.any():
+            self.lowest = min(self.lowest, float(logits[compared].min()))
+            self.highest = max(self.highest, float(logits[compared].max()))
+        self.effective[rows] = _effective(logits, tile.negatives)
+        keep = np.ones_like(compared)
+        if once:  # a pair of one set of rows is seen from both ends
+            keep = rows[:, None] < np.arange(logits.shape[1])[None, :]
+        self.near = _hardest(self.near, logits, tile.negatives & keep, rows)
+        self.far = _hardest(self.far, -logits, tile.positives & keep, rows)
+
+
+def survey(relations: Relations, memory: int) -> Survey:
+    n = len(relations.anchors.rows)
+    found = Survey(np.zeros(n, dtype=int), np.zeros(n, dtype=int), np.zeros(n))
+    for tile in relations.blocks(memory):
+        found.take(tile, relations.same_rows)
+    return found
+
+
+def equal_rows(rows: Array) -> tuple[int, list[list[int]]]:
+    """How many rows are equal to an earlier one, and the first such pairs."""
+    _, first, inverse = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    earlier = first[inverse.reshape(-1)]
+    again = np.flatnonzero(earlier != np.arange(len(rows)))
+    return len(again), [[int(earlier[k]), int(k)] for k in again[:PAIRS]]
+
+
+def _effective(logits: Array, negatives: Array) -> Array:
+    some = negatives.any(axis=1)
+    z = np.where(negatives, logits, -np.inf)
+    peak = np.where(some, z.max(axis=1, initial=-np.inf), 0.0)[:, None]
+    e = np.exp(z - peak)
+    total = np.where(some, e.sum(axis=1), 1.0)[:, None]
+    share = e / total
+    log = np.where(share > 0, np.log(np.where(share > 0, share, 1.0)), 0.0)
+    effective: Array = np.where(some, np.exp(-(share * log).sum(axis=1)), 0.0)
+    return effective
+
+
+def _hardest(
+    known: list[tuple[float, int, int]], hardness: Array, mask: Array, rows: Array
+) -> list[tuple[float, int, int]]:
+    found = np.where(mask, hardness, -np.inf).ravel()
+    count = min(PAIRS, found.size)
+    best: list[Any] = []
+    for k in np.argpartition(-found, count - 1)[:count]:
+        i, j = divmod(int(k), hardness.shape[1])
+        if mask[i, j]:
+            best.append((float(found[k]), int(rows[i]), j))
+    return sorted(known + best, key=lambda pair: (-pair[0], pair[1:]))[:PAIRS]

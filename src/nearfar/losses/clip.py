@@ -1,0 +1,72 @@
+"""CLIP, the loss of two towers."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from nearfar.evaluate import PartitionEvaluation, Reduction
+from nearfar.frameworks import Array, Evaluation
+from nearfar.losses import checks
+from nearfar.losses.base import Loss, choice, positive
+from nearfar.losses.softmax import OnePositive
+from nearfar.similarity import SIMILARITIES
+
+
+@dataclass(frozen=True, kw_only=True)
+class CLIP(Loss):
+    """Cross-entropy of finding each row's partner on the other side, in both directions.
+
+    Formula: with s_ij = similarity(x_i, y_j) / temperature,
+    L = 1/(2N) sum_i ( log sum_j exp(s_ij) - s_ii + log sum_j exp(s_ji) - s_ii ).
+
+    Source: Radford et al. 2021, CLIP, arXiv 2103.00020, figure 3; the symmetric form of
+    van den Oord et al. 2018, arXiv 1807.03748, eq. 4.
+
+    Call ``loss(x, y)`` with the two sides (N, d); row i of each is a positive pair, and rows of
+    one side are never compared with each other.
+
+    Range: from 0 up; chance level, where all similarities are equal, is log(N). Every row has its
+    positive; with N = 1 the loss is 0.
+
+    Parameters
+    ----------
+    temperature
+        Divides the similarities; above 0. CLIP learns it: pass an array at the call,
+        ``loss(x, y, temperature=t)``; its logit scale is 1 / temperature.
+    similarity
+        "cosine" (rows are normalised inside), "dot", "neg_euclidean", "neg_sqeuclidean".
+    scale
+        A factor on the result.
+    reduction
+        "mean" over the N pairs, "sum", or "none": (N,), the mean of a pair's two directions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nearfar import CLIP
+    >>> images = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
+    >>> texts = np.array([[0.9, 0.1], [0.2, 1.0], [-1.0, 0.3]])
+    >>> print(f"{CLIP(temperature=0.5)(images, texts):.6f}")
+    0.226123
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("x", "y")
+    embeddings: ClassVar[tuple[str, ...]] = ("x", "y")
+
+    temperature: float = positive(0.07)
+    similarity: str = choice(*SIMILARITIES)
+
+    def _check_shapes(self, embeddings: dict[str, Array]) -> None:
+        checks.same_shape(embeddings, "x", "y")
+
+    def _evaluation(
+        self, arrays: tuple[Any, ...], parameters: tuple[float | None, ...]
+    ) -> Evaluation:
+        return PartitionEvaluation(
+            rule=OnePositive("all"),
+            similarity=SIMILARITIES[self.similarity],
+            pairing="matched",
+            parts=2,
+            parameters=parameters,
+            reduction=Reduction(self.reduction, self.scale),
+            options=self._options,
+        )

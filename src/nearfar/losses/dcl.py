@@ -1,0 +1,71 @@
+"""DCL, the decoupled contrastive loss."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from nearfar.evaluate import PartitionEvaluation, Reduction
+from nearfar.frameworks import Array, Evaluation
+from nearfar.losses import checks
+from nearfar.losses.base import Loss, choice, positive
+from nearfar.losses.softmax import OnePositive
+from nearfar.similarity import SIMILARITIES
+
+
+@dataclass(frozen=True, kw_only=True)
+class DCL(Loss):
+    """NT-Xent without the positive in its own denominator.
+
+    Formula: with the 2N rows z of both views, row p(i) the other view of row i and
+    s_ij = similarity(z_i, z_j) / temperature,
+    L = 1/(2N) sum_i ( log sum_{j != i, p(i)} exp(s_ij) - s_{i,p(i)} ).
+
+    Source: Yeh et al. 2021, Decoupled Contrastive Learning, arXiv 2110.06848, eq. 6.
+
+    Call ``loss(a, b)`` with two views (N, d); row i of each is a positive pair. It is
+    ``NTXent(denominator="negatives")`` under its own name and with its own temperature.
+
+    Range: any number; chance level, where all similarities are equal, is log(2N - 2). With N = 1
+    the denominators are empty and the loss is 0.
+
+    Parameters
+    ----------
+    temperature
+        Divides the similarities; above 0.
+    similarity
+        "cosine" (rows are normalised inside), "dot", "neg_euclidean", "neg_sqeuclidean".
+    scale
+        A factor on the result.
+    reduction
+        "mean" over the 2N anchors, "sum", or "none": (2N,), the anchors of `a`, then of `b`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nearfar import DCL
+    >>> a = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
+    >>> b = np.array([[0.9, 0.1], [0.2, 1.0], [-1.0, 0.3]])
+    >>> print(f"{DCL(temperature=0.5)(a, b):.6f}")
+    -0.729412
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("a", "b")
+    embeddings: ClassVar[tuple[str, ...]] = ("a", "b")
+
+    temperature: float = positive(0.1)
+    similarity: str = choice(*SIMILARITIES)
+
+    def _check_shapes(self, embeddings: dict[str, Array]) -> None:
+        checks.same_shape(embeddings, "a", "b")
+
+    def _evaluation(
+        self, arrays: tuple[Any, ...], parameters: tuple[float | None, ...]
+    ) -> Evaluation:
+        return PartitionEvaluation(
+            rule=OnePositive("negatives"),
+            similarity=SIMILARITIES[self.similarity],
+            pairing="views",
+            parts=2,
+            parameters=parameters,
+            reduction=Reduction(self.reduction, self.scale),
+            options=self._options,
+        )

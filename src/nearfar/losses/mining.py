@@ -1,0 +1,181 @@
+"""Which triplets of a batch count: rules over the distances of an anchor to all rows.
+
+Triplets are never listed. With an anchor's distances sorted, the negatives that are nearer than a
+positive plus the margin are a run of the sequence, and counts and sums over runs are differences
+of running sums: O(n log n) per anchor, whatever the size of the classes.
+
+P and N are an anchor's positives and negatives, u = d_ap - d_an + margin.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, Protocol
+
+from nearfar.evaluate import Others
+from nearfar.frameworks import Array, Namespace
+from nearfar.losses.merged import Group, Merged
+
+
+class Mined(NamedTuple):
+    losses: Array  # (b,)
+    active: Array  # triplets with a loss above 0, (b,)
+    chosen: Array  # triplets, (b,)
+    by_positives: Array  # slopes by the distances in the window, (b, w)
+    by_all: Array  # and by all distances, (b, n)
+
+
+class Miner(Protocol):
+    def __call__(self, ns: Namespace, positives: Group, negatives: Group, margin: float) -> Mined:
+        """Sums over an anchor's triplets; both groups have members."""
+
+
+def every(ns: Namespace, positives: Group, negatives: Group, margin: float) -> Mined:
+    """All P x N."""
+    merged = Merged(ns, positives._replace(keys=positives.keys + margin), negatives)
+    reach, far = merged.marks
+    losses = _margins(ns, merged, reach, far)
+    nearer = merged.below(far)
+    slopes = reach * nearer - far * (_total(ns, reach) - merged.up_to(reach))
+    chosen = _count(ns, positives) * _count(ns, negatives)
+    by_positives, by_all = merged.apart(slopes)
+    return Mined(_sum(ns, losses), _sum(ns, reach * nearer), chosen, by_positives, by_all)
+
+
+def all_semihard(ns: Namespace, positives: Group, negatives: Group, margin: float) -> Mined:
+    """Those with d_ap < d_an <= d_ap + margin."""
+    xp = ns.xp
+    reached = positives.keys + margin
+    # A margin that rounds to nothing reaches no negative.
+    members = positives.members & (reached > positives.keys)
+    merged = Merged(ns, Group(reached, members), positives._replace(members=members), negatives)
+    reach, near, far = merged.marks
+    # The difference of two sums that are much larger than it is: in float64, of the same rounded
+    # numbers.
+    lowest = ns.double(merged.lowest)
+    heights = ns.double(xp.where(reach + near + far > 0, merged.keys, merged.lowest)) - lowest
+    raised = ns.double(xp.where(near > 0, merged.keys + margin, merged.lowest)) - lowest
+    counted = ns.double(far)
+    upper = ns.double(reach) * (merged.so_far(counted) * heights - merged.so_far(counted * heights))
+    lower = merged.up_to(counted) * raised - merged.up_to(counted * heights)
+    both = upper - ns.double(near) * lower
+    inside = reach * merged.below(far) - near * merged.up_to(far)
+    chosen = reach * merged.up_to(far) - near * merged.up_to(far)
+    pulled = _total(ns, reach) - merged.up_to(reach) - merged.from_here(near)
+    by_reach, by_near, by_all = merged.apart(inside - far * pulled)
+    active, losses = _sum(ns, inside), ns.cast(_sum(ns, both), inside.dtype)
+    losses = xp.where(active == 0, xp.zeros_like(losses), losses)
+    return Mined(losses, active, _sum(ns, chosen), by_reach + by_near, by_all)
+
+
+def semihard(ns: Namespace, positives: Group, negatives: Group, margin: float) -> Mined:
+    """For each positive the nearest negative beyond it, else the farthest."""
+    xp = ns.xp
+    merged = Merged(ns, positives, negatives)
+    near, far = merged.marks
+    beyond = merged.next_above(far)
+    none = beyond == float("inf")
+    known = xp.where(negatives.members, negatives.keys, xp.zeros_like(negatives.keys))
+    farthest = xp.max(known, axis=1, keepdims=True)
+    u = xp.where(near > 0, merged.keys, farthest) - xp.where(none, farthest, beyond) + margin
+    active = near * ns.cast(u > 0, u.dtype)
+    losses = xp.where(active > 0, u, xp.zeros_like(u))
+    # A negative is taken by the active positives between the negative before it and itself, the
+    # last one by those beyond it too.
+    below = merged.below(active)
+    last = far * ns.cast(ns.running_sum(far, reverse=True) == 1, far.dtype)
+    slopes = (
+        active
+        - far * (below - merged.last_before(below, far))
+        - last * (_total(ns, active) - below)
+    )
+    by_positives, by_all = merged.apart(slopes)
+    return Mined(_sum(ns, losses), _sum(ns, active), _sum(ns, near), by_positives, by_all)
+
+
+def hard(ns: Namespace, positives: Group, negatives: Group, margin: float) -> Mined:
+    """The farthest positive with the nearest negative."""
+    xp = ns.xp
+    away = xp.full_like(positives.keys, -float("inf"))
+    distances = xp.where(positives.members, positives.keys, away)
+    farthest = xp.max(distances, axis=1, keepdims=True)
+    beside = xp.full_like(negatives.keys, float("inf"))
+    others = xp.where(negatives.members, negatives.keys, beside)
+    nearest = xp.min(others, axis=1, keepdims=True)
+    u = farthest - nearest + margin
+    active = ns.cast(u > 0, u.dtype)
+    losses = xp.where(u <= 0, xp.zeros_like(u), u)
+    return Mined(
+        losses[:, 0],
+        active[:, 0],
+        xp.ones_like(active[:, 0]),
+        active * _first(ns, distances == farthest, u),
+        -active * _first(ns, others == nearest, u),
+    )
+
+
+MINERS: dict[str, Miner] = {
+    "all": every, "hard": hard, "semihard": semihard, "all_semihard": all_semihard
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class MinedTriplets:
+    mining: str
+    margin: float
+    count_active: bool
+
+    buffers: ClassVar[int] = 24
+
+    def usable(self, positives: Array, negatives: Array) -> Array:
+        return (positives > 0) & (negatives > 0)
+
+    def rows(
+        self, ns: Namespace, logits: Array, others: Others, weight: Array | None
+    ) -> tuple[Array, Array, Array | None]:
+        xp = ns.xp
+        assert others.same is not None
+        window = slice(others.window.start, others.window.start + others.window.size)
+        distances = -logits
+        positives = Group(distances[:, window], (others.same & ~others.itself)[:, window])
+        negatives = Group(distances, ~others.same & ~others.itself)
+        some = (_count(ns, positives) > 0) & (_count(ns, negatives) > 0)
+        # An anchor without triplets has no members at all, so that no infinity meets another.
+        positives, negatives = (
+            g._replace(members=g.members & some[:, None]) for g in (positives, negatives)
+        )
+        found = MINERS[self.mining](ns, positives, negatives, self.margin)
+        terms = found.active if self.count_active else found.chosen
+        none = xp.zeros_like(terms)
+        losses, terms = (xp.where(some, x, none) for x in (found.losses, terms))
+        losses = losses + 0 * _sum(ns, logits)  # NaN has no place among sorted distances
+        if weight is None:
+            return losses, terms, None
+        weight = -xp.where(some, weight, none)[:, None]
+        before = xp.zeros_like(distances[:, : window.start])
+        after = xp.zeros_like(distances[:, window.stop :])
+        placed = xp.concat([before, found.by_positives, after], axis=1)
+        return losses, terms, ns.mul_(ns.add_(placed, found.by_all), weight)
+
+
+def _margins(ns: Namespace, merged: Merged, reach: Array, far: Array) -> Array:
+    """Sum of key - d_an over the negatives before each positive; ties add nothing."""
+    sums = ns.mul_(merged.so_far(far), merged.heights)
+    sums = ns.sub_(sums, merged.so_far(far * merged.heights))
+    return ns.mul_(sums, reach)
+
+
+def _first(ns: Namespace, found: Array, like: Array) -> Array:
+    """1 at the first place of each row that is true."""
+    marks = ns.cast(found, like.dtype)
+    return marks * ns.cast(ns.running_sum(marks, reverse=False) == 1, like.dtype)
+
+
+def _count(ns: Namespace, group: Group) -> Array:
+    return _sum(ns, ns.cast(group.members, group.keys.dtype))
+
+
+def _sum(ns: Namespace, x: Array) -> Array:
+    return ns.xp.sum(x, axis=1)
+
+
+def _total(ns: Namespace, x: Array) -> Array:
+    return ns.xp.sum(x, axis=1, keepdims=True)

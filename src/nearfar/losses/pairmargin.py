@@ -1,0 +1,97 @@
+"""The contrastive loss of pairs."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from nearfar.evaluate import Others, Reduction, WithinEvaluation
+from nearfar.frameworks import Array, Evaluation, Namespace
+from nearfar.losses.base import Loss, choice, from_zero
+from nearfar.similarity import DISTANCES
+
+
+@dataclass(frozen=True)
+class NearOrApart:
+    """1/2 d**2 for rows of a class, 1/2 max(0, margin - d)**2 for others."""
+
+    margin: float
+
+    buffers: ClassVar[int] = 8
+
+    def usable(self, positives: Array, negatives: Array) -> Array:
+        return positives + negatives > 0
+
+    def rows(
+        self, ns: Namespace, logits: Array, others: Others, weight: Array | None
+    ) -> tuple[Array, Array, Array | None]:
+        xp = ns.xp
+        assert others.same is not None
+        zero = xp.zeros_like(logits)
+        missing = self.margin + logits
+        # What a distance has to change by; not a maximum, which would hide NaN.
+        off = xp.where(others.same, logits, xp.where(missing <= 0, zero, missing))
+        off = xp.where(others.itself, zero, off)
+        pairs = xp.sum(xp.ones_like(off), axis=1) - 1
+        share = 1 / xp.where(pairs > 0, pairs, xp.ones_like(pairs))
+        losses = xp.sum(off * off, axis=1) * (share / 2)
+        terms = xp.ones_like(losses)
+        if weight is None:
+            return losses, terms, None
+        return losses, terms, ns.mul_(off, (weight * share)[:, None])
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairMargin(Loss):
+    """Rows of a class are pulled together, all others pushed apart up to a margin.
+
+    Formula: over the unordered pairs i, j of the n rows with distance d_ij, L = mean of
+    1/2 d_ij^2 for two rows of a class, of 1/2 max(0, margin - d_ij)^2 for others.
+
+    Source: Hadsell, Chopra and LeCun 2006, Dimensionality Reduction by Learning an Invariant
+    Mapping, doi 10.1109/CVPR.2006.100, eq. 4.
+
+    Call ``loss(embeddings, labels)`` with embeddings (n, d) and labels (n,) of any dtype with
+    equality, or multi-hot (n, c) in {0, 1}, where rows that share a label are of a class.
+
+    Range: from 0 up; where all distances are 0 it is 1/2 margin^2 times the share of pairs of
+    different classes. A single row has no pair, and its loss is 0.
+
+    Parameters
+    ----------
+    margin
+        How far apart rows of different classes should be, in units of the distance; from 0 on.
+    distance
+        "euclidean", "sqeuclidean", "cityblock", "chebyshev", "minkowski" (p = 2), "cosine",
+        "hamming" (which has no gradient); see `nearfar.distances.pairwise`.
+    scale
+        A factor on the result.
+    reduction
+        "mean" over the pairs, "none": (n,), each row's mean over its pairs, or "sum" of those.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nearfar import PairMargin
+    >>> z = np.array([[1.0, 0.0], [0.9, 0.2], [0.8, 0.3], [0.1, 1.0]])
+    >>> print(f"{PairMargin()(z, ['cat', 'cat', 'dog', 'dog']):.6f}")
+    0.181337
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("embeddings", "labels")
+    embeddings: ClassVar[tuple[str, ...]] = ("embeddings",)
+    parameters: ClassVar[tuple[str, ...]] = ()
+
+    margin: float = from_zero(1.0)
+    distance: str = choice(*DISTANCES)
+
+    def _evaluation(
+        self, arrays: tuple[Any, ...], parameters: tuple[float | None, ...]
+    ) -> Evaluation:
+        return WithinEvaluation(
+            rule=NearOrApart(self.margin),
+            pairing="labels" if len(arrays[1].shape) == 1 else "many_labels",
+            similarity=DISTANCES[self.distance],
+            parts=1,
+            parameters=parameters,
+            reduction=Reduction(self.reduction, self.scale),
+            options=self._options,
+        )

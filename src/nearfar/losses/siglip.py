@@ -1,0 +1,88 @@
+"""SigLIP, the sigmoid loss of two towers."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from nearfar.evaluate import QueryEvaluation, Reduction
+from nearfar.frameworks import Array, Evaluation, Namespace
+from nearfar.losses import checks
+from nearfar.losses.base import Loss, choice, number, positive
+from nearfar.similarity import SIMILARITIES
+
+
+@dataclass(frozen=True)
+class EachPair:
+    """softplus(logit) of every negative and softplus(-logit) of the positive, added up."""
+
+    def rows(
+        self, ns: Namespace, logits: Array, positive: Array, weight: Array | None
+    ) -> tuple[Array, Array | None, Array | None]:
+        if weight is None:
+            return ns.row_sums(ns.softplus_(logits)) + ns.softplus(-positive), None, None
+        terms = ns.softplus(logits)
+        loss = ns.row_sums(terms) + ns.softplus(-positive)
+        slopes = ns.mul_(ns.sigmoid_(logits), weight[:, None])
+        return loss, slopes, -weight * ns.sigmoid(-positive)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SigLIP(Loss):
+    """A binary cross-entropy for every pair of rows: partners or not.
+
+    Formula: with s_ij = similarity(x_i, y_j) / temperature + bias,
+    L = 1/N sum_i ( log(1 + exp(-s_ii)) + sum_{j != i} log(1 + exp(s_ij)) ).
+
+    Source: Zhai et al. 2023, SigLIP, arXiv 2303.15343, eq. 1 and algorithm 1.
+
+    Call ``loss(x, y)`` with the two sides (N, d); row i of each is a positive pair.
+
+    Range: from 0 up; chance level, where all similarities are 0, is
+    log(1 + exp(-bias)) + (N - 1) log(1 + exp(bias)).
+
+    Parameters
+    ----------
+    temperature
+        Divides the similarities; above 0.
+    bias
+        Added to every logit: most pairs are negatives, so it starts low. SigLIP learns both: pass
+        arrays at the call, ``loss(x, y, temperature=t, bias=b)``.
+    similarity
+        "cosine" (rows are normalised inside), "dot", "neg_euclidean", "neg_sqeuclidean".
+    scale
+        A factor on the result.
+    reduction
+        "mean": the sum over all pairs divided by N; "sum" of all pairs; "none": (N,), row sums.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nearfar import SigLIP
+    >>> images = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
+    >>> texts = np.array([[0.9, 0.1], [0.2, 1.0], [-1.0, 0.3]])
+    >>> print(f"{SigLIP(bias=-5.0)(images, texts):.6f}")
+    0.068673
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("x", "y")
+    embeddings: ClassVar[tuple[str, ...]] = ("x", "y")
+    parameters: ClassVar[tuple[str, ...]] = ("temperature", "bias")
+
+    temperature: float = positive(0.1)
+    bias: float = number(-10.0)
+    similarity: str = choice(*SIMILARITIES)
+
+    def _check_shapes(self, embeddings: dict[str, Array]) -> None:
+        checks.same_shape(embeddings, "x", "y")
+
+    def _evaluation(
+        self, arrays: tuple[Any, ...], parameters: tuple[float | None, ...]
+    ) -> Evaluation:
+        return QueryEvaluation(
+            rule=EachPair(),
+            similarity=SIMILARITIES[self.similarity],
+            negatives="batch",
+            parts=2,
+            parameters=parameters,
+            reduction=Reduction(self.reduction, self.scale),
+            options=self._options,
+        )

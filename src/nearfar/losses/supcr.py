@@ -1,0 +1,209 @@
+"""SupCR, also known as Rank-N-Contrast: contrastive learning from numbers instead of classes."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from nearfar.evaluate import Others, Reduction, WithinEvaluation
+from nearfar.frameworks import Array, Evaluation, Namespace
+from nearfar.losses.base import Loss, choice, positive
+from nearfar.similarity import SIMILARITIES, Apart
+
+# exp of minus this, summed over a million rows and inverted, stays inside the dtype, by item size.
+_SAFE_SPREAD = {4: 60.0, 8: 600.0}
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Each other row k as a positive, against the rows whose label is as far as k's or farther.
+
+    Sorted by label distance those rows are the tail of the sequence, so that all denominators of
+    an anchor are running sums from the end, and a row's pull is e_k times the running sum from the
+    start of the inverse denominators that it is part of. Ties share the sums of their run. With
+    `order="nearer"` start and end change places.
+    """
+
+    order: str
+    label_distance: str
+
+    buffers: ClassVar[int] = 14
+
+    def usable(self, positives: Array, negatives: Array) -> Array:
+        return positives > 0
+
+    def rows(
+        self, ns: Namespace, logits: Array, others: Others, weight: Array | None
+    ) -> tuple[Array, Array, Array | None]:
+        xp = ns.xp
+        assert others.targets is not None
+        n = ns.shape(logits)[1]
+        if isinstance(n, int) and n == 1:
+            none = 0 * logits[:, 0]
+            return none, none, None if weight is None else 0 * logits
+        # The anchor itself comes first, and is left out.
+        apart = ns.fill_(self._label_distances(ns, others), others.itself, -1)
+        order = ns.argsort(apart)
+        apart, s, order = ns.gather(apart, order), ns.gather(logits, order)[:, 1:], order[:, 1:]
+        starts = apart[:, 1:] != apart[:, :-1]
+        spread = xp.max(s) - xp.min(s)
+        pairs = xp.sum(xp.ones_like(s), axis=1)
+        pairs = xp.where(pairs > 0, pairs, xp.ones_like(pairs))  # a batch of one, when compiled
+        share = None if weight is None else (weight / pairs)[:, None]
+        loss, slopes = ns.cond(
+            ~(spread <= _SAFE_SPREAD[ns.itemsize(s)]),  # or it is NaN
+            lambda: self._guarded(ns, s, starts, share),
+            lambda: self._plain(ns, s, starts, share),
+        )
+        loss = loss / pairs
+        if ns.is_floating(apart):
+            loss = loss + 0 * ns.cast(xp.sum(others.targets[1]), loss.dtype)  # NaN has no rank
+        slopes = None if slopes is None else ns.scatter(slopes, order, n)
+        return loss, xp.ones_like(loss), slopes
+
+    def _label_distances(self, ns: Namespace, others: Others) -> Array:
+        """In the dtype of the targets (or their squares, for whole numbers), (b, n)."""
+        assert others.targets is not None
+        anchors, everyone = (t[:, None] if len(t.shape) == 1 else t for t in others.targets)
+        apart = Apart(ns, anchors, everyone, ns.scratch())
+        if self.label_distance == "l1" or everyone.shape[1] == 1:
+            return apart.fold(lambda total, e: ns.add_(total, ns.xp.abs(e)))
+        squares = apart.fold(lambda total, e: ns.add_(total, ns.mul_(e, e)))
+        return ns.xp.sqrt(squares) if ns.is_floating(squares) else squares
+
+    def _plain(
+        self, ns: Namespace, s: Array, starts: Array, share: Array | None
+    ) -> tuple[Array, Array | None]:
+        xp = ns.xp
+        farther = self.order == "farther"
+        e = xp.exp(s - ns.stop(xp.max(s, axis=1, keepdims=True)))
+        sums = ns.running_sum(e, reverse=farther)
+        whole = self._shared(ns, sums, starts, last=not farther)
+        # What is in the denominator beside e itself: beyond it, and of its own run before it.
+        rest = self._beyond(ns, sums, farther, 0.0) + (whole - sums)
+        loss = xp.sum(xp.log1p(rest / e), axis=1)
+        if share is None:
+            return loss, None
+        inverse = 1 / whole
+        sums = ns.running_sum(inverse, reverse=not farther)
+        others = self._beyond(ns, sums, not farther, 0.0)
+        others = others + (self._shared(ns, sums, starts, last=farther) - sums)
+        return loss, ns.mul_(ns.sub_(ns.mul_(e, others), ns.mul_(rest, inverse)), share)
+
+    def _guarded(
+        self, ns: Namespace, s: Array, starts: Array, share: Array | None
+    ) -> tuple[Array, Array | None]:
+        """The same in logarithms, for logits whose exponentials would underflow."""
+        xp = ns.xp
+        farther = self.order == "farther"
+        none = -float("inf")
+        sums = ns.running_log_sum(s, reverse=farther)
+        whole = self._shared(ns, sums, starts, last=not farther)
+        rest = _log_add(ns, self._beyond(ns, sums, farther, none), _log_subtract(ns, whole, sums))
+        loss = xp.sum(ns.softplus(rest - s), axis=1)
+        if share is None:
+            return loss, None
+        sums = ns.running_log_sum(-whole, reverse=not farther)
+        others = _log_add(
+            ns,
+            self._beyond(ns, sums, not farther, none),
+            _log_subtract(ns, self._shared(ns, sums, starts, last=farther), sums),
+        )
+        return loss, ns.mul_(ns.sub_(ns.exp_(s + others), ns.exp_(rest - whole)), share)
+
+    def _beyond(self, ns: Namespace, sums: Array, reverse: bool, empty: float) -> Array:
+        """Running sums without the entry itself."""
+        edge = ns.xp.full_like(sums[:, :1], empty)
+        parts = [sums[:, 1:], edge] if reverse else [edge, sums[:, :-1]]
+        return ns.xp.concat(parts, axis=1)
+
+    def _shared(self, ns: Namespace, x: Array, starts: Array, last: bool) -> Array:
+        return ns.cond(ns.xp.any(~starts), lambda: ns.of_runs(x, starts, last), lambda: x)
+
+
+def _log_add(ns: Namespace, x: Array, y: Array) -> Array:
+    """log(exp(x) + exp(y)), where both may be -inf."""
+    xp = ns.xp
+    empty = xp.maximum(x, y) == -float("inf")
+    x, y = (xp.where(empty, xp.zeros_like(z), z) for z in (x, y))
+    sums = xp.maximum(x, y) + xp.log1p(xp.exp(-xp.abs(x - y)))
+    return xp.where(empty, xp.full_like(x, -float("inf")), sums)
+
+
+def _log_subtract(ns: Namespace, x: Array, y: Array) -> Array:
+    """log(exp(x) - exp(y)) for finite x and y; -inf where y is not below x."""
+    xp = ns.xp
+    below = y < x
+    apart = xp.where(below, y - x, xp.full_like(x, -1))
+    return xp.where(below, x + xp.log1p(-xp.exp(apart)), xp.full_like(x, -float("inf")))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupCR(Loss):
+    """Supervised contrastive regression: rows whose targets are near should be near.
+
+    Formula: with s_ij = similarity(z_i, z_j) / temperature and d_ij the distance of the targets of
+    rows i and j,
+    L = 1/n sum_i 1/(n-1) sum_{k != i} ( log sum_{j != i, d_ij >= d_ik} exp(s_ij) - s_ik ).
+
+    Source: Zha et al. 2023, Rank-N-Contrast (SupCR in its first version), arXiv 2210.01189, eq. 1
+    and 2.
+
+    Call ``loss(embeddings, targets)`` with embeddings (n, d) and targets (n,) or (n, t) of real
+    numbers. `RankNContrast` is the same class.
+
+    The defaults are the paper's, with "neg_euclidean"; "cosine", whose logits lie within
+    2 / temperature of each other, orders rows less well at this temperature.
+
+    Range: from 0 up; chance level, where all similarities are equal and no targets tie, is
+    log((n-1)!) / (n-1). Every other row is a positive; with n = 1 the loss is 0.
+
+    Targets tie where their distances, computed in their own dtype (squared, for whole numbers and
+    "l2"), are equal; rows that tie are in each other's denominators.
+
+    Parameters
+    ----------
+    temperature
+        Divides the similarities; above 0.
+    similarity
+        "neg_euclidean", "cosine" (rows are normalised inside), "dot", "neg_sqeuclidean".
+    order
+        "farther": the denominator holds the rows whose target is at least as far as the positive's;
+        "nearer": at most as far.
+    label_distance
+        Distance of targets with several columns: "l1" or "l2".
+    scale
+        A factor on the result.
+    reduction
+        "mean" over the n anchors, "sum", or "none": (n,), each the mean over an anchor's pairs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nearfar import SupCR
+    >>> z = np.array([[1.0, 0.0], [0.9, 0.2], [0.0, 1.0], [-1.0, 0.3]])
+    >>> print(f"{SupCR()(z, [1.0, 1.5, 3.0, 7.0]):.6f}")
+    0.484103
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("embeddings", "targets")
+    embeddings: ClassVar[tuple[str, ...]] = ("embeddings",)
+
+    temperature: float = positive(2.0)
+    similarity: str = choice("neg_euclidean", *(s for s in SIMILARITIES if s != "neg_euclidean"))
+    order: str = choice("farther", "nearer")
+    label_distance: str = choice("l1", "l2")
+
+    def _evaluation(
+        self, arrays: tuple[Any, ...], parameters: tuple[float | None, ...]
+    ) -> Evaluation:
+        return WithinEvaluation(
+            rule=Ranks(self.order, self.label_distance),
+            pairing="targets",
+            similarity=SIMILARITIES[self.similarity],
+            parts=1,
+            parameters=parameters,
+            reduction=Reduction(self.reduction, self.scale),
+            options=self._options,
+        )
+
+
+RankNContrast = SupCR

@@ -1,0 +1,93 @@
+"""Triplets that are given: anchor, positive, negative."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from nearfar.evaluate import QueryEvaluation, Reduction
+from nearfar.frameworks import Array, Evaluation, Namespace
+from nearfar.losses import checks
+from nearfar.losses.base import Loss, choice, from_zero
+from nearfar.similarity import DISTANCES
+
+
+@dataclass(frozen=True)
+class Hinge:
+    """relu(d_ap - d_an + margin), where logits are distances taken negative."""
+
+    margin: float
+
+    def rows(
+        self, ns: Namespace, logits: Array, positive: Array, weight: Array | None
+    ) -> tuple[Array, Array | None, Array | None]:
+        xp = ns.xp
+        loss = logits[:, 0] - positive + self.margin
+        idle, zero = loss <= 0, xp.zeros_like(loss)
+        # Not a maximum with 0, which would hide NaN from some frameworks.
+        loss = xp.where(idle, zero, loss)
+        if weight is None:
+            return loss, None, None
+        slope = xp.where(idle, zero, weight + 0 * loss)  # NaN has a gradient of NaN
+        return loss, slope[:, None], -slope
+
+
+@dataclass(frozen=True, kw_only=True)
+class Triplet(Loss):
+    """The positive has to be nearer to the anchor than the negative, by a margin.
+
+    Formula: L = 1/N sum_i max(0, d(a_i, p_i) - d(a_i, n_i) + margin).
+
+    Source: Schroff et al. 2015, FaceNet, arXiv 1503.03832, eq. 3 (a sum there), with
+    distance="sqeuclidean".
+
+    Call ``loss(anchor, positive, negative)``: three arrays (N, d) whose rows are matched. Rows are
+    taken as they are; FaceNet's are unit rows.
+
+    Range: from 0 up; where all distances are equal it is `margin`. A triplet that keeps the margin
+    counts as 0 and has no gradient.
+
+    Parameters
+    ----------
+    margin
+        What the negative has to be farther by, in units of the distance; from 0 on.
+    distance
+        "sqeuclidean", "euclidean", "cityblock", "chebyshev", "minkowski" (p = 2), "cosine",
+        "hamming" (which has no gradient); see `nearfar.distances.pairwise`.
+    scale
+        A factor on the result.
+    reduction
+        "mean" over the N triplets, "sum", or "none": (N,).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nearfar import Triplet
+    >>> anchor = np.array([[1.0, 0.0], [0.0, 1.0]])
+    >>> positive = np.array([[0.9, 0.1], [0.2, 1.0]])
+    >>> negative = np.array([[0.8, 0.3], [0.0, 0.0]])
+    >>> print(f"{Triplet(margin=0.2)(anchor, positive, negative):.6f}")
+    0.045000
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("anchor", "positive", "negative")
+    embeddings: ClassVar[tuple[str, ...]] = ("anchor", "positive", "negative")
+    parameters: ClassVar[tuple[str, ...]] = ()
+
+    margin: float = from_zero(0.2)
+    distance: str = choice("sqeuclidean", *(d for d in DISTANCES if d != "sqeuclidean"))
+
+    def _check_shapes(self, embeddings: dict[str, Array]) -> None:
+        checks.same_shape(embeddings, "anchor", "positive")
+        checks.same_shape(embeddings, "anchor", "negative")
+
+    def _evaluation(
+        self, arrays: tuple[Any, ...], parameters: tuple[float | None, ...]
+    ) -> Evaluation:
+        return QueryEvaluation(
+            rule=Hinge(self.margin),
+            similarity=DISTANCES[self.distance],
+            negatives="matched",
+            parts=3,
+            parameters=parameters,
+            reduction=Reduction(self.reduction, self.scale),
+            options=self._options,
+        )

@@ -1,0 +1,165 @@
+"""What every similarity offers, and the rows that it works on."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, NamedTuple
+
+from nearfar.frameworks import Array, Block, Namespace, Scratch
+
+
+class Rows(NamedTuple):
+    """Embeddings made ready for tiles."""
+
+    p: Array  # (n, d)
+    square: Array | None = None  # squared norms (n,), Euclidean only
+    length: Array | None = None  # norms of the raw rows (n, 1), cosine only; 0 for a zero row
+    raw: Array | None = None  # the rows as given (n, d), Euclidean only
+    factor: Any = None  # what differences of raw rows are multiplied by, Euclidean only
+
+    def block(self, ns: Namespace, block: Block) -> "Rows":
+        square = None if self.square is None else ns.rows(self.square, block)
+        raw = None if self.raw is None else ns.rows(self.raw, block)
+        return Rows(ns.rows(self.p, block), square, raw=raw, factor=self.factor)
+
+    def repeat(self, ns: Namespace, times: int) -> "Rows":
+        """Every row so many times, for `paired`."""
+        raw = None if self.raw is None else _repeat(ns, self.raw, times)
+        return Rows(_repeat(ns, self.p, times), raw=raw, factor=self.factor)
+
+
+class Tile(NamedTuple):
+    logits: Array  # (len a, len b)
+    near: Any  # whether some pairs are too near for products, a flag of the framework
+
+
+class Place(NamedTuple):
+    """Where a tile's gradient goes: a block of rows of one side's accumulator."""
+
+    side: int
+    block: Block
+
+
+class Similarity(ABC):
+    degree: ClassVar[int]
+    keeps_logits: ClassVar[bool]
+    """Whether `pull_` reads the logits, so that they must outlive the gradient's computation."""
+
+    @abstractmethod
+    def prepare(
+        self, ns: Namespace, parts: tuple[Array, ...], temperature: Any
+    ) -> tuple[Rows, ...]:
+        """Rows of one or more sides, from embeddings (n, d) in the compute dtype."""
+
+    @abstractmethod
+    def bound(self, ns: Namespace, sides: tuple[Rows, ...], temperature: Any) -> float:
+        """A bound on every |logit|; infinity where the host cannot know."""
+
+    @abstractmethod
+    def tile(
+        self, ns: Namespace, a: Rows, b: Rows, itself: Array | None, scratch: Scratch | None
+    ) -> Tile:
+        """Logits of two blocks; `itself` is true where a row meets itself, None: nowhere."""
+
+    def pull_(
+        self,
+        ns: Namespace,
+        gradients: tuple[Array, ...],
+        places: tuple[Place, ...],
+        a: Rows,
+        b: Rows,
+        tile: Tile,
+        g: Array,
+        scratch: Scratch | None,
+    ) -> tuple[Array, ...]:
+        """Add a tile's gradient `g` to the rows of `a` at the first place, of `b` at the second."""
+        w = self._weights(ns, g, tile)
+        out = list(gradients)
+        for place, weights, x, y in _both(ns, places, w, a, b):
+            add = self._add_flow_
+            out[place.side] = add(ns, out[place.side], place.block, weights, x, y, tile, scratch)
+        return tuple(out)
+
+    @abstractmethod
+    def _weights(self, ns: Namespace, g: Array, tile: Tile) -> Array:
+        """The weights that `_add_flow_` wants; may consume `g` and the logits."""
+
+    @abstractmethod
+    def _add_flow_(
+        self,
+        ns: Namespace,
+        gradient: Array,
+        block: Block,
+        weights: Array,
+        x: Rows,
+        y: Rows,
+        tile: Tile,
+        scratch: Scratch | None,
+    ) -> Array:
+        """Add to a block of `gradient` what flows to the rows `x` from the rows `y`."""
+
+    @abstractmethod
+    def restore(
+        self, ns: Namespace, rows: Rows, gradient: Array, temperature: Any
+    ) -> tuple[Array, Array]:
+        """Gradient of the embeddings, and this side's share of that of the temperature."""
+
+    @abstractmethod
+    def paired(self, ns: Namespace, a: Rows, b: Rows) -> Array:
+        """Logits of matched rows, (n,)."""
+
+    @abstractmethod
+    def pull_paired(self, ns: Namespace, a: Rows, b: Rows, g: Array) -> tuple[Array, Array]:
+        """Gradient of `paired` by the rows of both sides, for weights g (n,)."""
+
+    def _euler(self, ns: Namespace, inner: Array, temperature: Any) -> Array:
+        return -ns.xp.sum(inner) / (self.degree * temperature)
+
+
+def largest(ns: Namespace, vectors: list[Array | None]) -> float:
+    known = [ns.host(ns.xp.max(x)) for x in vectors if x is not None]
+    return max(float("inf") if x is None else float(x) for x in known)
+
+
+def _both(
+    ns: Namespace, places: tuple[Place, ...], w: Array, a: Rows, b: Rows
+) -> Iterator[tuple[Place, Array, Rows, Rows]]:
+    yield places[0], w, a, b
+    if len(places) > 1:
+        yield places[1], ns.xp.matrix_transpose(w), b, a
+
+
+def _repeat(ns: Namespace, x: Array, times: int) -> Array:
+    n, d = ns.shape(x)
+    wide = ns.xp.broadcast_to(x[:, None, :], (n, times, d))
+    return ns.xp.reshape(wide, (n * times, d))
+
+
+class Apart:
+    """x_ik - y_jk for all pairs of rows, one feature k at a time."""
+
+    def __init__(self, ns: Namespace, x: Array, y: Array, scratch: Scratch | None) -> None:
+        self._ns, self._scratch = ns, scratch
+        self.features: int = x.shape[1]
+        self._x, self._y = ns.xp.matrix_transpose(x), -ns.xp.matrix_transpose(y)
+
+    def _each(self) -> list[tuple[Block]]:
+        return [(Block(k, 1),) for k in range(self.features)]
+
+    def __call__(self, k: Block, key: str = "apart") -> Array:
+        x, y = (self._ns.rows(side, k)[0, :] for side in (self._x, self._y))
+        return self._ns.outer_sum(x, y, self._scratch, key)
+
+    def fold(self, step: Callable[[Array, Array], Array], key: str = "tile") -> Array:
+        """``total = step(total, difference)`` over the features, from 0 in the buffer `key`."""
+        zero = self._ns.mul_(self(Block(0, 1), key), 0)
+        return self._ns.loop(self._each(), lambda total, k: step(total, self(k)), zero)
+
+    def flow(self, weigh: Callable[[Array], Array]) -> Array:
+        """(n, d): the row sums of ``weigh(difference)``, feature by feature."""
+        ns = self._ns
+
+        def body(flow: Array, k: Block) -> Array:
+            return ns.set_rows_(flow, k, ns.row_sums(weigh(self(k)))[None, :])
+
+        start = ns.zeros(ns.shape(self._x), self._x)
+        return ns.xp.matrix_transpose(ns.loop(self._each(), body, start))

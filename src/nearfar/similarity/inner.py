@@ -1,0 +1,106 @@
+"""Inner products and cosines."""
+
+from typing import Any
+
+from nearfar.frameworks import Array, Block, Namespace, Scratch
+from nearfar.similarity.base import Rows, Similarity, Tile, largest
+
+
+class _Inner(Similarity):
+    degree = 2
+    keeps_logits = False
+
+    def tile(
+        self, ns: Namespace, a: Rows, b: Rows, itself: Array | None, scratch: Scratch | None
+    ) -> Tile:
+        return Tile(ns.product(a.p, b.p, scratch, "tile"), False)
+
+    def _weights(self, ns: Namespace, g: Array, tile: Tile) -> Array:
+        return g
+
+    def _add_flow_(
+        self,
+        ns: Namespace,
+        gradient: Array,
+        block: Block,
+        weights: Array,
+        x: Rows,
+        y: Rows,
+        tile: Tile,
+        scratch: Scratch | None,
+    ) -> Array:
+        return ns.add_product_(gradient, block, weights, y.p, scratch)
+
+    def paired(self, ns: Namespace, a: Rows, b: Rows) -> Array:
+        return ns.xp.sum(a.p * b.p, axis=1)
+
+    def pull_paired(self, ns: Namespace, a: Rows, b: Rows, g: Array) -> tuple[Array, Array]:
+        return g[:, None] * b.p, g[:, None] * a.p
+
+
+class Dot(_Inner):
+    """x . y"""
+
+    def prepare(
+        self, ns: Namespace, parts: tuple[Array, ...], temperature: Any
+    ) -> tuple[Rows, ...]:
+        return tuple(Rows(z * temperature**-0.5) for z in parts)
+
+    def bound(self, ns: Namespace, sides: tuple[Rows, ...], temperature: Any) -> float:
+        return largest(ns, [ns.xp.sum(rows.p * rows.p, axis=1) for rows in sides])
+
+    def restore(
+        self, ns: Namespace, rows: Rows, gradient: Array, temperature: Any
+    ) -> tuple[Array, Array]:
+        slope = self._euler(ns, rows.p * gradient, temperature)
+        return ns.mul_(gradient, temperature**-0.5), slope
+
+
+class Cosine(_Inner):
+    """x . y / (|x| |y|); a zero row has similarity 0 to everything, and no gradient."""
+
+    def prepare(
+        self, ns: Namespace, parts: tuple[Array, ...], temperature: Any
+    ) -> tuple[Rows, ...]:
+        return tuple(self._unit(ns, z, temperature**-0.5) for z in parts)
+
+    def _unit(self, ns: Namespace, z: Array, factor: Any) -> Rows:
+        xp = ns.xp
+        # Scaled by the largest entry first: squares of 1e-20 or 1e20 leave float32.
+        largest = ns.stop(xp.max(xp.abs(z), axis=1, keepdims=True))
+        zero = largest == 0
+        one = xp.ones_like(largest)
+        p = z / xp.where(zero, one, largest)
+        norm = xp.sqrt(xp.where(zero, one, xp.sum(p * p, axis=1, keepdims=True)))
+        return Rows(ns.mul_(p, factor / norm), length=largest * norm)
+
+    def bound(self, ns: Namespace, sides: tuple[Rows, ...], temperature: Any) -> float:
+        if isinstance(temperature, float):
+            return 1 / temperature
+        known = ns.host(temperature)
+        return float("inf") if known is None else float(1 / known)
+
+    def restore(
+        self, ns: Namespace, rows: Rows, gradient: Array, temperature: Any
+    ) -> tuple[Array, Array]:
+        xp = ns.xp
+        assert rows.length is not None
+        zero = rows.length == 0
+        along = xp.sum(rows.p * gradient, axis=1, keepdims=True)
+        # With unit rows u = p sqrt(t): d/dz = (I - u u^T) (d/dp) / (sqrt(t) |z|).
+        length = xp.where(zero, xp.ones_like(along), rows.length) * temperature**0.5
+        gradient = ns.sub_(gradient, rows.p * (along * temperature))
+        gradient = ns.mul_(gradient, xp.where(zero, xp.zeros_like(along), 1 / length))
+        return gradient, self._euler(ns, along, temperature)
+
+
+class NegCosineDistance(Cosine):
+    """-(1 - x . y / (|x| |y|)); a zero row is at distance 1 from everything."""
+
+    def tile(
+        self, ns: Namespace, a: Rows, b: Rows, itself: Array | None, scratch: Scratch | None
+    ) -> Tile:
+        return Tile(ns.sub_(super().tile(ns, a, b, itself, scratch).logits, 1), False)
+
+    def paired(self, ns: Namespace, a: Rows, b: Rows) -> Array:
+        return super().paired(ns, a, b) - 1

@@ -1,0 +1,27 @@
+"""Triplet loss, FaceNet, arXiv 1503.03832 eq. 3, of matched rows.
+
+loss(i) = max(0, d(anchor_i, positive_i) - d(anchor_i, negative_i) + margin)
+"""
+
+import math
+
+from oracles.measures import paired
+
+
+def triplet(
+    anchor,
+    positive,
+    negative,
+    *,
+    margin=0.2,
+    distance="sqeuclidean",
+    scale=1.0,
+    reduction="mean",
+):
+    """A float, or with `reduction="none"` the list of N losses."""
+    near, far = paired(anchor, positive, distance), paired(anchor, negative, distance)
+    losses = [scale * max(0.0, p - n + margin) for p, n in zip(near, far, strict=True)]
+    if reduction == "none":
+        return losses
+    total = math.fsum(losses)
+    return total if reduction == "sum" else total / len(losses)

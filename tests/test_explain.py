@@ -1,0 +1,190 @@
+"""What a loss says of a batch: planted faults are named, numbers are those of plain loops."""
+
+import json
+import math
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from backends import BACKENDS
+from oracles import hcl, ntxent
+
+import nearfar as nf
+
+mpl.use("Agg")
+RNG = np.random.default_rng(41)
+A = RNG.normal(size=(8, 5))
+B = A + 0.5 * RNG.normal(size=(8, 5))
+LABELS = np.array([0, 2, 0, 1, 1, 2, 0, 1])
+
+
+def findings(loss, *inputs):
+    return "\n".join(loss.explain(*inputs).to_dict()["findings"])
+
+
+def test_a_sound_batch_has_no_findings():
+    assert nf.NTXent().explain(A, B).to_dict()["findings"] == []
+
+
+def test_a_duplicate_pair():
+    x = A.copy()
+    x[5] = x[1]
+    assert "embeddings[1] = embeddings[5]" in findings(nf.SupCon(), x, LABELS)
+    assert "1 of 8 rows" in findings(nf.SupCon(), x, LABELS)
+
+
+def test_a_singleton_class():
+    labels = [0, 2, 0, 1, 1, 2, 0, 9]
+    assert "1 of 8 anchors have no positive and are not counted: rows 7" in findings(
+        nf.SupCon(), A, labels
+    )
+    assert "counted as 0" in findings(nf.SupCon(without_positives="zero"), A, labels)
+
+
+def test_a_batch_where_every_term_is_clamped():
+    """Negatives opposite to the anchors, and a positive that takes more than its share."""
+    a = np.stack([np.eye(4)[0] * (1 if i % 2 else -1) for i in range(2)])
+    a = a + 0.01 * RNG.normal(size=a.shape)
+    b = a + 0.01 * RNG.normal(size=a.shape)
+    loss = nf.HCL(temperature=0.1)
+    estimates = hcl.estimates(a.tolist(), b.tolist(), temperature=0.1)
+    assert all(raw <= floor for _, raw, floor in estimates)
+    explanation = loss.explain(a, b)
+    assert explanation.to_dict()["clamped"] == 4
+    assert "all 4 anchors are at the lower bound" in "\n".join(explanation.to_dict()["findings"])
+
+
+def test_clamped_anchors_are_those_of_the_oracle():
+    want = [
+        raw <= floor for _, raw, floor in hcl.estimates(A.tolist(), B.tolist(), temperature=0.15)
+    ]
+    assert 0 < sum(want) < 16
+    assert nf.HCL(temperature=0.15).clamped(A, B).tolist() == want
+    assert nf.HCL(temperature=0.15).explain(A, B).to_dict()["clamped"] == sum(want)
+
+
+def test_a_collapsed_batch():
+    assert "collapsed" in findings(nf.SupCon(), np.ones((8, 5)), LABELS)
+    assert "collapsed" in findings(nf.BatchTriplet(), np.ones((8, 5)), LABELS)
+
+
+def test_labels_all_different():
+    with pytest.warns(UserWarning, match="no anchor"):
+        nf.SupCon()(A, np.arange(8))
+    assert "all labels are different" in findings(nf.SupCon(), A, np.arange(8))
+
+
+def test_one_class():
+    assert "no anchor has a negative" in findings(nf.SupCon(), A, np.zeros(8))
+
+
+def test_worse_than_chance():
+    assert "above chance" in findings(nf.NTXent(), A, -A)
+
+
+def test_numbers_are_those_of_loops():
+    facts = nf.NTXent(temperature=0.3).explain(A, B).to_dict()
+    rows = np.concatenate([A, B])
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    cosines = unit @ unit.T
+    assert facts["value"] == pytest.approx(ntxent.ntxent(A.tolist(), B.tolist(), temperature=0.3))
+    assert facts["chance"] == pytest.approx(math.log(15))
+    assert facts["negatives"] == {"least": 14, "median": 14.0, "most": 14}
+    effective, near = [], []
+    for i in range(16):
+        others = [j for j in range(16) if j != i and j % 8 != i % 8]
+        weights = np.exp(cosines[i, others] / 0.3)
+        share = weights / weights.sum()
+        effective.append(math.exp(-(share * np.log(share)).sum()))
+        near += [(cosines[i, j], i, j) for j in others if i < j]
+    assert facts["effective_negatives"] == pytest.approx(np.median(effective))
+    similarity, i, j = max(near)
+    hardest = facts["near_negatives"][0]
+    assert hardest["similarity"] == pytest.approx(similarity)
+    assert [hardest["anchor"], hardest["candidate"]] == [f"{'ab'[k // 8]}[{k % 8}]" for k in (i, j)]
+    positives = [cosines[i, i + 8] for i in range(8)]
+    assert facts["far_positives"][0]["similarity"] == pytest.approx(min(positives))
+
+
+def test_the_share_of_the_hardest_tenth():
+    """20 anchors: the two with the highest losses."""
+    a, b = RNG.normal(size=(10, 4)), RNG.normal(size=(10, 4))
+    loss = nf.NTXent(temperature=0.2)
+    losses = nf.NTXent(temperature=0.2, reduction="none")(a, b)
+    _, gradients = loss.value_and_grad(a, b)
+    norms = np.linalg.norm(np.concatenate(gradients), axis=1)
+    want = norms[np.argsort(losses)[-2:]].sum() / norms.sum()
+    assert loss.explain(a, b).to_dict()["hardest_tenth"] == pytest.approx(want)
+
+
+CALLS = {
+    "ntxent": (nf.NTXent(), (A, B)),
+    "dcl": (nf.DCL(), (A, B)),
+    "hcl": (nf.HCL(), (A, B)),
+    "clip": (nf.CLIP(), (A, B)),
+    "siglip": (nf.SigLIP(), (A, B)),
+    "infonce": (nf.InfoNCE(), (A, B)),
+    "infonce-queue": (nf.InfoNCE(), (A, B, RNG.normal(size=(9, 5)))),
+    "infonce-own": (nf.InfoNCE(similarity="neg_euclidean"), (A, B, RNG.normal(size=(8, 3, 5)))),
+    "supcon": (nf.SupCon(), (A, LABELS)),
+    "supcon-none": (nf.SupCon(reduction="none"), (A, LABELS)),
+    "supcon-many": (nf.SupCon(), (A, (RNG.random((8, 3)) < 0.5).astype(int))),
+    "batchtriplet": (nf.BatchTriplet(mining="semihard"), (A, LABELS)),
+    "pairmargin": (nf.PairMargin(distance="cosine"), (A, LABELS)),
+    "supcr": (nf.SupCR(), (A, RNG.normal(size=8))),
+    "triplet": (nf.Triplet(), (A, B, B[::-1].copy())),
+    "one pair": (nf.NTXent(), (A[:1], B[:1])),
+    "images": (nf.NTXent(), (A.reshape(4, 2, 5), B.reshape(4, 2, 5))),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_every_loss_is_explained_and_drawn(name):
+    loss, inputs = CALLS[name]
+    explanation = loss.explain(*inputs)
+    facts = explanation.to_dict()
+    assert json.loads(json.dumps(facts)) == facts
+    value = loss(*inputs)
+    assert facts["value"] == pytest.approx(value.mean() if loss.reduction == "none" else value)
+    assert str(explanation).startswith(type(loss).__name__)
+    assert explanation.losses.shape == explanation.pull.shape == (facts["anchors"],)
+    figure = explanation.plot()
+    assert len(figure.axes) == 3
+    mpl.pyplot.close(figure)
+
+
+def test_own_negatives_are_compared_with_their_query_only():
+    own = RNG.normal(size=(8, 3, 5))
+    facts = nf.InfoNCE().explain(A, B, own).to_dict()
+    assert facts["negatives"] == {"least": 3, "median": 3.0, "most": 3}
+    at = facts["near_negatives"][0]
+    k = int(at["candidate"].removeprefix("negatives[").removesuffix("]"))
+    assert at["anchor"] == f"query[{k // 3}]"
+
+
+@pytest.mark.parametrize("backend", BACKENDS.values(), ids=BACKENDS)
+def test_every_framework_gives_the_same_numbers(backend):
+    want = nf.NTXent().explain(A.astype("float32"), B.astype("float32")).to_dict()
+    views = [backend.asarray(x, "float32") for x in (A, B)]
+    assert nf.NTXent().explain(*views).to_dict() == want
+
+
+def test_a_temperature_at_the_call():
+    want = nf.CLIP(temperature=0.3).explain(A, B).to_dict()["value"]
+    torch = BACKENDS["torch"]
+    views = [torch.asarray(x) for x in (A, B)]
+    for temperature in (0.3, torch.asarray(0.3)):
+        got = nf.CLIP().explain(*views, temperature=temperature).to_dict()["value"]
+        assert got == pytest.approx(want, rel=1e-12)
+
+
+def test_many_rows_fit_a_small_memory():
+    """2,000 rows in blocks of a few: the same numbers, and a picture of 400 cells a side."""
+    x, labels = RNG.normal(size=(2000, 4)), RNG.integers(0, 30, 2000)
+    whole = nf.SupCon().explain(x, labels).to_dict()
+    pieces = nf.SupCon().with_options(memory=2**20).explain(x, labels)
+    assert pieces.to_dict()["near_negatives"] == whole["near_negatives"]
+    assert pieces.to_dict()["effective_negatives"] == pytest.approx(whole["effective_negatives"])
+    figure = pieces.plot()
+    assert figure.axes[0].images[0].get_array().shape == (400, 400, 3)
+    mpl.pyplot.close(figure)
