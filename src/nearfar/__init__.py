@@ -10,19 +10,45 @@
 0.3220
 """
 
-from nearfar import distances, divergences, metrics
-from nearfar.losses import InfoNCE, Loss, NTXent, SupCon, loss_from_dict
+from nearfar import data, distances, divergences, metrics, queue
+from nearfar.losses import (
+    CLIP,
+    DCL,
+    HCL,
+    BatchTriplet,
+    InfoNCE,
+    Loss,
+    NTXent,
+    PairMargin,
+    RankNContrast,
+    SigLIP,
+    SupCon,
+    SupCR,
+    Triplet,
+    loss_from_dict,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CLIP",
+    "DCL",
+    "HCL",
+    "BatchTriplet",
     "InfoNCE",
     "Loss",
     "NTXent",
+    "PairMargin",
+    "RankNContrast",
+    "SigLIP",
+    "SupCR",
     "SupCon",
+    "Triplet",
     "__version__",
+    "data",
     "distances",
     "divergences",
     "loss_from_dict",
     "metrics",
+    "queue",
 ]

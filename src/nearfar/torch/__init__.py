@@ -1,0 +1,6 @@
+"""What PyTorch users need around a loss."""
+
+from nearfar.torch.module import Loss
+from nearfar.torch.momentum import update_momentum
+
+__all__ = ["Loss", "update_momentum"]

@@ -1,0 +1,95 @@
+"""The loss as a module of PyTorch, with and without learned parameters."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import nearfar as nf
+from nearfar.torch import Loss
+
+RNG = np.random.default_rng(71)
+X, Y = (torch.tensor(RNG.normal(size=(6, 4))) for _ in range(2))
+
+
+def test_a_fixed_loss_is_the_loss():
+    module = Loss(nf.CLIP(temperature=0.2))
+    assert list(module.parameters()) == []
+    assert module.temperature == 0.2
+    x = X.clone().requires_grad_()
+    value = module(x, Y)
+    want, (gradient, _) = nf.CLIP(temperature=0.2).value_and_grad(X, Y)
+    assert value.item() == want.item()
+    torch.testing.assert_close(torch.autograd.grad(value, x)[0], gradient)
+    assert module(x=x, y=Y).item() == want.item()
+
+
+def test_a_learned_temperature_gets_the_gradient_of_its_logarithm():
+    module = Loss(nf.CLIP(temperature=0.2), learn_temperature=True).double()
+    assert [name for name, _ in module.named_parameters()] == ["log_temperature"]
+    module(X, Y).backward()
+    _, (*_, slope) = nf.CLIP().value_and_grad(X, Y, temperature=torch.tensor(0.2).double())
+    assert module.log_temperature.grad.item() == pytest.approx(0.2 * slope.item(), rel=1e-6)
+    assert module.temperature.item() == pytest.approx(0.2)
+
+
+def test_siglip_learns_its_bias_too():
+    module = Loss(nf.SigLIP(bias=-3.0), learn_temperature=True)
+    assert sorted(dict(module.named_parameters())) == ["bias", "log_temperature"]
+    module(X.float(), Y.float()).backward()
+    assert module.bias.grad.item() != 0
+    assert module.bias.dtype == torch.float32
+
+
+def test_the_optimum_is_that_of_a_scalar_minimiser():
+    from scipy.optimize import minimize_scalar
+
+    views = X, X + 0.7 * Y
+    best = minimize_scalar(
+        lambda t: nf.CLIP(temperature=t)(*views).item(), bounds=(0.02, 5.0), method="bounded"
+    )
+    module = Loss(nf.CLIP(temperature=1.0), learn_temperature=True).double()
+    search = torch.optim.LBFGS(module.parameters(), max_iter=50, line_search_fn="strong_wolfe")
+
+    def closure():
+        search.zero_grad()
+        value = module(*views)
+        value.backward()
+        return value
+
+    search.step(closure)
+    assert 0.02 < best.x < 5.0
+    assert module.temperature.item() == pytest.approx(best.x, rel=1e-4)
+
+
+def test_the_temperature_is_held_above_the_least():
+    module = Loss(nf.CLIP(temperature=0.02), learn_temperature=True)
+    with torch.no_grad():
+        module.log_temperature.fill_(math.log(1e-4))
+    module.eval()(X, Y)
+    assert module.temperature.item() == pytest.approx(1e-4)
+    module.train()(X, Y)
+    assert module.temperature.item() == pytest.approx(0.01)
+
+
+def test_state_is_saved_and_loaded():
+    module = Loss(nf.SigLIP(temperature=0.3), learn_temperature=True)
+    other = Loss(nf.SigLIP(), learn_temperature=True)
+    other.load_state_dict(module.state_dict())
+    assert other.temperature.item() == pytest.approx(0.3)
+    assert "SigLIP(" in repr(other)
+    assert "learning temperature and bias" in repr(other)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((torch.nn.MSELoss(),), TypeError, "nearfar loss; received MSELoss"),
+        ((nf.Triplet(), True), ValueError, "temperature to learn; received Triplet"),
+        ((nf.CLIP(temperature=0.001), True), ValueError, "0.01 or above; received 0.001"),
+    ],
+)
+def test_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        Loss(*arguments)
