@@ -30,8 +30,9 @@ def run() -> Run:
 
 
 @pytest.fixture
-def refused(run: Run, tmp_path: Path) -> Callable[..., str]:
+def refused(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Run a command that must be refused without touching a file; give its line of complaint."""
+    monkeypatch.chdir(tmp_path)  # where runs/ would be made
     kept = tmp_path / "kept"
     kept.mkdir()
     for name in ("model.npz", "metrics.json", "embedding.png", "z.npy", "p.csv"):
@@ -88,6 +89,40 @@ class Trained:
     csv: Path
     result: Result
     model: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Slope:
+    """Targets that one of six features tells; the others are noise, two of them in unison."""
+
+    X: np.ndarray
+    y: np.ndarray
+    frame: pd.DataFrame
+
+
+@pytest.fixture(scope="session")
+def slope() -> Slope:
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(120, 6))
+    X[:, 5] = X[:, 4] + 0.1 * X[:, 5]  # PCA's first direction
+    y = 40 + 10 * X[:, 1] + rng.normal(size=120)
+    frame = pd.DataFrame(X, columns=list("abcdef"))
+    frame.insert(3, "yield", y)
+    return Slope(X, y, frame)
+
+
+@pytest.fixture(scope="session")
+def trained_on_targets(tmp_path_factory: pytest.TempPathFactory, slope: Slope) -> Trained:
+    """`nearfar fit --loss supcr` on the CSV, beside the data in both formats."""
+    folder = tmp_path_factory.mktemp("targets")
+    npz, csv = folder / "fields.npz", folder / "fields.csv"
+    np.savez(npz, X=slope.X, y=slope.y)
+    slope.frame.to_csv(csv, index=False)
+    out = folder / "out"
+    args = ("--label", "yield", "--loss", "supcr", "--components", 2, "--out", out)
+    result = run_app("fit", csv, *args)
+    assert result.exit_code == 0, result.output
+    return Trained(out, npz, csv, result, read_arrays(out / "model.npz"))
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import normalize
 
+from nearfar.cli.answers import Vote
 from nearfar.cli.model import Model
 
 
@@ -78,14 +79,13 @@ def test_three_different_neighbours_give_the_label_that_sorts_first():
         components=np.ones((1, 1)),
         intercept=np.zeros(1),
         reference=np.array([[1.0], [1.2], [1.4], [9.0]]),
-        reference_labels=np.array([1, 2, 0, 0]),
-        classes=np.array(["a", "b", "c"]),
+        answer=Vote(np.array([1, 2, 0, 0]), np.array(["a", "b", "c"])),
         metric="euclidean",
         loss={},
     )
-    labels, agreement = model.predict(np.array([[1.1], [8.0]]))
-    assert labels.tolist() == ["a", "a"]
-    np.testing.assert_allclose(agreement, [1 / 3, 2 / 3])
+    columns = model.predict(np.array([[1.1], [8.0]]))
+    assert columns["label"].tolist() == ["a", "a"]
+    assert columns["agreement"].tolist() == [0.3333, 0.6667]
 
 
 def test_predict_scores_what_fit_reported(run, trained, blobs, tmp_path):

@@ -57,13 +57,30 @@ class TestModelAndData:
         [
             ("no JSON", r"is no nearfar model; make a model"),
             ("[1, 2]", r"is no nearfar model"),
-            ('{"format": "nearfar model 2"}', r"is a 'nearfar model 2', expected a 'nearfar model"),
+            ('"nearfar model 2"', r"is no nearfar model"),
+            ('{"format": "nearfar model 3"}', r"a 'nearfar model 3', expected a 'nearfar model 2'"),
+            ('{"format": "nearfar model 2"}', r"a model of 'None', expected 'labels', 'targets'"),
+            (
+                '{"format": "nearfar model 2", "kind": "pixels"}',
+                r"is a model of 'pixels', expected 'labels', 'targets'; make a model",
+            ),
+            (
+                '{"format": "nearfar model 2", "kind": "targets"}',
+                r"has no array 'reference_targets'.*; make a model",
+            ),
         ],
     )
     def test_other_record(self, refused, trained, tmp_path, command, record, message):
         np.savez(tmp_path / "model.npz", **trained.model | {"record": np.array(record)})
         line = apply(refused, command, tmp_path, trained.npz, tmp_path / "kept")
         assert_matches(line, message)
+
+    def test_an_older_format_is_called_by_its_name(self, refused, trained, tmp_path, command):
+        # Its arrays were others; that must not make it damaged.
+        record = np.array('{"format": "nearfar model 1", "metric": "cosine"}')
+        np.savez(tmp_path / "model.npz", record=record, mean=trained.model["mean"])
+        line = apply(refused, command, tmp_path, trained.npz, tmp_path / "kept")
+        assert_matches(line, r"is a 'nearfar model 1', expected a 'nearfar model 2'; make a model")
 
     def test_output(self, refused, trained, tmp_path, command):
         suffix = {"transform": ".npy", "predict": ".csv"}[command]

@@ -91,6 +91,13 @@ def test_table_shows_the_numbers_of_metrics_json(trained):
     assert "cosine" in trained.result.stdout
 
 
+def test_table_says_how_far_the_learned_space_is_above_pca(trained):
+    report = json.loads((trained.folder / "metrics.json").read_text())
+    (line,) = [text for text in trained.result.stdout.splitlines() if text.startswith("gain")]
+    gains = [report["learned"][name] - report["pca"][name] for name in MEASURES[:3]]
+    assert line.split()[1:] == [f"{gain:+.3f}" for gain in gains]  # nothing where lower is better
+
+
 def test_no_control_codes_without_a_terminal(trained):
     assert "\x1b" not in trained.result.output
     assert "\r" not in trained.result.output

@@ -24,7 +24,8 @@ Rows = Annotated[
     typer.Argument(
         metavar="DATA",
         help="Rows to embed: .npz with an array X, .csv with the columns the model was fitted on "
-        "(in any order; a label column is ignored), or built in: digits, wine, breast_cancer.",
+        "(in any order; a label column is ignored), or built in: digits, wine, breast_cancer, "
+        "diabetes.",
     ),
 ]
 
@@ -53,16 +54,23 @@ def fit(
         str,
         typer.Argument(
             metavar="DATA",
-            help="Labelled rows: .npz with arrays X and y, .csv with --label, "
-            "or built in: digits, wine, breast_cancer.",
+            help="Rows with class labels or numeric targets: .npz with arrays X and y, .csv with "
+            "--label, or built in: digits, wine, breast_cancer (classes), diabetes (targets).",
         ),
     ],
     label: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="The column of labels in a .csv.")
+        str | None,
+        typer.Option(metavar="COLUMN", help="The column of labels or targets in a .csv."),
     ] = None,
     loss: Annotated[
-        str, typer.Option(help="A loss of labelled rows; nearfar losses shows them.")
-    ] = "supcon",
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A loss of (embeddings, labels), such as supcon, takes labels as classes; one of "
+            "(embeddings, targets), supcr, as numbers; nearfar losses shows them. "
+            "[default: supcr for diabetes, else supcon]",
+        ),
+    ] = None,
     components: Annotated[int, typer.Option(min=1, help="Dimensions to learn.")] = 8,
     temperature: Annotated[
         float | None,
@@ -76,7 +84,13 @@ def fit(
             "[default: similarity=neg_euclidean positives=log_sum for supcon]",
         ),
     ] = None,
-    test_size: Annotated[float, typer.Option(help="Share of each class held out.")] = 0.3,
+    test_size: Annotated[
+        float,
+        typer.Option(
+            help="Share held out, of each class or, with targets, of all rows; these need 16 rows "
+            "or more to learn from, for 15 neighbours."
+        ),
+    ] = 0.3,
     max_iter: Annotated[int, typer.Option(min=1, help="Iterations at most.")] = 100,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Chooses the held-out rows.")] = 0,
     out: Annotated[
@@ -84,10 +98,12 @@ def fit(
         typer.Option(help="Folder for the results. [default: runs/NAME of DATA]"),
     ] = None,
 ) -> None:
-    """Learn a projection that brings rows of one class together, and measure what it gained.
+    """Learn a projection that brings rows of one class, or of near targets, together.
 
-    Compares raw features, PCA and the learned projection on held-out rows, and writes model.npz,
-    metrics.json and embedding.png. Ctrl-C ends the learning and keeps the best so far.
+    Compares raw features, PCA and the learned projection on held-out rows, by their 3 nearest
+    neighbours' classes or by R2 and rank correlation of their 15 nearest neighbours' mean target,
+    and writes model.npz, metrics.json and embedding.png. Ctrl-C ends the learning and keeps the
+    best so far.
     """
     from nearfar.cli.fit import Settings
     from nearfar.cli.fit import fit as run
@@ -114,11 +130,12 @@ def transform(
 def predict(
     model: Trained,
     data: Rows,
-    out: Annotated[Path, typer.Option(metavar="FILE.csv", help="Where the labels go.")],
+    out: Annotated[Path, typer.Option(metavar="FILE.csv", help="Where the predictions go.")],
 ) -> None:
-    """Label every row by its 3 nearest neighbours among the rows the model was fitted on.
+    """Predict the label or target of every row by its neighbours among the rows of the fit.
 
-    Writes row (from 0), label and agreement: the share of the neighbours that have the label.
+    Writes row (from 0) and, by the 3 nearest, label and agreement: the share of them that have the
+    label; or, by the 15 nearest, target: the mean of theirs.
     """
     from nearfar.cli.apply import predict as run
 

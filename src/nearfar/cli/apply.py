@@ -24,14 +24,14 @@ def transform(model: Path, source: str, out: Path) -> None:
 
 
 def predict(model: Path, source: str, out: Path) -> None:
-    """Write the label of every row with the share of its neighbours that agree."""
+    """Write what its neighbours say about every row: a label and how many agree, or a target."""
     _check_name(out, ".csv", source)
     trained, X = _read(model, source)
-    labels, agreement = trained.predict(X)
-    table = pd.DataFrame({"row": np.arange(len(X)), "label": labels, "agreement": agreement})
+    columns = trained.predict(X)
+    table = pd.DataFrame({"row": np.arange(len(X))} | columns)
     with staged(out.parent) as stage:
-        table.to_csv(stage / out.name, index=False, float_format="%.4f")
-    typer.echo(f"wrote {out}: {len(table)} rows, mean agreement {agreement.mean():.3f}")
+        table.to_csv(stage / out.name, index=False)
+    typer.echo(f"wrote {out}: {len(table)} rows, {trained.answer.gist(columns)}")
 
 
 def _read(model: Path, source: str) -> tuple[Model, NDArray[np.float64]]:

@@ -1,6 +1,6 @@
 """DATA of the command line: a built-in set, an ``.npz`` or a ``.csv``, checked on the way in."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,8 @@ from nearfar.cli.files import read_npz
 if TYPE_CHECKING:
     import pandas as pd
 
-BUILT_IN = ("digits", "wine", "breast_cancer")
+# What tells the rows apart: class "labels" or numeric "targets", as the losses call them.
+BUILT_IN = {"digits": "labels", "wine": "labels", "breast_cancer": "labels", "diabetes": "targets"}
 _SAVE_AGAIN = "save it again with numpy.savez(file, X=X, y=y)"
 
 
@@ -23,27 +24,33 @@ LARGEST = 1e100  # the squares of what is below it can be added up
 
 @dataclass(frozen=True)
 class LabelledData:
-    """Features ``X (n, d)`` and labels ``y (n,)``; the columns have names where the file does."""
+    """Features ``X (n, d)`` and labels or targets ``y (n,)``, numbers or strings, as they stand.
+
+    ``place`` names where in the source the ``y`` of a row is; a file's columns have names.
+    """
 
     name: str
     X: NDArray[np.float64]
     y: NDArray[Any]
+    place: Callable[[int], str]
     columns: tuple[str, ...] | None = None
+    label: str | None = None
 
 
 def read_labelled(source: str, label: str | None) -> LabelledData:
-    """Read what ``nearfar fit`` learns from; ``label`` names the column of labels in a CSV."""
+    """Read what ``nearfar fit`` learns from; ``label`` names the column of ``y`` in a CSV."""
     kind = _kind(source)
     if label is not None and kind != ".csv":
         raise BadInput(f"--label belongs to .csv files; {source} has its own labels: leave it out")
     if kind == "built-in":
-        return LabelledData(source, *_built_in(source))
+        return LabelledData(source, *_built_in(source), _place_in_array(source))
     path = Path(source)
     if kind == ".npz":
         arrays = read_npz(path, ["X", "y"], _SAVE_AGAIN)
         X = _features(arrays["X"], source)
-        return LabelledData(path.stem, X, _labels(arrays["y"], len(X), source))
-    from nearfar.cli.tables import feature_matrix, label_column, read_table
+        y = _labels(arrays["y"], len(X), source)
+        return LabelledData(path.stem, X, y, _place_in_array(source))
+    from nearfar.cli.tables import feature_matrix, label_column, place_in_column, read_table
 
     frame = read_table(path)
     if label is None:
@@ -51,7 +58,9 @@ def read_labelled(source: str, label: str | None) -> LabelledData:
     y = label_column(frame, label, path)
     features = frame.drop(columns=label)
     X = feature_matrix(features, path)
-    return LabelledData(path.stem, X, y, tuple(map(str, features.columns)))
+    return LabelledData(
+        path.stem, X, y, place_in_column(path, label), tuple(map(str, features.columns)), label
+    )
 
 
 def read_features(
@@ -78,12 +87,18 @@ def unusable(X: NDArray[np.float64]) -> NDArray[np.bool_]:
     return ~(np.abs(X) < LARGEST)
 
 
+def _place_in_array(source: str) -> Callable[[int], str]:
+    return lambda row: f"{source}: y[{row}]"
+
+
 def _kind(source: str) -> str:
     if source in BUILT_IN:
         return "built-in"
     suffix = Path(source).suffix.lower()
     if suffix not in (".npz", ".csv"):
-        raise BadInput(f"DATA '{source}' is neither {listed(BUILT_IN)} nor an .npz or .csv file")
+        raise BadInput(
+            f"DATA '{source}' is neither {listed(list(BUILT_IN))} nor an .npz or .csv file"
+        )
     return suffix
 
 
@@ -91,7 +106,8 @@ def _built_in(name: str) -> tuple[NDArray[np.float64], NDArray[Any]]:
     from sklearn import datasets
 
     bunch = getattr(datasets, f"load_{name}")()
-    return bunch.data.astype(np.float64), bunch.target_names[bunch.target]
+    y = bunch.target if BUILT_IN[name] == "targets" else bunch.target_names[bunch.target]
+    return bunch.data.astype(np.float64), y
 
 
 def _features(X: NDArray[Any], source: str) -> NDArray[np.float64]:

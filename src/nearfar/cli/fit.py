@@ -6,19 +6,24 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
 from rich.console import Console
 from sklearn.decomposition import PCA
 
 from nearfar import __version__
+from nearfar.cli.choosing import kind_of, loss_for
 from nearfar.cli.data import LabelledData, read_labelled
 from nearfar.cli.errors import BadInput
 from nearfar.cli.figure import draw
 from nearfar.cli.files import staged
 from nearfar.cli.halves import Halves, split
-from nearfar.cli.learning import learn, loss_named
+from nearfar.cli.kinds import KINDS, Kind
+from nearfar.cli.learning import learn
 from nearfar.cli.model import Model
-from nearfar.cli.scores import Scores, Space, print_table, score
+from nearfar.cli.scores import Measured, print_table
+from nearfar.cli.spaces import Space
 from nearfar.sklearn import ContrastiveProjection
 
 
@@ -28,7 +33,7 @@ class Settings:
 
     data: str
     label: str | None
-    loss: str
+    loss: str | None
     components: int
     temperature: float | None
     fields: tuple[str, ...]
@@ -39,9 +44,10 @@ class Settings:
 
 def fit(settings: Settings, out: Path | None) -> None:
     """Check everything, then learn, report and write; where a check fails nothing is written."""
-    loss = loss_named(settings.loss, settings.temperature, settings.fields)
+    loss = loss_for(settings.data, settings.loss, settings.temperature, settings.fields)
     data = read_labelled(settings.data, settings.label)
-    halves = split(data, settings.test_size, settings.seed)
+    kind = KINDS[kind_of(loss)].of(data)
+    halves = split(data, kind, settings.test_size, settings.seed)
     _check_components(settings.components, halves)
     out = out or Path("runs") / data.name
     with staged(out) as stage:
@@ -51,11 +57,17 @@ def fit(settings: Settings, out: Path | None) -> None:
             err=True,
         )
         projection, spaces = _learn_spaces(halves, loss, settings)
-        scores = {name: score(space, halves) for name, space in spaces.items()}
-        print_table(Console(), data.name, halves, scores, spaces["learned"].metric)
-        _model(projection, spaces["learned"], halves, data, settings).save(stage / "model.npz")
-        _write_metrics(stage / "metrics.json", scores, projection, halves, settings)
-        _draw(stage / "embedding.png", spaces, scores, halves, data.name)
+        measured = {
+            name: Measured(space, kind.score(space, halves.train_y, halves.held_out_y))
+            for name, space in spaces.items()
+        }
+        held_out = f"{data.name}: {len(halves.held_out_y)} held-out rows"
+        caption = kind.caption(len(halves.train_y))
+        print_table(Console(), f"{held_out}, {kind.summary()}", caption, measured)
+        _model(projection, spaces["learned"], halves, kind, data).save(stage / "model.npz")
+        _write_metrics(stage / "metrics.json", measured, projection, halves, kind, settings)
+        colouring = kind.colouring(halves.held_out_y)
+        draw(stage / "embedding.png", held_out, _panels(measured), colouring)
     typer.echo(f"wrote model.npz, metrics.json and embedding.png into {out}")
 
 
@@ -105,8 +117,8 @@ def _model(
     projection: ContrastiveProjection,
     space: Space,
     halves: Halves,
+    kind: Kind,
     data: LabelledData,
-    settings: Settings,
 ) -> Model:
     return Model(
         mean=halves.mean,
@@ -115,20 +127,20 @@ def _model(
         # mean_ is that of the standardised rows: rounding errors, but part of the map.
         intercept=projection.intercept_ - projection.components_ @ projection.mean_,
         reference=space.train,
-        reference_labels=halves.train_y,
-        classes=halves.classes,
+        answer=kind.answer(halves.train_y),
         metric=space.metric,
         loss=projection.loss.to_dict(),
         columns=data.columns,
-        label=settings.label,
+        label=data.label,
     )
 
 
 def _write_metrics(
     path: Path,
-    scores: dict[str, Scores],
+    measured: dict[str, Measured],
     projection: ContrastiveProjection,
     halves: Halves,
+    kind: Kind,
     settings: Settings,
 ) -> None:
     outcome = {
@@ -138,23 +150,27 @@ def _write_metrics(
         "interrupted": bool(projection.interrupted_),
         "training_rows": len(halves.train_y),
         "held_out_rows": len(halves.held_out_y),
-        "classes": len(halves.classes),
+        **kind.settings(),
         "nearfar": __version__,
     }
-    report = {name: asdict(row) for name, row in scores.items()}
+    report: dict[str, Any] = {name: row.report() for name, row in measured.items()}
     report["settings"] = asdict(settings) | outcome
     path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
-def _draw(
-    path: Path, spaces: dict[str, Space], scores: dict[str, Scores], halves: Halves, name: str
-) -> None:
-    raw, pca, learned = (f"{scores[key].knn3:.3f}" for key in ("raw", "pca", "learned"))
-    before = f"before: raw features\n{scores['raw'].dimensions} dimensions, 3-NN accuracy {raw}"
-    after = (
-        f"after: learned projection\n{scores['learned'].dimensions} dimensions, "
-        f"3-NN accuracy {learned} (PCA: {pca})"
-    )
-    panels = [(before, spaces["raw"].plane()), (after, spaces["learned"].plane())]
-    title = f"{name}: {len(halves.held_out_y)} held-out rows"
-    draw(path, title, panels, halves.held_out_y, halves.classes)
+def _panels(measured: dict[str, Measured]) -> list[tuple[str, NDArray[np.float64]]]:
+    """Headings and points of the picture, each with what its space scores first of all."""
+    raw, pca, learned = (measured[name] for name in ("raw", "pca", "learned"))
+    what, before = raw.scores.headline()
+    after, between = learned.scores.headline()[1], pca.scores.headline()[1]
+    return [
+        (
+            f"before: raw features\n{raw.dimensions} dimensions, {what} {before:.3f}",
+            raw.space.plane(),
+        ),
+        (
+            f"after: learned projection\n{learned.dimensions} dimensions, {what} {after:.3f} "
+            f"(PCA: {between:.3f})",
+            learned.space.plane(),
+        ),
+    ]

@@ -1,4 +1,4 @@
-"""The stratified split into a training and a held-out part, standardised by the training part."""
+"""The split into a training and a held-out part, standardised by the training part."""
 
 import math
 from dataclasses import dataclass
@@ -8,39 +8,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfar.cli.data import LabelledData
-from nearfar.cli.errors import BadInput, listed
-from nearfar.cli.model import NEIGHBOURS
+from nearfar.cli.errors import BadInput
+from nearfar.cli.kinds import Kind
 
 
 @dataclass(frozen=True)
 class Halves:
-    """Standardised features and labels (as positions in ``classes``) of both parts."""
+    """Standardised features, and the kind's ``y``, of both parts."""
 
     train_X: NDArray[np.float64]
-    train_y: NDArray[np.intp]
+    train_y: NDArray[Any]
     held_out_X: NDArray[np.float64]
-    held_out_y: NDArray[np.intp]
-    classes: NDArray[Any]
+    held_out_y: NDArray[Any]
     mean: NDArray[np.float64]
     scale: NDArray[np.float64]
 
 
-def split(data: LabelledData, test_size: float, seed: int) -> Halves:
-    """Hold out a ``test_size`` share of every class."""
+def split(data: LabelledData, kind: Kind, test_size: float, seed: int) -> Halves:
+    """Hold out a ``test_size`` share of the rows, and of every stratum where the kind has any."""
     from sklearn.model_selection import train_test_split
     from sklearn.preprocessing import StandardScaler
 
-    classes, codes, counts = np.unique(data.y, return_inverse=True, return_counts=True)
-    _check_classes(data.name, classes, counts)
-    _check_sizes(data.name, test_size, rows=len(codes), classes=len(classes))
+    _check_sizes(data, kind, test_size)
     train_X, held_out_X, train_y, held_out_y = train_test_split(
-        data.X, codes, test_size=test_size, stratify=codes, random_state=seed
+        data.X, kind.y, test_size=test_size, stratify=kind.strata(), random_state=seed
     )
     for part, y in (("training", train_y), ("held-out", held_out_y)):
-        if np.bincount(y).max() < 2:
-            raise BadInput(
-                f"{data.name}: the {part} part has no two rows of one class; add rows to each class"
-            )
+        trouble = kind.trouble(y)
+        if trouble:
+            raise BadInput(f"{data.name}: the {part} part has {trouble}")
     if not np.ptp(train_X, axis=0).any():
         raise BadInput(f"{data.name}: every feature is constant; give one that varies")
     scaler = StandardScaler().fit(train_X)
@@ -49,36 +45,24 @@ def split(data: LabelledData, test_size: float, seed: int) -> Halves:
         train_y,
         scaler.transform(held_out_X),
         held_out_y,
-        classes,
         scaler.mean_,
         scaler.scale_,
     )
 
 
-def _check_classes(name: str, classes: NDArray[Any], counts: NDArray[np.intp]) -> None:
-    if len(classes) < 2:
-        raise BadInput(f"{name}: every row has the label '{classes[0]}'; give two classes or more")
-    single = classes[counts < 2]
-    if single.size:
-        raise BadInput(
-            f"{name}: one row only of class {listed(single.tolist())}, and both parts need one; "
-            "add rows of it or drop it"
-        )
-
-
-def _check_sizes(name: str, test_size: float, rows: int, classes: int) -> None:
+def _check_sizes(data: LabelledData, kind: Kind, test_size: float) -> None:
     if not 0 < test_size < 1:
         raise BadInput(f"--test-size must lie between 0 and 1, received {test_size}; try 0.3")
+    rows = len(data.X)
     held_out = math.ceil(test_size * rows)
-    train = rows - held_out
-    if held_out < classes:
+    least_train, least_held_out = kind.least()
+    if held_out < least_held_out.rows:
         raise BadInput(
-            f"--test-size {test_size} holds out {held_out} of {rows} rows of {name}, fewer than "
-            f"its {classes} classes; raise it"
+            f"--test-size {test_size} holds out {held_out} of {rows} rows of {data.name}, fewer "
+            f"than {least_held_out.what}; raise it"
         )
-    if train < max(classes, NEIGHBOURS):
+    if rows - held_out < least_train.rows:
         raise BadInput(
-            f"--test-size {test_size} leaves {train} of {rows} rows of {name} to learn from, fewer "
-            f"than {max(classes, NEIGHBOURS)} ({classes} classes, {NEIGHBOURS} neighbours); "
-            "lower it or add rows"
+            f"--test-size {test_size} leaves {rows - held_out} of {rows} rows of {data.name} to "
+            f"learn from, fewer than {least_train.what}; lower it or add rows"
         )

@@ -1,10 +1,8 @@
-"""Learning the projection: the loss by its name, progress on stderr, Ctrl-C keeps the best."""
+"""Learning the projection: progress on stderr, Ctrl-C keeps the best."""
 
-import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields as dataclass_fields
 from typing import Any
 
 import typer
@@ -12,50 +10,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from nearfar.cli.errors import BadInput, library_errors, listed
-from nearfar.losses import LOSSES
+from nearfar.cli.errors import library_errors
 from nearfar.sklearn import ContrastiveProjection
 
 _MANY_ROWS = 4096
 
 OnStep = Callable[[int, int, float], None]
-
-
-# The projection is judged by its nearest neighbours, so distances are what it learns from, and an
-# anchor needs some of its class near it and not all: the form that Neighbourhood Components
-# Analysis has. The library's defaults stay those of the papers.
-_FOR_NEIGHBOURS = {"supcon": {"similarity": "neg_euclidean", "positives": "log_sum"}}
-
-
-def loss_named(name: str, temperature: float | None, fields: Sequence[str]) -> Any:
-    """Make the loss that ``--loss``, ``--temperature`` and ``--field`` ask for."""
-    fitting = [key for key, loss in LOSSES.items() if loss.inputs == ("embeddings", "labels")]
-    key = name.lower()
-    if key not in fitting:
-        problem = f"is called with {', '.join(LOSSES[key].inputs)}" if key in LOSSES else "unknown"
-        raise BadInput(f"--loss '{name}' {problem}; choose one of labelled rows: {listed(fitting)}")
-    given: dict[str, Any] = dict(_FOR_NEIGHBOURS.get(key, {}))
-    with library_errors("--field: "):
-        given |= dict(_field(LOSSES[key], text) for text in fields)
-        loss = LOSSES[key](**given)
-    if temperature is None:
-        return loss
-    with library_errors("--temperature: "):
-        return LOSSES[key](**given | {"temperature": temperature})
-
-
-def _field(loss: Any, text: str) -> tuple[str, Any]:
-    """NAME=VALUE as a field of a loss; values as in JSON, or words as they are."""
-    name, equals, value = text.partition("=")
-    known = [f.name for f in dataclass_fields(loss)]
-    if not equals or name not in known:
-        raise BadInput(
-            f"--field '{text}' is not NAME=VALUE with a field of {loss.__name__}: {listed(known)}"
-        )
-    try:
-        return name, json.loads(value.lower() if value in ("True", "False") else value)
-    except json.JSONDecodeError:
-        return name, value
 
 
 def learn(

@@ -1,102 +1,76 @@
-"""How near the held-out rows are to their own class: the measures and the table of them."""
+"""What was measured in each space, for a kind of rows: a table, and entries of metrics.json."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from sklearn.decomposition import PCA
-from sklearn.preprocessing import normalize
+from rich.text import Text
 
-from nearfar import metrics
-from nearfar.cli.halves import Halves
-from nearfar.cli.model import NEIGHBOURS
+from nearfar.cli.spaces import Space
 
 
-@dataclass(frozen=True)
-class Space:
-    """Both parts in one space, where ``metric`` tells near from far."""
-
-    train: NDArray[np.float64]
-    held_out: NDArray[np.float64]
-    metric: str
-    seconds: float  # it took to learn
-
-    def plane(self) -> NDArray[np.float64]:
-        """Project the held-out rows on the training rows' two principal components (n, 2).
-
-        As ``metric`` sees them: under cosine, directions. The held-out rows choose nothing: a
-        feature that hardly varied in training would let a single one of them take the whole plane.
-        """
-        train, held_out = self.train, self.held_out
-        if self.metric == "cosine":
-            train, held_out = normalize(train), normalize(held_out)
-        pca = PCA(min(2, *train.shape)).fit(train)
-        plane = pca.transform(held_out)
-        return np.pad(plane, ((0, 0), (0, 2 - plane.shape[1])))  # one dimension: on a line
+def measure(heading: str, better: str = "higher") -> Any:
+    """Make a field of `Scores`, under the heading it has in the table."""
+    return field(metadata={"heading": heading, "better": better})
 
 
 @dataclass(frozen=True)
 class Scores:
-    """One row of the table."""
+    """Measures of one space; the kinds of rows have their own, and the first says most."""
 
-    knn3: float
-    recall1: float
-    map_at_r: float
-    alignment: float
-    uniformity: float
-    dimensions: int
-    seconds: float
+    def headline(self) -> tuple[str, float]:
+        """Heading and value of the first measure."""
+        first = fields(self)[0]
+        return first.metadata["heading"], getattr(self, first.name)
 
-
-def score(space: Space, halves: Halves) -> Scores:
-    """Measure the held-out part; only ``knn3`` looks up its neighbours in the training part."""
-    rows, labels, metric = space.held_out, halves.held_out_y, space.metric
-    return Scores(
-        knn3=metrics.knn_accuracy(
-            rows, labels, space.train, halves.train_y, k=NEIGHBOURS, metric=metric
-        ),
-        recall1=metrics.recall_at_k(rows, labels, k=1, metric=metric),
-        map_at_r=metrics.map_at_r(rows, labels, metric=metric),
-        alignment=metrics.alignment(rows, labels),
-        uniformity=metrics.uniformity(rows),
-        dimensions=rows.shape[1],
-        seconds=round(space.seconds, 3),
-    )
+    def above(self, other: "Scores") -> list[str]:
+        """By how much each measure is above another space's, where higher is better."""
+        return [
+            f"{getattr(self, f.name) - getattr(other, f.name):+.3f}"
+            if f.metadata["better"] == "higher"
+            else ""
+            for f in fields(self)
+        ]
 
 
-def print_table(
-    console: Console, name: str, halves: Halves, rows: dict[str, Scores], metric: str
-) -> None:
-    """Print what was measured; ``metric`` is that of the learned space."""
-    train, held_out = len(halves.train_y), len(halves.held_out_y)
-    table = Table(
-        title=f"{name}: {held_out} held-out rows, {len(halves.classes)} classes",
-        caption=(
-            f"3-NN: neighbours among the {train} training rows; all else within the held-out part. "
-            f"Distances: Euclidean{'' if metric == 'euclidean' else f', learned {metric}'}. "
-            "Alignment and uniformity on unit rows, lower is better."
-        ),
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        show_edge=False,
-        collapse_padding=True,
-    )
+@dataclass(frozen=True)
+class Measured:
+    """A space with its scores: one row of the table."""
+
+    space: Space
+    scores: Scores
+
+    @property
+    def dimensions(self) -> int:
+        return int(self.space.held_out.shape[1])
+
+    def report(self) -> dict[str, float]:
+        """Give everything for metrics.json."""
+        about = {"dimensions": self.dimensions, "seconds": round(self.space.seconds, 3)}
+        return asdict(self.scores) | about
+
+
+def print_table(console: Console, title: str, caption: str, spaces: Mapping[str, Measured]) -> None:
+    """Print the spaces, and how far the learned one is above PCA."""
+    learned, pca = spaces["learned"], spaces["pca"]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
     table.add_column("space", no_wrap=True)
-    for heading in (
-        "3-NN accuracy", "recall@1", "MAP@R", "alignment", "uniformity", "dimensions", "seconds",
-    ):  # fmt: skip
+    for f in fields(learned.scores):
+        table.add_column(f.metadata["heading"], justify="right")
+    for heading in ("dims", "seconds"):
         table.add_column(heading, justify="right")
-    for heading, scores in rows.items():
-        table.add_row(
-            heading,
-            *(f"{value:.3f}" for value in (scores.knn3, scores.recall1, scores.map_at_r)),
-            f"{scores.alignment:.3f}",
-            f"{scores.uniformity:.3f}",
-            str(scores.dimensions),
-            f"{scores.seconds:.1f}",
-        )
+    for name, row in spaces.items():
+        values = (f"{value:.3f}" for value in asdict(row.scores).values())
+        table.add_row(name, *values, str(row.dimensions), f"{row.space.seconds:.1f}")
+    table.add_row("gain", *learned.scores.above(pca.scores))
+    metric = learned.space.metric
+    distances = f"Euclidean{'' if metric == 'euclidean' else f', learned {metric}'}"
+    # Not the table's own title and caption, which would wrap where it is narrow.
+    console.print(Text(title, style="italic"))
     console.print(table)
+    console.print(
+        Text(f"Gain: learned above PCA. {caption} Distances: {distances}.", style="dim italic")
+    )

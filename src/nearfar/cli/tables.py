@@ -2,6 +2,7 @@
 
 import csv
 import warnings
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def feature_matrix(frame: pd.DataFrame, path: Path) -> NDArray[np.float64]:
         if bad.any():
             row = int(bad.argmax())
             problem, remedy = _trouble(frame[name].iloc[row])
-            raise BadInput(f"{path}, {_line(path, row)}, column '{name}': {problem}; {remedy}")
+            raise BadInput(f"{place_in_column(path, name)(row)}: {problem}; {remedy}")
     return X
 
 
@@ -57,10 +58,15 @@ def label_column(frame: pd.DataFrame, label: str, path: Path) -> NDArray[Any]:
     column = frame[label]
     missing = column.isna().to_numpy()
     if missing.any():
-        place = _line(path, int(missing.argmax()))
-        raise BadInput(f"{path}, {place}, column '{label}': missing label; fill it or drop the row")
+        place = place_in_column(path, label)(int(missing.argmax()))
+        raise BadInput(f"{place}: missing label; fill it or drop the row")
     values: NDArray[Any] = column.to_numpy()
     return values if values.dtype.kind in "biuf" else values.astype(str)
+
+
+def place_in_column(path: Path, column: str) -> Callable[[int], str]:
+    """Give what names the cell of a column in the row it is called with."""
+    return lambda row: f"{path}, {_line(path, row)}, column '{column}'"
 
 
 def _check_header(path: Path) -> None:

@@ -1,0 +1,81 @@
+"""What its nearest training rows say about a new row: the vote of 3 or the mean of 15."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Columns = dict[str, NDArray[Any]]
+
+
+class Answer(ABC):
+    """The training rows' labels or targets, and what is made of those of a row's neighbours."""
+
+    kind: ClassVar[str]  # of the rows, as the losses call it
+    neighbours: ClassVar[int]
+
+    @abstractmethod
+    def columns(self, nearest: NDArray[np.intp]) -> Columns:
+        """Turn positions of training rows (n, neighbours) into columns (n,) by their names."""
+
+    @abstractmethod
+    def gist(self, columns: Columns) -> str:
+        """Sum such columns up in a few words."""
+
+
+@dataclass(frozen=True)
+class Vote(Answer):
+    """The label most neighbours have, with their share; of tied labels the one that sorts first.
+
+    As `nearfar.metrics.knn_accuracy` has it.
+    """
+
+    kind: ClassVar[str] = "labels"
+    neighbours: ClassVar[int] = 3
+
+    reference_labels: NDArray[np.intp]  # (n,) positions in classes
+    classes: NDArray[Any]
+
+    def columns(self, nearest: NDArray[np.intp]) -> Columns:
+        labels = self.reference_labels[nearest]  # (n, neighbours)
+        votes = (labels[:, :, None] == labels[:, None, :]).sum(axis=2)  # (n, neighbours)
+        most = votes.max(axis=1)  # (n,)
+        winners = np.where(votes == most[:, None], labels, len(self.classes)).min(axis=1)  # (n,)
+        share = most / self.neighbours
+        return {"label": self.classes[winners], "agreement": share.round(4)}
+
+    def gist(self, columns: Columns) -> str:
+        return f"mean agreement {columns['agreement'].mean():.3f}"
+
+
+@dataclass(frozen=True)
+class Mean(Answer):
+    """The mean of the neighbours' targets, as `nearfar.metrics.knn_r2` has it."""
+
+    kind: ClassVar[str] = "targets"
+    neighbours: ClassVar[int] = 15
+
+    reference_targets: NDArray[np.float64]  # (n,)
+
+    def columns(self, nearest: NDArray[np.intp]) -> Columns:
+        return {"target": self.reference_targets[nearest].mean(axis=1)}
+
+    def gist(self, columns: Columns) -> str:
+        target = columns["target"]
+        return f"targets from {target.min():.6g} to {target.max():.6g}"
+
+
+ANSWERS: dict[str, type[Vote] | type[Mean]] = {Vote.kind: Vote, Mean.kind: Mean}
+
+
+def nearest_rows(
+    reference: NDArray[np.float64], rows: NDArray[np.float64], k: int, metric: str
+) -> NDArray[np.intp]:
+    """Find the positions of the k reference rows nearest to each row (n, k)."""
+    from sklearn.neighbors import NearestNeighbors
+
+    search = NearestNeighbors(n_neighbors=k, metric=metric).fit(reference)
+    found: NDArray[np.intp] = search.kneighbors(rows, return_distance=False)
+    return found

@@ -1,0 +1,80 @@
+"""Which loss: by name with its fields, by default what fits the data."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import fields as dataclass_fields
+from typing import Any
+
+from nearfar.cli.data import BUILT_IN
+from nearfar.cli.errors import BadInput, library_errors, listed
+from nearfar.losses import LOSSES
+
+# What rows are told apart by, under the name it has in a loss's inputs; and the default loss of it.
+_KINDS = {"labels": ("class labels", "supcon"), "targets": ("numeric targets", "supcr")}
+
+# The projection is judged by its nearest neighbours, so distances are what it learns from, and an
+# anchor needs some of its class near it and not all: the form that Neighbourhood Components
+# Analysis has. The library's defaults stay those of the papers. SupCR's are of distances already.
+_FOR_NEIGHBOURS = {"supcon": {"similarity": "neg_euclidean", "positives": "log_sum"}}
+
+
+def losses_of(kind: str) -> list[str]:
+    """Name the losses of rows with "labels" or "targets"."""
+    return [key for key, loss in LOSSES.items() if loss.inputs == ("embeddings", kind)]
+
+
+def option_for(kind: str) -> str:
+    """Spell the option that chooses a loss of this kind of rows."""
+    return " or ".join(f"--loss {key}" for key in losses_of(kind))
+
+
+def kind_of(loss: Any) -> str:
+    """Tell whether a chosen loss needs "labels" or "targets"."""
+    return str(loss.inputs[1])
+
+
+def loss_for(
+    source: str, name: str | None, temperature: float | None, fields: Sequence[str]
+) -> Any:
+    """Make the loss that ``--loss``, ``--temperature`` and ``--field`` ask for on these data."""
+    declared = BUILT_IN.get(source)
+    key = _KINDS[declared or "labels"][1] if name is None else name.lower()
+    _check_fits(key, source, declared)
+    given: dict[str, Any] = dict(_FOR_NEIGHBOURS.get(key, {}))
+    with library_errors("--field: "):
+        given |= dict(_field(LOSSES[key], text) for text in fields)
+        loss = LOSSES[key](**given)
+    if temperature is None:
+        return loss
+    with library_errors("--temperature: "):
+        return LOSSES[key](**given | {"temperature": temperature})
+
+
+def _check_fits(key: str, source: str, declared: str | None) -> None:
+    """Refuse a loss of something else than labelled rows, or not of a built-in set's kind."""
+    kinds = [declared] if declared else list(_KINDS)
+    if any(key in losses_of(kind) for kind in kinds):
+        return
+    if key not in LOSSES:
+        problem = "is unknown"
+    elif key in losses_of("labels") + losses_of("targets"):
+        needed, held = (_KINDS[kind][0] for kind in (kind_of(LOSSES[key]), kinds[0]))
+        problem = f"needs {needed}, and {source} has {held}"
+    else:
+        problem = f"is called with {', '.join(LOSSES[key].inputs)}"
+    fitting = ", or for ".join(f"{_KINDS[kind][0]}: {listed(losses_of(kind))}" for kind in kinds)
+    raise BadInput(f"--loss '{key}' {problem}; choose one for {fitting}")
+
+
+def _field(loss: Any, text: str) -> tuple[str, Any]:
+    """NAME=VALUE as a field of a loss; values as in JSON, or words as they are."""
+    name, equals, value = text.partition("=")
+    known = [f.name for f in dataclass_fields(loss)]
+    if not equals or name not in known:
+        raise BadInput(
+            f"--field '{text}' is not NAME=VALUE with a field of {loss.__name__}: {listed(known)}"
+        )
+    try:
+        return name, json.loads(value.lower() if value in ("True", "False") else value)
+    except json.JSONDecodeError:
+        return name, value

@@ -1,0 +1,70 @@
+"""What a kind of rows has to say; ``nearfar fit`` asks nothing else about labels or targets."""
+
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple, Self
+
+from numpy.typing import NDArray
+
+from nearfar.cli.answers import Answer
+from nearfar.cli.colouring import Colouring
+from nearfar.cli.data import LabelledData
+from nearfar.cli.scores import Scores
+from nearfar.cli.spaces import Space
+
+
+class Least(NamedTuple):
+    """So many rows a part must have, and what they are."""
+
+    rows: int
+    what: str
+
+
+class Kind(ABC):
+    """The labels or targets of a whole data set.
+
+    What it gives to the loss, ``y`` (n,), comes back to its methods cut into parts; all rows are
+    of one kind, and which one the loss decides.
+    """
+
+    y: NDArray[Any]
+
+    @classmethod
+    @abstractmethod
+    def of(cls, data: LabelledData) -> Self:
+        """Read and check what ``data.y`` holds."""
+
+    @abstractmethod
+    def strata(self) -> NDArray[Any] | None:
+        """Give the groups (n,) to be held out by the same share, if any."""
+
+    @abstractmethod
+    def least(self) -> tuple[Least, Least]:
+        """Tell how small the training part and the held-out part may be."""
+
+    @abstractmethod
+    def trouble(self, y: NDArray[Any]) -> str | None:
+        """Tell what is wrong with a part, and the remedy."""
+
+    @abstractmethod
+    def summary(self) -> str:
+        """Describe the data set in a few words for headings."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Describe the data set for metrics.json."""
+
+    @abstractmethod
+    def score(self, space: Space, train_y: NDArray[Any], held_out_y: NDArray[Any]) -> Scores:
+        """Measure the held-out part of a space."""
+
+    @abstractmethod
+    def caption(self, train_rows: int) -> str:
+        """Explain the scores."""
+
+    @abstractmethod
+    def colouring(self, held_out_y: NDArray[Any]) -> Colouring:
+        """Choose the points' colours."""
+
+    @abstractmethod
+    def answer(self, train_y: NDArray[Any]) -> Answer:
+        """Make what `nearfar predict` predicts by."""

@@ -1,0 +1,102 @@
+"""Rows of classes: every class in both parts, neighbours that vote."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearfar import metrics
+from nearfar.cli.answers import Vote
+from nearfar.cli.choosing import option_for
+from nearfar.cli.colouring import ByClass
+from nearfar.cli.data import LabelledData
+from nearfar.cli.errors import BadInput, listed
+from nearfar.cli.kinds.base import Kind, Least
+from nearfar.cli.scores import Scores, measure
+from nearfar.cli.spaces import Space
+
+_FEW_ROWS = 3  # to a class on average: numbers are then amounts rather than names
+
+
+@dataclass(frozen=True)
+class ClassScores(Scores):
+    """How near the held-out rows are to their own class."""
+
+    knn3: float = measure("3-NN accuracy")
+    recall1: float = measure("recall@1")
+    map_at_r: float = measure("MAP@R")
+    alignment: float = measure("alignment", better="lower")
+    uniformity: float = measure("uniformity", better="lower")
+
+
+@dataclass(frozen=True)
+class Classes(Kind):
+    """The class of every row, as a position in ``classes``."""
+
+    y: NDArray[np.intp]
+    classes: NDArray[Any]
+
+    @classmethod
+    def of(cls, data: LabelledData) -> Self:
+        classes, codes, counts = np.unique(data.y, return_inverse=True, return_counts=True)
+        if len(classes) < 2:
+            raise BadInput(
+                f"{data.name}: every row has the label '{classes[0]}'; give two classes or more"
+            )
+        single = classes[counts < 2]
+        if single.size:
+            amounts = data.y.dtype.kind != "U" and len(codes) < _FEW_ROWS * len(classes)
+            remedy = f", or learn from numbers as targets by {option_for('targets')}"
+            raise BadInput(
+                f"{data.name}: one row only of class {listed(single.tolist())}, and both parts "
+                f"need one; add rows of it or drop it{remedy if amounts else ''}"
+            )
+        return cls(codes, classes)
+
+    def strata(self) -> NDArray[np.intp]:
+        return self.y
+
+    def least(self) -> tuple[Least, Least]:
+        k, neighbours = len(self.classes), Vote.neighbours
+        train = max(k, neighbours)
+        return (
+            Least(train, f"{train} ({k} classes, {neighbours} neighbours)"),
+            Least(k, f"its {k} classes"),
+        )
+
+    def trouble(self, y: NDArray[np.intp]) -> str | None:
+        if np.bincount(y).max() < 2:
+            return "no two rows of one class; add rows to each class"
+        return None
+
+    def summary(self) -> str:
+        return f"{len(self.classes)} classes"
+
+    def settings(self) -> dict[str, Any]:
+        return {"classes": len(self.classes)}
+
+    def score(self, space: Space, train_y: NDArray[Any], held_out_y: NDArray[Any]) -> ClassScores:
+        """Measure; only ``knn3`` looks up its neighbours in the training part."""
+        rows, metric = space.held_out, space.metric
+        return ClassScores(
+            knn3=metrics.knn_accuracy(
+                rows, held_out_y, space.train, train_y, k=Vote.neighbours, metric=metric
+            ),
+            recall1=metrics.recall_at_k(rows, held_out_y, k=1, metric=metric),
+            map_at_r=metrics.map_at_r(rows, held_out_y, metric=metric),
+            alignment=metrics.alignment(rows, held_out_y),
+            uniformity=metrics.uniformity(rows),
+        )
+
+    def caption(self, train_rows: int) -> str:
+        return (
+            f"3-NN: neighbours among the {train_rows} training rows; all else within the held-out "
+            "part. Alignment and uniformity on unit rows, lower is better."
+        )
+
+    def colouring(self, held_out_y: NDArray[np.intp]) -> ByClass:
+        return ByClass(held_out_y, self.classes)
+
+    def answer(self, train_y: NDArray[np.intp]) -> Vote:
+        return Vote(train_y, self.classes)

@@ -1,0 +1,106 @@
+"""Rows of numeric targets: a random split, neighbours that are averaged."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+from sklearn.metrics import r2_score
+
+from nearfar.cli.answers import Mean, nearest_rows
+from nearfar.cli.choosing import option_for
+from nearfar.cli.colouring import ByNumber
+from nearfar.cli.data import LARGEST, LabelledData, unusable
+from nearfar.cli.errors import BadInput
+from nearfar.cli.kinds.base import Kind, Least
+from nearfar.cli.scores import Scores, measure
+from nearfar.cli.spaces import Space
+
+
+@dataclass(frozen=True)
+class TargetScores(Scores):
+    """How well the neighbours' mean predicts the held-out targets."""
+
+    knn_r2: float = measure(f"{Mean.neighbours}-NN R2")
+    spearman: float = measure("Spearman")
+
+
+@dataclass(frozen=True)
+class Numbers(Kind):
+    """The target of every row."""
+
+    y: NDArray[np.float64]
+    name: str
+
+    @classmethod
+    def of(cls, data: LabelledData) -> Self:
+        y = _as_numbers(data)
+        bad = unusable(y)
+        if bad.any():
+            row = int(bad.argmax())
+            raise BadInput(
+                f"{data.place(row)} is {y[row]}, expected a number below {LARGEST:g}; "
+                "replace it or drop the row"
+            )
+        if (y == y[0]).all():
+            raise BadInput(f"{data.name}: every row has the target {y[0]:g}; give ones that differ")
+        return cls(y, data.label or "target")
+
+    def strata(self) -> None:
+        return None
+
+    def least(self) -> tuple[Least, Least]:
+        """With as many training rows as neighbours all predictions would be the same."""
+        k = Mean.neighbours
+        return (
+            Least(k + 1, f"{k + 1}, one more than the {k} neighbours of a prediction"),
+            Least(2, "the 2 that a correlation is of"),
+        )
+
+    def trouble(self, y: NDArray[np.float64]) -> str | None:
+        if (y == y[0]).all():
+            return f"the target {y[0]:g} only; add rows or choose another --seed"
+        return None
+
+    def summary(self) -> str:
+        return f"targets from {self.y.min():.6g} to {self.y.max():.6g}"
+
+    def settings(self) -> dict[str, Any]:
+        return {"target_min": float(self.y.min()), "target_max": float(self.y.max())}
+
+    def score(self, space: Space, train_y: NDArray[Any], held_out_y: NDArray[Any]) -> TargetScores:
+        nearest = nearest_rows(space.train, space.held_out, Mean.neighbours, space.metric)
+        predicted = self.answer(train_y).columns(nearest)["target"]
+        ordered = np.ptp(predicted) > 0  # else no correlation is defined, and nothing is ordered
+        return TargetScores(
+            knn_r2=float(r2_score(held_out_y, predicted)),
+            spearman=float(spearmanr(held_out_y, predicted).statistic) if ordered else 0.0,
+        )
+
+    def caption(self, train_rows: int) -> str:
+        return (
+            f"Predictions: the mean target of the {Mean.neighbours} nearest among the {train_rows} "
+            "training rows. Spearman: rank correlation of predictions and held-out targets."
+        )
+
+    def colouring(self, held_out_y: NDArray[np.float64]) -> ByNumber:
+        return ByNumber(held_out_y, self.name)
+
+    def answer(self, train_y: NDArray[np.float64]) -> Mean:
+        return Mean(train_y)
+
+
+def _as_numbers(data: LabelledData) -> NDArray[np.float64]:
+    if data.y.dtype.kind != "U":
+        return data.y.astype(np.float64)
+    y = np.empty(len(data.y))
+    for row, text in enumerate(data.y):
+        try:
+            y[row] = float(text)
+        except ValueError as error:
+            raise BadInput(
+                f"{data.place(row)}: text '{text}' where {option_for('targets')} needs a number; "
+                f"encode it, or learn from classes by {option_for('labels')}"
+            ) from error
+    return y
