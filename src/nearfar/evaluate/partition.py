@@ -29,7 +29,7 @@ class PartitionEvaluation(Settings):
     def forward(
         self, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
     ) -> tuple[Array, tuple[Array, ...]]:
-        batch = _Batch(self, ns, inputs)
+        batch = PartitionBatch(self, ns, inputs)
         seen = batch.passes().see()
         losses = [self.rule.finish(ns, batch.anchors(side))[0] for side in seen]
         loss = sum(losses[1:], losses[0])
@@ -50,7 +50,7 @@ class PartitionEvaluation(Settings):
         upstream: Array,
         wanted: tuple[bool, ...],
     ) -> tuple[Array | None, ...]:
-        batch = _Batch(self, ns, inputs)
+        batch = PartitionBatch(self, ns, inputs)
         found = iter(saved)
         seen = tuple(self._recall(found) for _ in batch.sides)
         if self.reduction.reduction == "none":
@@ -72,7 +72,7 @@ class PartitionEvaluation(Settings):
 
     def idle(self, ns: Namespace, inputs: tuple[Array, ...]) -> Array:
         """True for anchors whose loss does not depend on their negatives, though they have some."""
-        batch = _Batch(self, ns, inputs)
+        batch = PartitionBatch(self, ns, inputs)
         (seen,) = batch.passes().see()
         _, slopes = self.rule.finish(ns, batch.anchors(seen))
         return batch.pairing.restore(ns, (slopes.logs[0] == 0) & (batch.negatives > 0))
@@ -91,14 +91,14 @@ class PartitionEvaluation(Settings):
         return Seen(logs, linear, next(found) if self.rule.pair else None)
 
 
-class _Batch:
+class PartitionBatch:
     """Rows in the pairing's order, and the weights of their anchors."""
 
     def __init__(
         self, settings: PartitionEvaluation, ns: Namespace, inputs: tuple[Array, ...]
     ) -> None:
         self.ns, self.settings = ns, settings
-        self.pairing: Pairing = pair_up(ns, settings.pairing, inputs)
+        self.pairing = self._pair_up(inputs)
         self.similarity = settings.similarity
         given = settings.sort_out(ns, inputs)
         self.temperature = given.temperature
@@ -108,10 +108,16 @@ class _Batch:
         self.side = tile_side(settings.options, self.itemsize)
         self._weigh()
 
+    def _pair_up(self, inputs: tuple[Array, ...]) -> Pairing:
+        return pair_up(self.ns, self.settings.pairing, inputs)
+
+    def _counts(self, like: Array) -> Array:
+        return self.pairing.counts(self.ns, like, all_pairs(self.pairing.n, self.side))
+
     def _weigh(self) -> None:
         n, rule = self.pairing.n, self.settings.rule
         empty = self.ns.zeros((n,), self.sides[0].p)
-        self.count = self.pairing.counts(self.ns, empty, all_pairs(n, self.side))
+        self.count = self._counts(empty)
         self.counted = self.count > 0
         rows = self.ns.xp.sum(self.ns.xp.ones_like(self.count))
         itself = 0 if self.settings.include_self or len(self.sides) == 2 else 1

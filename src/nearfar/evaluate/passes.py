@@ -50,6 +50,8 @@ class Passes(NamedTuple):
     include_self: bool
     exponentials: Exponentials
     workers: int | None
+    complete: Callable[[Array], Array] = lambda x: x
+    """Makes values of the anchors whole, (n,), where this process computes some of them only."""
 
     # -- pass 1 ----------------------------------------------------------------------------
 
@@ -133,7 +135,7 @@ class Passes(NamedTuple):
         first = tuple(s.logs[0] for s in slopes)
         if self.rule.pair:
             gradients, pulled = self._pull_pairs(self.rule.pair, seen, slopes, gradients)
-            first = tuple(a + b for a, b in zip(first, pulled, strict=True))
+            first = tuple(a + self.complete(b) for a, b in zip(first, pulled, strict=True))
         weights = [
             tuple(
                 self.exponentials.weigh(
@@ -237,7 +239,7 @@ class Passes(NamedTuple):
     def _places(self, kind: Kind, i: Block, j: Block) -> tuple[Place, ...]:
         """Whose sums a tile adds to; one on the diagonal of a symmetric matrix, which holds both
         (i, j) and (j, i)."""
-        if kind.diagonal and len(self.sides) == 1:
+        if kind.one_way or (kind.diagonal and len(self.sides) == 1):
             return (Place(0, i),)
         return Place(0, i), Place(len(self.sides) - 1, j)
 

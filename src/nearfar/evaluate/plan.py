@@ -18,6 +18,8 @@ class Kind(NamedTuple):
     positives: bool
     negatives: bool
     diagonal: bool = False
+    one_way: bool = False
+    """Whether a tile serves its rows only, because its columns are another process's rows."""
 
     @property
     def masked(self) -> bool:

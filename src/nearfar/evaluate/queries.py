@@ -65,7 +65,7 @@ class _Batch:
         if self.own is not None:
             width = self.own * ns.shape(self.sides[_QUERY].p)[1]
         side = row_block(settings.options, width, ns.itemsize(self.sides[_QUERY].p), buffers)
-        self.blocks = each_block(n, side)
+        self.blocks = settings.mine(each_block(n, settings.side(n, side)))
 
     def restore(self, x: Array) -> Array:
         return x
@@ -88,8 +88,9 @@ class _Batch:
             return self._block(carry, i, weight, scratch)
 
         loss, gradients = ns.loop(self.blocks, body, start)
+        terms = one / self.settings.share[1]  # of one query in all, whoever computes it
         if weights is None:
-            return Found(loss, one, (None,) * len(self.inputs))
+            return Found(loss, terms, (None,) * len(self.inputs))
         restored = [
             self.similarity.restore(ns, rows, g, self.temperature)
             for rows, g in zip(self.sides, gradients, strict=False)
@@ -98,7 +99,7 @@ class _Batch:
         slopes = [sum((slope for _, slope in restored[1:]), restored[0][1])]
         slopes += [ns.xp.sum(gradients[_BIAS])] * self.learns_bias
         aligned = self.settings.align(ns, self.inputs, self.wanted, embeddings, tuple(slopes))
-        return Found(loss, one, aligned)
+        return Found(loss, terms, aligned)
 
     def _block(
         self, carry: Carry, i: Block, weight: Array | None, scratch: Scratch | None

@@ -6,10 +6,11 @@ exponential and three products a pair, and nothing larger than a block of rows.
 """
 
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, NamedTuple, Protocol
 
 from nearfar.evaluate.settings import Settings
-from nearfar.frameworks import Array, Namespace
+from nearfar.frameworks import Array, Every, Items, Namespace
 
 Gradients = tuple[Array | None, ...]
 
@@ -21,6 +22,14 @@ class Found(NamedTuple):
     """Number of terms that the mean is taken over, (n,)."""
     gradients: Gradients
     """For each input that wants one, under the given weights of the anchors."""
+
+
+class Partial(NamedTuple):
+    loss: Array
+    terms: Array
+    gradients: Gradients
+    usable: Array
+    """Of all anchors, (n,)."""
 
 
 class Batch(Protocol):
@@ -43,6 +52,9 @@ class Batch(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class RowEvaluation(Settings):
     """What all losses by rows share: when to take the gradient, and what to keep for it."""
+
+    share: tuple[int, int] = (0, 1)
+    """Which part of the anchors this process computes, of how many."""
 
     def forward(
         self, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
@@ -82,6 +94,25 @@ class RowEvaluation(Settings):
             return ((ns.shape(inputs[0])[0],),)
         wanted = self.differentiated(inputs, wanted)
         return ((), *(ns.shape(x) for x, w in zip(inputs, wanted, strict=True) if w))
+
+    def side(self, n: Any, side: int) -> int:
+        """`side`, or less, so that there is a block of anchors for every process."""
+        parts = self.share[1]
+        return side if parts == 1 else min(side, max(1, ceil(n / parts)))
+
+    def mine(self, blocks: Items) -> Items:
+        """The blocks of anchors that fall to this process."""
+        number, parts = self.share
+        return blocks if isinstance(blocks, Every) else blocks[number::parts]
+
+    def partial(
+        self, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
+    ) -> Partial:
+        """This process's part of all that is summed over anchors, before any average."""
+        batch = self._batch(ns, inputs, wanted)
+        found = batch.run(batch.one if any(wanted) else None)
+        loss, terms = ns.xp.sum(found.losses), ns.xp.sum(found.terms)
+        return Partial(loss, terms, found.gradients, batch.usable)
 
     def _batch(self, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]) -> Batch:
         raise NotImplementedError

@@ -46,7 +46,8 @@ class _Batch:
         gathered = self.pairing.gather(ns, (ns.matrix(given.embeddings[0]),))
         (self.rows,) = self.similarity.prepare(ns, gathered, self.temperature)
         self.n = self.pairing.n
-        self.side = row_block(settings.options, self.n, ns.itemsize(self.rows.p), self.rule.buffers)
+        side = row_block(settings.options, self.n, ns.itemsize(self.rows.p), self.rule.buffers)
+        self.side = settings.side(self.n, side)
         empty = ns.zeros((self.n,), self.rows.p)
         positives = self.pairing.counts(ns, empty, all_pairs(self.n, self.side))
         self.one = ns.xp.ones_like(empty)
@@ -89,7 +90,7 @@ class _Batch:
             each_block(self.n, self.side) if sizes is None else anchors_by_class(sizes, self.side)
         )
         start: Carry = (none, ns.zeros((self.n,), rows.p), flow)
-        loss, terms, flow = ns.loop(blocks, body, start)
+        loss, terms, flow = ns.loop(self.settings.mine(blocks), body, start)
         if weights is None:
             return Found(loss, terms, (None,) * len(self.inputs))
         z, slope = self.similarity.restore(ns, rows, flow[0], self.temperature)

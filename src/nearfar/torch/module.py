@@ -67,16 +67,20 @@ class Loss(torch.nn.Module):  # type: ignore[misc]
         )
 
     def forward(self, *inputs: Any, **named: Any) -> torch.Tensor:
+        value: torch.Tensor = self.loss(*inputs, **self._values() | named)
+        return value
+
+    def _values(self) -> dict[str, torch.Tensor]:
+        """What is learned, as the loss is called with it."""
         if not self.learned:
-            value: torch.Tensor = self.loss(*inputs, **named)
-            return value
+            return {}
         if self.training:
             with torch.no_grad():
                 self.log_temperature.clamp_(min=math.log(LEAST))
         values = {"temperature": self.temperature}
-        values |= {name: getattr(self, name) for name in self.learned if name != "temperature"}
-        value = self.loss(*inputs, **values | named)
-        return value
+        return values | {
+            name: getattr(self, name) for name in self.learned if name != "temperature"
+        }
 
     def extra_repr(self) -> str:
         learned = f", learning {' and '.join(self.learned)}" if self.learned else ""

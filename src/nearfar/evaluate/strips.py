@@ -1,0 +1,133 @@
+"""A partition loss of one batch over several processes: each takes the strip of its own rows.
+
+All embeddings are known everywhere. Pass 1 sums up a process's own anchors over all columns; once
+these sums are known of all anchors, G_ij = dL_i/ds_ij + dL_j/ds_ij is known for any tile, and pass
+2 over the same strip gives the whole gradient of the process's own rows. No gradient travels.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from nearfar.evaluate.partition import PartitionBatch, PartitionEvaluation
+from nearfar.evaluate.passes import Passes, Seen
+from nearfar.evaluate.plan import Kind, Plan, Tiles, balanced
+from nearfar.evaluate.protocol import Slopes
+from nearfar.frameworks import Array, Block, Namespace
+from nearfar.pairing import DeviceLabels, Pairing
+
+Complete = Callable[[tuple[Array, ...]], tuple[Array, ...]]
+"""Values of the own anchors, (own,) each, to those of all anchors, (n,)."""
+
+
+class Strip(NamedTuple):
+    value: Array
+    """Of the whole batch."""
+    gradients: tuple[Array, ...]
+    """Of the own rows of each input that is an embedding, whole; empty if none is wanted."""
+    by_temperature: Array | None
+    """This process's part."""
+
+
+def strip(
+    evaluation: PartitionEvaluation,
+    ns: Namespace,
+    inputs: tuple[Array, ...],
+    own: Block,
+    complete: Complete,
+    gradient: bool,
+) -> Strip:
+    """The value of all `inputs`, and the gradient of the rows `own` of each embedding."""
+    batch = _OwnBatch(evaluation, ns, inputs, own, complete)
+    seen = batch.see()
+    finished = [evaluation.rule.finish(ns, batch.anchors(side)) for side in seen]
+    loss = sum((loss for loss, _ in finished[1:]), finished[0][0])
+    loss = batch.weights * ns.xp.where(batch.counted, loss, ns.xp.zeros_like(loss))
+    value = ns.xp.sum(loss)
+    if not gradient:
+        return Strip(value, (), None)
+    slopes = tuple(batch.weighted(s, ns.xp.ones_like(value)) for _, s in finished)
+    return Strip(value, *batch.pull(seen, slopes))
+
+
+class _OwnBatch(PartitionBatch):
+    def __init__(
+        self,
+        settings: PartitionEvaluation,
+        ns: Namespace,
+        inputs: tuple[Array, ...],
+        own: Block,
+        complete: Complete,
+    ) -> None:
+        # Two views of a pair are two anchors that stand side by side.
+        times = settings.parts if settings.pairing == "views" else 1
+        self._rows, self._complete = own, complete
+        self._own = Block(own.start * times, own.size * times)
+        super().__init__(settings, ns, inputs)
+
+    def _pair_up(self, inputs: tuple[Array, ...]) -> Pairing:
+        # Sorted by class, the own rows would not stand together.
+        if self.settings.pairing == "labels":
+            return DeviceLabels(self.ns, inputs[1])
+        return super()._pair_up(inputs)
+
+    def _counts(self, like: Array) -> Array:
+        if self.settings.pairing != "many_labels":
+            return super()._counts(like)
+        return self._whole(self.pairing.counts(self.ns, like, self._tiles()))
+
+    def _whole(self, x: Array) -> Array:
+        return self._complete((self.ns.rows(x, self._own),))[0]
+
+    def _tiles(self) -> list[tuple[Block, Block]]:
+        if self._own.size == 0:
+            return []
+        step = max(1, self.pairing.together)
+        rows = balanced(self._own.size, self.side, step)
+        columns = balanced(self.pairing.n, self.side, step)
+        return [(Block(self._own.start + start, size), j) for start, size in rows for j in columns]
+
+    def _plan(self) -> Plan:
+        anywhere = self.settings.pairing in ("labels", "many_labels")
+        found: dict[Kind, list[tuple[Block, ...]]] = {}
+        for i, j in self._tiles():
+            meet = i.start < j.start + j.size and j.start < i.start + i.size
+            kind = Kind(positives=meet or anywhere, negatives=True, diagonal=meet, one_way=True)
+            found.setdefault(kind, []).append((i, j))
+        return tuple(Tiles(kind, (items,)) for kind, items in found.items())
+
+    def _directions(self) -> list[Passes]:
+        """One for each side: its own rows against all of the other side, or of the same."""
+        passes = self.passes()
+        turned = [passes.sides, passes.sides[::-1]][: len(self.sides)]
+        return [passes._replace(sides=sides, complete=self._whole) for sides in turned]
+
+    def see(self) -> tuple[Seen, ...]:
+        found = [passes.see()[0] for passes in self._directions()]
+        parts = tuple(
+            self.ns.rows(x, self._own)
+            for side in found
+            for x in (*side.logs, side.linear, side.pair)
+            if x is not None
+        )
+        whole = iter(self._complete(parts))
+        return tuple(self.settings._recall(whole) for _ in found)
+
+    def pull(
+        self, seen: tuple[Seen, ...], slopes: tuple[Slopes, ...]
+    ) -> tuple[tuple[Array, ...], Array]:
+        """Gradients of the own rows, and this process's part of that of the temperature."""
+        ns = self.ns
+        restored = []
+        for side, passes in enumerate(self._directions()):
+            turn = slice(None, None, -1 if side else 1)
+            gradient = passes.gradient(seen[turn], slopes[turn])[0]
+            rows = self.sides[side]
+            restored.append(self.similarity.restore(ns, rows, gradient, self.temperature))
+        parts = [slope for _, slope in restored]
+        parts += [
+            ns.xp.sum(ns.rows(s.temperature, self._own))
+            for s in slopes
+            if s.temperature is not None
+        ]
+        whole = self.pairing.scatter(ns, tuple(z for z, _ in restored))
+        return tuple(ns.rows(z, self._rows) for z in whole), sum(parts[1:], parts[0])

@@ -1,0 +1,242 @@
+"""A loss over the batch of all processes under torch.distributed, with its exact gradient."""
+
+from dataclasses import replace
+from typing import Any, NamedTuple, cast
+
+import torch
+
+from nearfar.evaluate import PartitionEvaluation
+from nearfar.evaluate.rows import RowEvaluation
+from nearfar.evaluate.strips import strip
+from nearfar.frameworks import Block
+from nearfar.frameworks.torch import Torch, full_precision
+from nearfar.losses import Loss as Statement
+from nearfar.losses import checks
+from nearfar.torch import module
+from nearfar.torch.collectives import Ranks
+
+_NS = Torch()
+_DTYPES = (
+    torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32,
+    torch.int16, torch.int8, torch.uint8, torch.bool,
+)  # fmt: skip
+
+
+class Loss(module.Loss):
+    """A nearfar loss of the global batch: the rows of all ranks, in the order of the ranks.
+
+    Every rank calls it with its own rows, of which it may have any number, none included, and
+    gets the value of the whole batch and the gradient of that value by its own rows:
+
+        W dL/dx_r  for gradient="ddp_mean",    dL/dx_r  for gradient="sum",
+
+    with W ranks; DistributedDataParallel divides the first by W when it averages. Learned or given
+    temperatures and biases get the same whole gradient dL/dt on every rank under "ddp_mean", which
+    an average leaves as it is, so that they may stand inside DDP or outside; under "sum" each rank
+    gets its part, to be added up as all others are.
+
+    Losses of partition sums (NTXent, SupCon, HCL, DCL, CLIP) gather embeddings once and sums once
+    and send no gradients; the others compute a share of the anchors each and send gradients back.
+    All communication is in the forward call; the backward call multiplies. Memory per rank is
+    O(n d + tile) for n rows in all. See docs/scaling.md.
+
+    Call it as the loss: ``criterion(a, b)``, ``criterion(embeddings, labels)``. Labels and targets
+    are gathered too and have to be numbers. So are negatives (K, d) of InfoNCE: give a queue that
+    all ranks hold to one of them, and (0, d) to the others.
+
+    Parameters
+    ----------
+    loss
+        Any nearfar loss with reduction "mean" or "sum".
+    learn_temperature
+        As for `nearfar.torch.Loss`.
+    gradient
+        "ddp_mean" if gradients are averaged over ranks afterwards, "sum" if they are added up.
+    group
+        The process group; None: all processes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `nearfar.torch.Loss`; for reduction "none"; at the call, as the loss, on all ranks alike.
+    RuntimeError
+        At the call, if torch.distributed is not initialised, if another rank has ended or is later
+        than the group's timeout, and for the gradient of a gradient.
+    """
+
+    def __init__(
+        self,
+        loss: Statement,
+        learn_temperature: bool = False,
+        gradient: str = "ddp_mean",
+        group: Any = None,
+    ) -> None:
+        super().__init__(loss, learn_temperature)
+        if gradient not in ("ddp_mean", "sum"):
+            raise ValueError(
+                f'expected gradient to be "ddp_mean" or "sum"; received {gradient!r}; give '
+                '"ddp_mean" under DistributedDataParallel'
+            )
+        if loss.reduction == "none":
+            raise ValueError(
+                'expected a loss with reduction "mean" or "sum", received "none": ranks share one '
+                "value; use the loss itself on gathered rows for a value per anchor"
+            )
+        self.gradient, self.group = gradient, group
+
+    def forward(self, *inputs: Any, **named: Any) -> torch.Tensor:
+        ranks = Ranks(self.group)
+        named = self._values() | named
+        replaced = {name: named.pop(name) for name in self.loss.parameters if name in named}
+        given = checks.bind(self.loss, inputs, named)
+        rows = self._tensors(given)
+        learned = {k: x for k, x in replaced.items() if isinstance(x, torch.Tensor)}
+        task = _Task(self.loss, ranks, tuple(rows), replaced, tuple(learned), self.gradient)
+        value: torch.Tensor = _Glue.apply(
+            task, torch.is_grad_enabled(), *rows.values(), *learned.values()
+        )
+        return value
+
+    def _tensors(self, given: dict[str, Any]) -> dict[str, torch.Tensor]:
+        found: dict[str, torch.Tensor] = {}
+        for name, x in given.items():
+            if name in self.loss.embeddings and not isinstance(x, torch.Tensor):
+                raise TypeError(
+                    f"expected {name} to be a tensor; received {type(x).__name__}; every rank "
+                    "gives the tensor of its own rows"
+                )
+            like = next(iter(found.values()), None)
+            x = x if like is None else torch.as_tensor(x, device=like.device)
+            if x.ndim == 0 or x.dtype not in _DTYPES:
+                raise TypeError(
+                    f"expected {name} with one row for each of this rank's and a real dtype; "
+                    f"received shape {tuple(x.shape)} of {x.dtype}; give a tensor of numbers"
+                )
+            found[name] = x
+        return found
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, gradient={self.gradient!r}"
+
+
+class _Task(NamedTuple):
+    loss: Statement
+    ranks: Ranks
+    names: tuple[str, ...]
+    replaced: dict[str, Any]
+    learned: tuple[str, ...]
+    gradient: str
+
+    def run(
+        self, rows: tuple[torch.Tensor, ...], learned: tuple[torch.Tensor, ...], wanted: bool
+    ) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
+        """The global value and, if wanted on any rank, the gradients of `rows` and `learned`."""
+        sizes, wanted = self._agree(rows, wanted)
+        every = self.ranks.gather("embeddings", rows, sizes)
+        values = self.replaced | dict(zip(self.learned, learned, strict=True))
+        call = self.loss._open((), dict(zip(self.names, every, strict=True)) | values)
+        evaluation = call.evaluation
+        if isinstance(evaluation, PartitionEvaluation):
+            return self._by_strips(evaluation, call.arrays, sizes, wanted)
+        return self._by_shares(cast(RowEvaluation, evaluation), call.arrays, sizes, wanted)
+
+    def _agree(self, rows: tuple[torch.Tensor, ...], wanted: bool) -> tuple[list[list[int]], bool]:
+        """How many rows each rank has; a rank without rows has a shape and a dtype all the same."""
+        own = [int(wanted)]
+        for x in rows:
+            own += [x.shape[0], x.shape[1:].numel(), x.ndim, _DTYPES.index(x.dtype)]
+        table = self.ranks.table(own, rows[0].device)
+        for k, name in enumerate(self.names):
+            kinds = [tuple(numbers[2 + 4 * k : 5 + 4 * k]) for numbers in table]
+            if len(set(kinds)) > 1:
+                told = "; ".join(
+                    f"rank {r}: {width} features in {axes} axes of {_DTYPES[dtype]}"
+                    for r, (width, axes, dtype) in enumerate(kinds)
+                )
+                raise ValueError(
+                    f"expected {name} of one shape and dtype on all ranks, the number of rows "
+                    f"aside; received {told}; an empty part is torch.empty((0, d), dtype=...)"
+                )
+        return [numbers[1::4] for numbers in table], any(numbers[0] for numbers in table)
+
+    def _by_strips(
+        self,
+        evaluation: PartitionEvaluation,
+        arrays: tuple[torch.Tensor, ...],
+        sizes: list[list[int]],
+        wanted: bool,
+    ) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
+        ranks = self.ranks
+        counts = [each[0] for each in sizes]
+        own = Block(sum(counts[: ranks.number]), counts[ranks.number])
+        times = 2 if evaluation.pairing == "views" else 1
+
+        def complete(parts: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+            lengths = [[n * times] * len(parts) for n in counts]
+            return ranks.gather("partition sums", parts, lengths)
+
+        found = strip(evaluation, _NS, arrays, own, complete, wanted)
+        if not wanted:
+            return found.value, []
+        slopes = [] if found.by_temperature is None else [found.by_temperature]
+        return found.value, self._scaled(found.gradients, slopes[: len(self.learned)])
+
+    def _by_shares(
+        self,
+        evaluation: RowEvaluation,
+        arrays: tuple[torch.Tensor, ...],
+        sizes: list[list[int]],
+        wanted: bool,
+    ) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
+        ranks = self.ranks
+        evaluation = replace(evaluation, share=(ranks.number, ranks.count))
+        facts = range(evaluation.parts, len(arrays) - len(self.learned))
+        part = evaluation.partial(
+            _NS, arrays, tuple(wanted and k not in facts for k in range(len(arrays)))
+        )
+        sums = ranks.add(torch.stack([part.loss, part.terms]))
+        factor = evaluation.reduction.factor(_NS, sums[1], part.usable)
+        if not wanted:
+            return sums[0] * factor, []
+        gradients = [cast(torch.Tensor, g) for g in part.gradients[: evaluation.parts]]
+        own = ranks.add_and_share(gradients, [each[: evaluation.parts] for each in sizes])
+        slopes = [cast(torch.Tensor, g) for g in part.gradients[len(arrays) - len(self.learned) :]]
+        return sums[0] * factor, self._scaled(
+            [g * factor for g in own], [g * factor for g in slopes] if self.learned else []
+        )
+
+    def _scaled(self, gradients: Any, slopes: list[torch.Tensor]) -> list[torch.Tensor | None]:
+        facts = [None] * (len(self.names) - len(gradients))
+        mean = self.gradient == "ddp_mean"
+        if mean:
+            gradients = [g * self.ranks.count for g in gradients]
+            if slopes:
+                slopes = list(self.ranks.add(torch.stack(slopes)))
+        return [*gradients, *facts, *slopes]
+
+
+class _Glue(torch.autograd.Function):  # type: ignore[misc]
+    @staticmethod
+    def forward(ctx: Any, task: _Task, recording: bool, *inputs: torch.Tensor) -> torch.Tensor:
+        rows, learned = inputs[: len(task.names)], inputs[len(task.names) :]
+        wanted = recording and any(x.requires_grad for x in inputs)
+        with full_precision(inputs):
+            value, found = task.run(rows, learned, wanted)
+        ctx.gives = [g is not None for g in found]
+        ctx.like = [(x.dtype, x.shape) for x in inputs]
+        ctx.save_for_backward(*(g for g in found if g is not None))
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, upstream: torch.Tensor) -> Any:
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "expected no gradient of the gradient of a distributed loss; received "
+                "create_graph=True; use the loss itself on one process for second derivatives"
+            )
+        saved = iter(ctx.saved_tensors)
+        found = [
+            (next(saved) * upstream).to(dtype).view(shape) if gives else None
+            for gives, (dtype, shape) in zip(ctx.gives, ctx.like, strict=True)
+        ]
+        return None, None, *found

@@ -1,0 +1,141 @@
+"""Training steps in several processes; started by torchrun's environment or `start`."""
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+import nearfar as nf
+import nearfar.torch
+from nearfar.torch.distributed import Loss
+
+STEPS = 5
+FEATURES, DIM = 5, 4
+N = 13
+SHARDS = {
+    1: [[13], [9]],
+    2: [[9, 4], [9, 0]],
+    3: [[6, 0, 7], [2, 4, 3]],
+}
+"""Rows of each rank, in steps that take turns."""
+
+LOSSES = {
+    "ntxent": nf.NTXent(),
+    "ntxent, tiles": nf.NTXent(include_self=True).with_options(tile=4),
+    "supcon": nf.SupCon(temperature=0.3),
+    "supcon, own positive": nf.SupCon(denominator="own_positive", positives="log_mean"),
+    "supcon, negatives": nf.SupCon(
+        denominator="negatives", average="pairs", similarity="neg_euclidean"
+    ).with_options(tile=3),
+    "supcon, several labels": nf.SupCon(
+        denominator="own_positive", without_positives="zero"
+    ).with_options(tile=4),
+    "hcl": nf.HCL(tau_plus=0.3),
+    "hcl, clamped": nf.HCL(temperature=1.5, tau_plus=0.6, beta=0.5),
+    "dcl": nf.DCL(temperature=0.2, reduction="sum", scale=0.1),
+    "clip": nf.CLIP().with_options(tile=3),
+    "siglip": nf.SigLIP(bias=-2.0),
+    "infonce": nf.InfoNCE(temperature=0.4),
+    "supcr": nf.SupCR(),
+    "batchtriplet": nf.BatchTriplet(),
+    "batchtriplet, hard": nf.BatchTriplet(mining="hard", without_positives="zero"),
+    "pairmargin": nf.PairMargin(),
+    "triplet": nf.Triplet(margin=2.0),
+}
+
+
+def batch(name: str, step: int, dtype: torch.dtype) -> tuple[list[torch.Tensor], list]:
+    """What the encoder gets and what the loss gets beside: the whole batch."""
+    seed = torch.Generator().manual_seed(step)
+    n = sum(SHARDS[1][step % 2])
+    inputs = len(LOSSES[name].embeddings) - (name == "infonce")
+    x = [torch.randn(n, FEATURES, generator=seed, dtype=torch.float64) for _ in range(inputs)]
+    facts: list = []
+    if name == "supcon, several labels":
+        facts = [(torch.rand(n, 3, generator=seed) < 0.4).to(torch.int64)]
+    elif "labels" in LOSSES[name].inputs:
+        facts = [torch.randint(4, (n,), generator=seed)]
+    elif "targets" in LOSSES[name].inputs:
+        facts = [torch.randint(9, (n,), generator=seed).to(torch.float64)]
+    return [z.to(dtype) for z in x], facts
+
+
+def encoder(dtype: torch.dtype) -> torch.nn.Module:
+    torch.manual_seed(7)
+    layers = torch.nn.Linear(FEATURES, 6), torch.nn.Tanh(), torch.nn.Linear(6, DIM)
+    return torch.nn.Sequential(*layers).to(dtype)
+
+
+def train(name: str, dtype: torch.dtype, ddp: bool, gradient: str) -> dict[str, list]:
+    """Values, and parameters at the end, of a few steps; on one process if there is one."""
+    ranks = dist.get_world_size() if dist.is_initialized() else 1
+    model = encoder(dtype)
+    learn = "temperature" in LOSSES[name].parameters
+    if ranks == 1:
+        criterion = nearfar.torch.Loss(LOSSES[name], learn)
+    else:
+        criterion = Loss(LOSSES[name], learn, gradient=gradient)
+    criterion = criterion.to(dtype)
+    wrapped = torch.nn.parallel.DistributedDataParallel(model) if ddp else model
+    parameters = [*model.parameters(), *criterion.parameters()]
+    optimizer = torch.optim.SGD(parameters, lr=0.05, momentum=0.9)
+    values = []
+    for step in range(STEPS):
+        x, facts = batch(name, step, dtype)
+        if ranks > 1:
+            shards = SHARDS[ranks][step % 2]
+            x, facts = ([z.split(shards)[dist.get_rank()] for z in y] for y in (x, facts))
+        optimizer.zero_grad()
+        outputs = [y.contiguous() for y in wrapped(torch.cat(x)).chunk(len(x))]
+        value = criterion(*outputs, *facts)
+        value.backward()
+        if ranks > 1 and not ddp:
+            _add_up(parameters, gradient, len(list(model.parameters())))
+        optimizer.step()
+        values.append(value.item())
+    return {"values": values, "parameters": [p.detach().double().numpy() for p in parameters]}
+
+
+def _add_up(parameters: list, gradient: str, of_model: int) -> None:
+    """What DDP does, or its sum; the loss's own parameters need nothing under "ddp_mean"."""
+    for k, p in enumerate(parameters):
+        if gradient == "sum":
+            dist.all_reduce(p.grad)
+        elif k < of_model:
+            dist.all_reduce(p.grad)
+            p.grad /= dist.get_world_size()
+
+
+def start(script: Path, ranks: int, folder: Path, *arguments: str) -> list[subprocess.Popen]:
+    """The processes that torchrun would start, each with its rank in the environment."""
+    processes = []
+    for rank in range(ranks):
+        env = os.environ | {
+            "RANK": str(rank),
+            "WORLD_SIZE": str(ranks),
+            "OMP_NUM_THREADS": "1",
+            "STORE": str(folder / "store"),
+            "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+        }
+        command = [sys.executable, str(script), str(folder), *arguments]
+        processes.append(
+            subprocess.Popen(command, env=env, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+        )
+    return processes
+
+
+def join() -> None:
+    torch.set_num_threads(1)
+    store = dist.FileStore(os.environ["STORE"], int(os.environ["WORLD_SIZE"]))
+    dist.init_process_group(
+        "gloo", store=store, rank=int(os.environ["RANK"]), world_size=int(os.environ["WORLD_SIZE"])
+    )
+
+
+def write(folder: Path, found: object) -> None:
+    with (folder / f"rank{dist.get_rank()}.pkl").open("wb") as file:
+        pickle.dump(found, file)
