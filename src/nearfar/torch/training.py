@@ -284,7 +284,9 @@ def embed(encoder: Encoder, X: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _flat(prefix: str, tensors: dict[str, torch.Tensor]) -> Arrays:
-    return {f"{prefix}/{name}": np.array(value.detach().cpu()) for name, value in tensors.items()}
+    return {
+        f"{prefix}/{name}": value.detach().cpu().numpy().copy() for name, value in tensors.items()
+    }
 
 
 def _nested(prefix: str, arrays: Arrays) -> dict[str, torch.Tensor]:
