@@ -56,7 +56,7 @@ class TestFit:
         assert {"probe", "knn3", "map_at_r"} < set(report["learned"])
         assert report["learned"]["dimensions"] == 6
         assert (tmp_path / "out" / "embedding.png").stat().st_size > 10_000
-        assert "linear" in result.stdout
+        assert "probe" in result.stdout
         lines = result.stderr.splitlines()
         assert sum(line.startswith("epoch ") for line in lines) == 4
         for word in ("loss", "validation", "temperature", "alignment", "uniformity"):

@@ -80,7 +80,7 @@ def fit(settings: Settings, out: Path | None) -> None:
         _model(learned, halves, kind, data).save(stage / "model.npz")
         _write_metrics(stage / "metrics.json", measured, learned, halves, kind, settings)
         colouring = kind.colouring(halves.held_out_y)
-        draw(stage / "embedding.png", held_out, _panels(measured), colouring)
+        draw(stage / "embedding.png", held_out, _panels(measured, learned.map.name), colouring)
     typer.echo(f"wrote model.npz, metrics.json and embedding.png into {out}")
 
 
@@ -158,7 +158,9 @@ def _write_metrics(
     path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
-def _panels(measured: dict[str, Measured]) -> list[tuple[str, NDArray[np.float64]]]:
+def _panels(
+    measured: dict[str, Measured], what_learned: str
+) -> list[tuple[str, NDArray[np.float64]]]:
     """Headings and points of the picture, each with what its space scores first of all."""
     raw, pca, learned = (measured[name] for name in ("raw", "pca", "learned"))
     what, before = raw.scores.headline()
@@ -169,7 +171,7 @@ def _panels(measured: dict[str, Measured]) -> list[tuple[str, NDArray[np.float64
             raw.space.plane(),
         ),
         (
-            f"after: learned projection\n{learned.dimensions} dimensions, {what} {after:.3f} "
+            f"after: learned {what_learned}\n{learned.dimensions} dimensions, {what} {after:.3f} "
             f"(PCA: {between:.3f})",
             learned.space.plane(),
         ),

@@ -21,6 +21,7 @@ class Map(ABC):
     """A learned map, which can be written as arrays and a record for JSON."""
 
     kind: ClassVar[str]
+    name: ClassVar[str]  # to people
 
     shape: tuple[int, ...]  # of a row before it was flattened
 
@@ -51,6 +52,7 @@ class Linear(Map):
     """A projection of standardised features."""
 
     kind: ClassVar[str] = "linear"
+    name: ClassVar[str] = "projection"
 
     mean: NDArray[np.float64]  # (d,)
     scale: NDArray[np.float64]  # (d,)
@@ -79,6 +81,7 @@ class Encoded(Map):
     """A neural network, in PyTorch."""
 
     kind: ClassVar[str] = "encoder"
+    name: ClassVar[str] = "encoder"
 
     encoder: "Encoder"
 

@@ -75,7 +75,7 @@ def print_table(console: Console, title: str, caption: str, spaces: Mapping[str,
     for name, row in spaces.items():
         values = [*asdict(row.scores).values(), *([row.probe.score] if row.probe else [])]
         shown = (f"{value:.3f}" for value in values)
-        table.add_row(name, *shown, str(row.dimensions), f"{row.space.seconds:.1f}")
+        table.add_row(name, *shown, str(row.dimensions), _seconds(row.space.seconds))
     gains = learned.scores.above(pca.scores)
     if learned.probe and pca.probe:
         gains.append(f"{learned.probe.score - pca.probe.score:+.3f}")
@@ -95,3 +95,7 @@ def print_table(console: Console, title: str, caption: str, spaces: Mapping[str,
             style="dim italic",
         )
     )
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f}" if seconds < 100 else f"{seconds:.0f}"

@@ -96,7 +96,7 @@ class Classes(Kind):
         model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
         model.fit(space.train, train_y)
         score = float(model.score(space.held_out, held_out_y))
-        return Probe("linear probe", f"logistic regression on {len(train_y)} training rows", score)
+        return Probe("probe", f"logistic regression on {len(train_y)} training rows", score)
 
     def few(self, train_y: NDArray[Any], labels: int | None, seed: int) -> NDArray[np.intp]:
         """Choose so many rows of every class, or all it has."""

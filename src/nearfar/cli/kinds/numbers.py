@@ -85,7 +85,7 @@ class Numbers(Kind):
         model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-3, 4, 15)))
         model.fit(space.train, train_y)
         score = float(model.score(space.held_out, held_out_y))
-        return Probe("linear R2", f"ridge regression on {len(train_y)} training rows", score)
+        return Probe("probe R2", f"ridge regression on {len(train_y)} training rows", score)
 
     def few(self, train_y: NDArray[Any], labels: int | None, seed: int) -> NDArray[np.intp]:
         order = np.random.default_rng(seed).permutation(len(train_y))
