@@ -1,7 +1,7 @@
 """Implementations of the softmax family that take rows and labels, or rows and numbers."""
 
 from nearfar.losses import SupCon, SupCR
-from nearfar.presets.record import Preset
+from nearfar.presets.record import UNRECORDED, Preset
 
 _ROWS = "Rows (n, d) and labels (n,), as they are."
 _STACKED = (
@@ -140,8 +140,8 @@ LABELS = [
     ),
     Preset(
         name="google-research/StableRep",
-        version="d7f5741",
-        source="StableRep/models/StableRep.py",
+        version=UNRECORDED,
+        source="StableRep, its MultiPosConLoss",
         loss=SupCon(temperature=0.1, without_positives="zero"),
         differs="An anchor without positives counts as 0 in the mean.",
         original="MultiPosConLoss(temperature=0.1)(outputs)",
@@ -163,7 +163,7 @@ LABELS = [
     ),
     Preset(
         name="tensorflow-addons/npairs_loss",
-        version="2a8d073",
+        version="0900a36",
         source="tensorflow_addons/losses/npairs.py",
         loss=SupCon(temperature=1.0, similarity="dot", include_self="positive"),
         differs="Called on rows against themselves, each row is one of its own positives.",
@@ -197,7 +197,7 @@ LABELS = [
         traps=("Memory is that of n x n x d differences.",),
         original='RnCLoss(temperature=2, label_diff="l1", feature_sim="l2")(f, t)',
         call="loss(z, t)",
-        inputs="Views are stacked: z = f.swapaxes(0, 1).reshape(2 * B, d) has the first views, then "
-        "the second, and t is the targets twice.",
+        inputs="Views are stacked: z = f.swapaxes(0, 1).reshape(2 * B, d) has the first views, "
+        "then the second, and t is the targets twice.",
     ),
 ]

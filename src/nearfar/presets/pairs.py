@@ -37,7 +37,7 @@ PAIRS = [
         differs=_LENGTHS,
         traps=(
             "It returns one value per triplet.",
-            "eps=1e-6 is added under the root: values differ by about that; eps=0 makes them equal.",
+            "eps=1e-6 is added under the root: values differ by about that, unless eps=0.",
             "With an odd norm_degree the differences lose their absolute value.",
         ),
         original="optax.losses.triplet_margin_loss(anchor, positive, negative, margin=1.0)",
