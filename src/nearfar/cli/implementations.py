@@ -5,7 +5,7 @@ from dataclasses import fields
 import typer
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from nearfar.cli.errors import library_errors
@@ -17,15 +17,16 @@ def show_all(console: Console) -> None:
     """Print the covered implementations under their losses, then the others with the reason."""
     rows = table()
     for kind in dict.fromkeys(type(row.loss) for row in rows if row.loss):
-        grid = Table(kind.__name__, "version", "stated by", box=box.SIMPLE_HEAD, pad_edge=False)
+        grid = Table(Column(kind.__name__, overflow="fold"), Column("version", no_wrap=True))
+        grid.box, grid.pad_edge = box.SIMPLE_HEAD, False
         for row in rows:
             if isinstance(row.loss, kind):
-                grid.add_row(*map(Text, (row.name, row.version, _stated(row.loss))))
+                grid.add_row(Text(f"{row.name}\n  {_stated(row.loss)}"), Text(row.version))
         console.print(grid)
-    rest = Table("not covered yet", "why", box=box.SIMPLE_HEAD, pad_edge=False)
+    rest = Table(Column("not covered yet", overflow="fold"), box=box.SIMPLE_HEAD, pad_edge=False)
     for row in rows:
         if row.loss is None:
-            rest.add_row(Text(row.name), Text(row.reason))
+            rest.add_row(Text(f"{row.name}\n  {row.reason}"))
     console.print(rest)
     typer.echo("nearfar presets NAME explains one, and the equal call.")
 

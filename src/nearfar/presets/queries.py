@@ -61,7 +61,7 @@ QUERIES = [
         evidence="run",
     ),
     Preset(
-        name="pytorch-metric-learning/SelfSupervisedLoss(NTXentLoss):symmetric=False",
+        name="pytorch-metric-learning/SelfSupervisedLoss(NTXentLoss):one_way",
         version="2.9.0",
         source="pytorch_metric_learning/losses/self_supervised_loss.py",
         loss=InfoNCE(temperature=0.07),
@@ -139,7 +139,6 @@ QUERIES = [
         original="mocov3_loss_func(q1, k2) + mocov3_loss_func(q2, k1)",
         call="loss(q1, k2) + loss(q2, k1)",
         inputs="Queries and keys of both views, (B, d) each, in the same order.",
-        evidence="calculated",
     ),
     Preset(
         name="open_clip/ClipLoss",

@@ -181,7 +181,7 @@ VIEWS = [
         evidence="calculated",
     ),
     Preset(
-        name="sentence-transformers/MultipleNegativesRankingLoss:query_to_doc+query_to_query",
+        name="sentence-transformers/MultipleNegativesRankingLoss:q2d+q2q",
         version="6.2.0",
         source="sentence_transformers/sentence_transformer/losses/multiple_negatives_ranking.py",
         loss=NTXent(temperature=0.05, anchors="first"),
