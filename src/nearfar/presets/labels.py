@@ -83,6 +83,7 @@ LABELS = [
         traps=(
             "Changing temperature alone changes the factor: base_temperature stays 0.07.",
             "Before December 2023 an anchor without positives made the loss NaN.",
+            'contrast_mode="one" with labels is not covered.',
         ),
         original="SupConLoss(temperature=0.07)(f, y)",
         call="loss(z, y)",
@@ -114,6 +115,7 @@ LABELS = [
             'summation_location INSIDE is positives="log_mean"; denominator_mode ONE_POSITIVE is '
             'denominator="own_positive", ONLY_NEGATIVES is "negatives".',
             "It returns a vector, of which Keras takes the mean.",
+            "contrast_mode ONE_VIEW with labels is not covered.",
         ),
         original="contrastive_loss(f, labels, temperature=1.0)",
         call="loss(z, y)",

@@ -164,6 +164,42 @@ _ROWS = [
         _NO_LOSS.format("N-pair"),
     ),
     (
+        "Revisiting_DML/Lifted",
+        UNRECORDED,
+        "criteria/lifted.py",
+        _NO_LOSS.format("lifted-structure"),
+    ),
+    (
+        "Proxy-Anchor/Proxy_Anchor",
+        UNRECORDED,
+        "code/losses.py",
+        "it has weights of its own, one proxy per class",
+    ),
+    (
+        "align_uniform/align_loss+uniform_loss",
+        UNRECORDED,
+        "align_uniform/__init__.py",
+        "alignment and uniformity are metrics here, nearfar.metrics, not a loss",
+    ),
+    (
+        "open-metric-learning/TripletLossPlain:soft",
+        "4",
+        "oml/losses/triplet.py",
+        "log(1 + exp(d_ap - d_an)) in place of the margin; " + _NO_LOSS.format("soft triplet"),
+    ),
+    (
+        "tensorflow-similarity/MultiSimilarityLoss",
+        "0.17",
+        "tensorflow_similarity/losses/multisim_loss.py",
+        _NO_LOSS.format("multi-similarity"),
+    ),
+    (
+        "tensorflow-similarity/LiftedStructLoss",
+        "0.17",
+        "tensorflow_similarity/losses/lifted_structure_loss.py",
+        _NO_LOSS.format("lifted-structure"),
+    ),
+    (
         "solo-learn/VICReg",
         "b5a2b05",
         "solo/losses/vicreg.py",
