@@ -9,7 +9,8 @@ from nearfar.cli.errors import OneLineErrors
 
 app = typer.Typer(
     cls=OneLineErrors,
-    help="Learn a projection or an encoder by a contrastive loss, use it, list the losses.",
+    help="Learn a projection or an encoder by a contrastive loss, use it, list the losses and the "
+    "public implementations that they equal.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
@@ -276,6 +277,23 @@ def losses(
     from rich.console import Console
 
     from nearfar.cli.catalogue import show_all, show_one
+
+    if name is None:
+        show_all(Console())
+    else:
+        show_one(Console(), name)
+
+
+@app.command()
+def presets(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="One implementation, with its traps.")
+    ] = None,
+) -> None:
+    """List public implementations by the loss they equal, and how to move from one of them."""
+    from rich.console import Console
+
+    from nearfar.cli.implementations import show_all, show_one
 
     if name is None:
         show_all(Console())
