@@ -117,9 +117,9 @@ LABELS = [
             "It returns a vector, of which Keras takes the mean.",
             "contrast_mode ONE_VIEW with labels is not covered.",
         ),
-        original="contrastive_loss(f, labels, temperature=1.0)",
+        original="contrastive_loss(f, one_hot, temperature=1.0)",
         call="loss(z, y)",
-        inputs=_STACKED,
+        inputs=_STACKED + " Labels are one-hot there.",
         evidence="calculated",
     ),
     Preset(
@@ -135,9 +135,9 @@ LABELS = [
         ),
         differs="The paper's L_in, multiplied by the temperature.",
         traps=("With a single view the sum over positives is divided by their number twice.",),
-        original='contrastive_loss(f, labels, temperature=1.0, summation_location="inside")',
+        original="contrastive_loss(f, one_hot, temperature=1.0, summation_location=INSIDE)",
         call="loss(z, y)",
-        inputs=_STACKED,
+        inputs=_STACKED + " Labels are one-hot there.",
         evidence="calculated",
     ),
     Preset(
