@@ -10,6 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import normalize
 
 from nearfar.cli.answers import Vote
+from nearfar.cli.maps import Linear
 from nearfar.cli.model import Model
 
 
@@ -74,10 +75,7 @@ def test_predict_against_scikit_learn(run, trained, tmp_path):
 
 def test_three_different_neighbours_give_the_label_that_sorts_first():
     model = Model(
-        mean=np.zeros(1),
-        scale=np.ones(1),
-        components=np.ones((1, 1)),
-        intercept=np.zeros(1),
+        map=Linear(np.zeros(1), np.ones(1), np.ones((1, 1)), np.zeros(1), (1,)),
         reference=np.array([[1.0], [1.2], [1.4], [9.0]]),
         answer=Vote(np.array([1, 2, 0, 0]), np.array(["a", "b", "c"])),
         metric="euclidean",

@@ -153,7 +153,10 @@ OPTION_CASES = [
         ("--loss", "nosuch"),
         r"--loss 'nosuch' is unknown; choose one for class labels: .*'supcon'.*, or",
     ),
-    (("--loss", "ntxent"), r"called with a, b; choose one for .*'supcon', .*targets: 'supcr'"),
+    (
+        ("--loss", "ntxent"),
+        r"two views, and needs --encoder.*; choose one for .*'supcon', .*targets: 'supcr'",
+    ),
     (("--max-iter", 0), r"'--max-iter'"),
     (("--seed", -1), r"'--seed'"),
     (("--label", "y"), r"--label belongs to .csv files"),
@@ -190,14 +193,14 @@ def test_output_folder_is_checked_before_learning(refused, tmp_path, monkeypatch
     def learn(*args: object, **options: object) -> None:
         pytest.fail("learned before the folder was checked")
 
-    monkeypatch.setattr(nearfar.cli.fit, "learn", learn)
+    monkeypatch.setattr(nearfar.cli.fit, "learn_projection", learn)
     path = write_npz(tmp_path, **two_classes())
     (tmp_path / "file").write_text("not a folder")
     line = refused("fit", path, "--components", 2, "--out", tmp_path / "file" / below)
     assert_matches(line, r"--out: folder .*file.* cannot be written \(.+\); choose another")
 
 
-@pytest.mark.parametrize("failing", ["learn", "draw"])
+@pytest.mark.parametrize("failing", ["learn_projection", "draw"])
 @pytest.mark.parametrize("out", ["kept", "new/folder"])
 def test_a_failing_run_leaves_no_trace(refused, tmp_path, monkeypatch, failing, out):
     import nearfar.cli.fit
@@ -208,5 +211,5 @@ def test_a_failing_run_leaves_no_trace(refused, tmp_path, monkeypatch, failing, 
     monkeypatch.setattr(nearfar.cli.fit, failing, fail)
     path = write_npz(tmp_path, **two_classes())
     args = ("--components", 2, "--max-iter", 2, "--out", tmp_path / out)
-    line = refused("fit", path, *args, silent=failing == "learn")
+    line = refused("fit", path, *args, silent=failing == "learn_projection")
     assert "No space left on device" in line

@@ -86,7 +86,7 @@ def test_table_shows_the_numbers_of_metrics_json(trained):
         shown = [float(cell) for cell in line.split()[1:]]
         assert shown == pytest.approx([report[row][name] for name in MEASURES], abs=0.051)
         assert shown[:5] == pytest.approx([report[row][name] for name in MEASURES[:5]], abs=6e-4)
-    for heading in ("accuracy", "recall@1", "MAP@R", "alignment", "uniformity", "seconds"):
+    for heading in ("accuracy", "recall@1", "MAP@R", "alignment", "uniformity", "sec"):
         assert heading in trained.result.stdout
     assert "cosine" in trained.result.stdout
 

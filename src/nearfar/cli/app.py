@@ -9,12 +9,15 @@ from nearfar.cli.errors import OneLineErrors
 
 app = typer.Typer(
     cls=OneLineErrors,
-    help="Learn a projection of labelled rows by a contrastive loss, use it, list the losses.",
+    help="Learn a projection or an encoder by a contrastive loss, use it, list the losses and the "
+    "public implementations that they equal.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
+
+_ENCODER = "An encoder"
 
 Trained = Annotated[
     Path, typer.Argument(metavar="MODEL", help="model.npz, or the folder fit wrote it into.")
@@ -24,8 +27,8 @@ Rows = Annotated[
     typer.Argument(
         metavar="DATA",
         help="Rows to embed: .npz with an array X, .csv with the columns the model was fitted on "
-        "(in any order; a label column is ignored), or built in: digits, wine, breast_cancer, "
-        "diabetes.",
+        "(in any order; a label column is ignored), or anything else that fit reads; images "
+        "need no labels.",
     ),
 ]
 
@@ -55,12 +58,23 @@ def fit(
         typer.Argument(
             metavar="DATA",
             help="Rows with class labels or numeric targets: .npz with arrays X and y, .csv with "
-            "--label, or built in: digits, wine, breast_cancer (classes), diabetes (targets).",
+            "--label, or built in: digits, wine, breast_cancer (classes), diabetes (targets). "
+            "Images: a folder with one folder per class, an MNIST *idx3-ubyte file, a CIFAR-10 "
+            ".bin file, or a folder of either. To be downloaded: mnist-5k, trec, trec-fine, "
+            "multiple-features (classes), hutto, hutto-tweets, hutto-amazon, hutto-nyt (targets).",
         ),
     ],
     label: Annotated[
         str | None,
         typer.Option(metavar="COLUMN", help="The column of labels or targets in a .csv."),
+    ] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Resize the images of a folder to N x N pixels, one side for all.",
+        ),
     ] = None,
     loss: Annotated[
         str | None,
@@ -68,10 +82,13 @@ def fit(
             metavar="NAME",
             help="A loss of (embeddings, labels), such as supcon, takes labels as classes; one of "
             "(embeddings, targets), supcr, as numbers; nearfar losses shows them. "
-            "[default: supcr for diabetes, else supcon]",
+            "[default: supcr for diabetes and hutto, else supcon]",
         ),
     ] = None,
-    components: Annotated[int, typer.Option(min=1, help="Dimensions to learn.")] = 8,
+    components: Annotated[
+        int | None,
+        typer.Option(min=1, help="Dimensions to learn. [default: 8, 64 with --encoder]"),
+    ] = None,
     temperature: Annotated[
         float | None,
         typer.Option(help="Lower: more weight on near rows. [default: the loss's own]"),
@@ -91,27 +108,135 @@ def fit(
             "or more to learn from, for 15 neighbours."
         ),
     ] = 0.3,
-    max_iter: Annotated[int, typer.Option(min=1, help="Iterations at most.")] = 100,
+    max_iter: Annotated[
+        int | None,
+        typer.Option(min=1, help="Iterations at most, without --encoder. [default: 100]"),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Chooses the held-out rows.")] = 0,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for the results. [default: runs/NAME of DATA]"),
     ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="mlp|cnn",
+            help="Learn a neural network in place of a projection; with it, losses of two views "
+            "(ntxent, hcl, dcl, infonce, clip, siglip) can be chosen too.",
+            rich_help_panel=_ENCODER,
+        ),
+    ] = None,
+    framework: Annotated[
+        str | None,
+        typer.Option(help="Of the encoder: torch. [default: torch]", rich_help_panel=_ENCODER),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="[default: 30]", rich_help_panel=_ENCODER)
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=4, help="Rows in a batch. [default: 256]", rich_help_panel=_ENCODER),
+    ] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option(help="Of AdamW, with a cosine. [default: 0.001]", rich_help_panel=_ENCODER),
+    ] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(help="[default: 0.0001]", rich_help_panel=_ENCODER)
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Epochs without a lower validation loss, on a tenth of the training rows, before "
+            "the learning ends. [default: 10]",
+            rich_help_panel=_ENCODER,
+        ),
+    ] = None,
+    augmentation: Annotated[
+        float | None,
+        typer.Option(
+            help="How strongly rows are changed: images turned, scaled and shifted, features "
+            "replaced by those of other rows. [default: 1; 0 for labelled rows of features]",
+            rich_help_panel=_ENCODER,
+        ),
+    ] = None,
+    flip: Annotated[
+        bool | None,
+        typer.Option("--flip", help="Mirror half of the images.", rich_help_panel=_ENCODER),
+    ] = None,
+    learn_temperature: Annotated[
+        bool | None,
+        typer.Option(
+            "--learn-temperature",
+            help="Learn the temperature with the encoder.",
+            rich_help_panel=_ENCODER,
+        ),
+    ] = None,
+    probe_labels: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Labels the linear probe learns from: so many of each class, or targets in all. "
+            "[default: all]",
+            rich_help_panel=_ENCODER,
+        ),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="PyTorch's name of it. [default: cpu]", rich_help_panel=_ENCODER),
+    ] = None,
+    resume: Annotated[
+        bool | None,
+        typer.Option(
+            "--resume",
+            help="Go on from the last epoch that was completed in this folder, to the numbers of "
+            "an unbroken run.",
+            rich_help_panel=_ENCODER,
+        ),
+    ] = None,
 ) -> None:
-    """Learn a projection that brings rows of one class, or of near targets, together.
+    """Learn a projection or an encoder that brings rows of one class, or of near targets, together.
 
     Compares raw features, PCA and the learned projection on held-out rows, by their 3 nearest
     neighbours' classes or by R2 and rank correlation of their 15 nearest neighbours' mean target,
     and writes model.npz, metrics.json and embedding.png. Ctrl-C ends the learning and keeps the
-    best so far.
+    best so far. With --encoder, a linear model is fitted on each of the three as well.
     """
+    from nearfar.cli.deepsettings import deep_settings
     from nearfar.cli.fit import Settings
     from nearfar.cli.fit import fit as run
 
-    fields = tuple(field or ())
-    run(
-        Settings(data, label, loss, components, temperature, fields, test_size, max_iter, seed), out
+    deep = deep_settings(
+        encoder,
+        framework,
+        max_iter,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        weight_decay=weight_decay,
+        patience=patience,
+        augmentation=augmentation,
+        flip=flip,
+        learn_temperature=learn_temperature,
+        probe_labels=probe_labels,
+        device=device,
+        resume=resume,
     )
+    settings = Settings(
+        data,
+        label,
+        loss,
+        components or (64 if deep else 8),
+        temperature,
+        tuple(field or ()),
+        test_size,
+        max_iter or 100,
+        seed,
+        deep,
+        image_size,
+    )
+    run(settings, out)
 
 
 @app.command()
@@ -152,6 +277,23 @@ def losses(
     from rich.console import Console
 
     from nearfar.cli.catalogue import show_all, show_one
+
+    if name is None:
+        show_all(Console())
+    else:
+        show_one(Console(), name)
+
+
+@app.command()
+def presets(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="One implementation, with its traps.")
+    ] = None,
+) -> None:
+    """List public implementations by the loss they equal, and how to move from one of them."""
+    from rich.console import Console
+
+    from nearfar.cli.implementations import show_all, show_one
 
     if name is None:
         show_all(Console())

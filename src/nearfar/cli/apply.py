@@ -1,6 +1,7 @@
 """``nearfar transform`` and ``nearfar predict``: a model applied to new rows."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,9 +35,9 @@ def predict(model: Path, source: str, out: Path) -> None:
     typer.echo(f"wrote {out}: {len(table)} rows, {trained.answer.gist(columns)}")
 
 
-def _read(model: Path, source: str) -> tuple[Model, NDArray[np.float64]]:
+def _read(model: Path, source: str) -> tuple[Model, NDArray[Any]]:
     trained = Model.load(model)
-    return trained, read_features(source, trained.columns, trained.label)
+    return trained, read_features(source, trained.columns, trained.label, trained.map.shape)
 
 
 def _check_name(out: Path, suffix: str, source: str = "") -> None:

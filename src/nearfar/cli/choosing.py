@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from dataclasses import fields as dataclass_fields
 from typing import Any
 
-from nearfar.cli.data import BUILT_IN
+from nearfar.cli.data import BUILT_IN, LabelledData
 from nearfar.cli.errors import BadInput, library_errors, listed
 from nearfar.losses import LOSSES
 
 # What rows are told apart by, under the name it has in a loss's inputs; and the default loss of it.
 _KINDS = {"labels": ("class labels", "supcon"), "targets": ("numeric targets", "supcr")}
+
+# What can be called with two views of the same rows, which an encoder's augmentations give.
+TWO_VIEWS = [key for key, loss in LOSSES.items() if loss.inputs[0] in ("a", "x", "query")]
 
 # The projection is judged by its nearest neighbours, so distances are what it learns from, and an
 # anchor needs some of its class near it and not all: the form that Neighbourhood Components
@@ -28,19 +31,26 @@ def option_for(kind: str) -> str:
     return " or ".join(f"--loss {key}" for key in losses_of(kind))
 
 
-def kind_of(loss: Any) -> str:
-    """Tell whether a chosen loss needs "labels" or "targets"."""
-    return str(loss.inputs[1])
+def kind_of(loss: Any, data: LabelledData) -> str:
+    """Tell whether rows are told apart by "labels" or "targets": by the loss, or as they look."""
+    needed = str(loss.inputs[1])
+    if needed in _KINDS:
+        return needed
+    return BUILT_IN.get(data.name) or ("targets" if data.y.dtype.kind == "f" else "labels")
 
 
 def loss_for(
-    source: str, name: str | None, temperature: float | None, fields: Sequence[str]
+    source: str, name: str | None, temperature: float | None, fields: Sequence[str], encoder: bool
 ) -> Any:
-    """Make the loss that ``--loss``, ``--temperature`` and ``--field`` ask for on these data."""
+    """Make the loss that ``--loss``, ``--temperature`` and ``--field`` ask for on these data.
+
+    An ``encoder`` can also be learned by a loss of two views, and by the losses' own defaults.
+    """
     declared = BUILT_IN.get(source)
     key = _KINDS[declared or "labels"][1] if name is None else name.lower()
-    _check_fits(key, source, declared)
-    given: dict[str, Any] = dict(_FOR_NEIGHBOURS.get(key, {}))
+    if not (encoder and key in TWO_VIEWS):
+        _check_fits(key, source, declared)
+    given: dict[str, Any] = {} if encoder else dict(_FOR_NEIGHBOURS.get(key, {}))
     with library_errors("--field: "):
         given |= dict(_field(LOSSES[key], text) for text in fields)
         loss = LOSSES[key](**given)
@@ -58,8 +68,10 @@ def _check_fits(key: str, source: str, declared: str | None) -> None:
     if key not in LOSSES:
         problem = "is unknown"
     elif key in losses_of("labels") + losses_of("targets"):
-        needed, held = (_KINDS[kind][0] for kind in (kind_of(LOSSES[key]), kinds[0]))
+        needed, held = (_KINDS[kind][0] for kind in (LOSSES[key].inputs[1], kinds[0]))
         problem = f"needs {needed}, and {source} has {held}"
+    elif key in TWO_VIEWS:
+        problem = "compares two views, and needs --encoder mlp or cnn"
     else:
         problem = f"is called with {', '.join(LOSSES[key].inputs)}"
     fitting = ", or for ".join(f"{_KINDS[kind][0]}: {listed(losses_of(kind))}" for kind in kinds)

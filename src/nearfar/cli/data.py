@@ -1,4 +1,4 @@
-"""DATA of the command line: a built-in set, an ``.npz`` or a ``.csv``, checked on the way in."""
+"""DATA of the command line: sets known by name, files, folders; checked on the way in."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,12 +10,21 @@ from numpy.typing import NDArray
 
 from nearfar.cli.errors import BadInput, listed
 from nearfar.cli.files import read_npz
+from nearfar.cli.sources import bare_rows, kind_of_path, labelled_rows
+from nearfar.datasets import SETS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 # What tells the rows apart: class "labels" or numeric "targets", as the losses call them.
-BUILT_IN = {"digits": "labels", "wine": "labels", "breast_cancer": "labels", "diabetes": "targets"}
+_SCIKIT_LEARN = {
+    "digits": "labels",
+    "wine": "labels",
+    "breast_cancer": "labels",
+    "diabetes": "targets",
+}
+# Sets known by name: with scikit-learn, or to be downloaded.
+BUILT_IN = _SCIKIT_LEARN | {name: found.kind for name, found in SETS.items()}
 _SAVE_AGAIN = "save it again with numpy.savez(file, X=X, y=y)"
 
 
@@ -26,60 +35,71 @@ LARGEST = 1e100  # the squares of what is below it can be added up
 class LabelledData:
     """Features ``X (n, d)`` and labels or targets ``y (n,)``, numbers or strings, as they stand.
 
-    ``place`` names where in the source the ``y`` of a row is; a file's columns have names.
+    Images are uint8, all else float64; ``X.reshape(n, *shape)`` restores what was flattened:
+    (height, width), (height, width, 3) or (d,). ``place`` names where in the source the ``y`` of a
+    row is; a file's columns have names.
     """
 
     name: str
-    X: NDArray[np.float64]
+    X: NDArray[Any]
     y: NDArray[Any]
     place: Callable[[int], str]
+    shape: tuple[int, ...]
     columns: tuple[str, ...] | None = None
     label: str | None = None
 
 
-def read_labelled(source: str, label: str | None) -> LabelledData:
-    """Read what ``nearfar fit`` learns from; ``label`` names the column of ``y`` in a CSV."""
+def read_labelled(source: str, label: str | None, image_size: int | None = None) -> LabelledData:
+    """Read what ``nearfar fit`` learns from.
+
+    ``label`` names the column of ``y`` in a CSV; ``image_size`` is the side in pixels that images
+    of a folder are resized to.
+    """
     kind = _kind(source)
     if label is not None and kind != ".csv":
         raise BadInput(f"--label belongs to .csv files; {source} has its own labels: leave it out")
-    if kind == "built-in":
-        return LabelledData(source, *_built_in(source), _place_in_array(source))
-    path = Path(source)
+    if image_size is not None and kind != "folder":
+        raise BadInput(f"--image-size belongs to folders of images; leave it out for {source}")
+    if kind == ".csv":
+        return _labelled_table(Path(source), label)
     if kind == ".npz":
-        arrays = read_npz(path, ["X", "y"], _SAVE_AGAIN)
-        X = _features(arrays["X"], source)
-        y = _labels(arrays["y"], len(X), source)
-        return LabelledData(path.stem, X, y, _place_in_array(source))
-    from nearfar.cli.tables import feature_matrix, label_column, place_in_column, read_table
-
-    frame = read_table(path)
-    if label is None:
-        raise BadInput(f"{path} needs --label COLUMN; its columns are {listed(frame.columns)}")
-    y = label_column(frame, label, path)
-    features = frame.drop(columns=label)
-    X = feature_matrix(features, path)
-    return LabelledData(
-        path.stem, X, y, place_in_column(path, label), tuple(map(str, features.columns)), label
-    )
+        arrays = read_npz(Path(source), ["X", "y"], _SAVE_AGAIN)
+        X, y = arrays["X"], arrays["y"]
+    elif kind == "scikit-learn":
+        X, y = _scikit_learn(source)
+    else:
+        X, y = labelled_rows(kind, source, image_size)
+    flat = _features(X, source)
+    y = _labels(y, len(flat), source)
+    name = source if source in BUILT_IN else Path(source).stem or Path(source).resolve().name  # "."
+    return LabelledData(name, flat, y, _place_in_array(source), X.shape[1:])
 
 
 def read_features(
-    source: str, columns: Sequence[str] | None, label: str | None
-) -> NDArray[np.float64]:
-    """Read features alone, for a model that knows its ``columns`` and ``label`` by these names.
+    source: str,
+    columns: Sequence[str] | None,
+    label: str | None,
+    shape: tuple[int, ...] | None = None,
+) -> NDArray[Any]:
+    """Read features alone (n, d), for a model that knows its ``columns`` and ``label`` by name.
 
-    Columns of a CSV are put into the model's order, and its label column is left out.
+    Columns of a CSV are put into the model's order, and its label column is left out; images of a
+    folder are given the model's ``shape``: (height, width), or (height, width, 3) in colour.
     """
     kind = _kind(source)
-    if kind == "built-in":
-        return _built_in(source)[0]
-    path = Path(source)
-    if kind == ".npz":
-        return _features(read_npz(path, ["X"], _SAVE_AGAIN)["X"], source)
-    from nearfar.cli.tables import feature_matrix, read_table
+    if kind == ".csv":
+        from nearfar.cli.tables import feature_matrix, read_table
 
-    frame = read_table(path).drop(columns=[label] if label else [], errors="ignore")
-    return feature_matrix(frame if columns is None else _ordered(frame, columns, path), path)
+        path = Path(source)
+        frame = read_table(path).drop(columns=[label] if label else [], errors="ignore")
+        return feature_matrix(frame if columns is None else _ordered(frame, columns, path), path)
+    if kind == ".npz":
+        X = read_npz(Path(source), ["X"], _SAVE_AGAIN)["X"]
+    elif kind == "scikit-learn":
+        X = _scikit_learn(source)[0]
+    else:
+        X = bare_rows(kind, source, shape)
+    return _features(X, source)
 
 
 def unusable(X: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -92,32 +112,56 @@ def _place_in_array(source: str) -> Callable[[int], str]:
 
 
 def _kind(source: str) -> str:
-    if source in BUILT_IN:
-        return "built-in"
+    if source in _SCIKIT_LEARN:
+        return "scikit-learn"
+    if source in SETS:
+        return "named"
     suffix = Path(source).suffix.lower()
-    if suffix not in (".npz", ".csv"):
+    kind = suffix if suffix in (".npz", ".csv") else kind_of_path(Path(source))
+    if kind is None:
         raise BadInput(
-            f"DATA '{source}' is neither {listed(list(BUILT_IN))} nor an .npz or .csv file"
+            f"DATA '{source}' is neither {listed(list(_SCIKIT_LEARN))} nor an .npz or .csv file, "
+            f"nor one of {listed(list(SETS), most=len(SETS))}, an *idx3-ubyte or CIFAR-10 .bin "
+            "file, nor a folder of these or of images by class"
         )
-    return suffix
+    return kind
 
 
-def _built_in(name: str) -> tuple[NDArray[np.float64], NDArray[Any]]:
+def _labelled_table(path: Path, label: str | None) -> LabelledData:
+    from nearfar.cli.tables import feature_matrix, label_column, place_in_column, read_table
+
+    frame = read_table(path)
+    if label is None:
+        raise BadInput(f"{path} needs --label COLUMN; its columns are {listed(frame.columns)}")
+    y = label_column(frame, label, path)
+    features = frame.drop(columns=label)
+    X = feature_matrix(features, path)
+    names = tuple(map(str, features.columns))
+    place = place_in_column(path, label)
+    return LabelledData(path.stem, X, y, place, X.shape[1:], names, label)
+
+
+def _scikit_learn(name: str) -> tuple[NDArray[np.float64], NDArray[Any]]:
     from sklearn import datasets
 
     bunch = getattr(datasets, f"load_{name}")()
-    y = bunch.target if BUILT_IN[name] == "targets" else bunch.target_names[bunch.target]
-    return bunch.data.astype(np.float64), y
+    targets = _SCIKIT_LEARN[name] == "targets"
+    return bunch.data, bunch.target if targets else bunch.target_names[bunch.target]
 
 
-def _features(X: NDArray[Any], source: str) -> NDArray[np.float64]:
+def _features(X: NDArray[Any], source: str) -> NDArray[Any]:
+    """Check and flatten features: (n, d) in float64, or as they are where they are images."""
     if X.dtype.kind not in "biuf":
         raise BadInput(f"{source}: X must hold numbers, received dtype {X.dtype}; convert it")
     if X.ndim < 2 or X.size == 0:
         raise BadInput(
             f"{source}: X must be (rows, features) and not empty, received {X.shape}; reshape it"
         )
-    X = X.reshape(len(X), -1).astype(np.float64)  # (n, d)
+    images = X.dtype == np.uint8 and X.ndim > 2
+    X = X.reshape(len(X), -1)  # (n, d)
+    if images:
+        return X
+    X = X.astype(np.float64)
     bad = unusable(X)
     if bad.any():
         row, column = np.argwhere(bad)[0]

@@ -1,5 +1,6 @@
 """Files read whole or refused, and written whole or not at all."""
 
+import os
 import shutil
 import tempfile
 import zipfile
@@ -12,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfar.cli.errors import BadInput, listed
+
+_STAGE = ".nearfar-"
 
 
 def check_readable(path: Path) -> None:
@@ -63,13 +66,16 @@ def staged(folder: Path) -> Iterator[Path]:
     try:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            stage = Path(tempfile.mkdtemp(prefix=".nearfar-", dir=folder))
+            _sweep(folder)
+            stage = Path(tempfile.mkdtemp(prefix=f"{_STAGE}{os.getpid()}-", dir=folder))
         except OSError as error:
             raise BadInput(
                 f"--out: folder {folder} cannot be written ({error.strerror}); choose another"
             ) from error
         yield stage
         for file in sorted(stage.iterdir()):
+            with file.open("rb") as written:
+                os.fsync(written.fileno())  # or a power cut could leave the new name without data
             file.replace(folder / file.name)
         made = []
     finally:
@@ -78,3 +84,21 @@ def staged(folder: Path) -> Iterator[Path]:
         for path in made:
             with suppress(OSError):
                 path.rmdir()
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes that were killed have left."""
+    for path in folder.glob(f"{_STAGE}*"):
+        process = path.name.removeprefix(_STAGE).split("-")[0]
+        if not (process.isdigit() and _is_running(int(process))):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    if os.name != "posix":  # where the call would end the process
+        return True
+    try:
+        os.kill(process, 0)
+    except OSError as error:
+        return not isinstance(error, ProcessLookupError)
+    return True

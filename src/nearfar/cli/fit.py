@@ -15,16 +15,18 @@ from sklearn.decomposition import PCA
 from nearfar import __version__
 from nearfar.cli.choosing import kind_of, loss_for
 from nearfar.cli.data import LabelledData, read_labelled
+from nearfar.cli.deepsettings import DeepSettings
 from nearfar.cli.errors import BadInput
 from nearfar.cli.figure import draw
 from nearfar.cli.files import staged
 from nearfar.cli.halves import Halves, split
 from nearfar.cli.kinds import KINDS, Kind
-from nearfar.cli.learning import learn
+from nearfar.cli.learned import Learned
+from nearfar.cli.linear import learn_projection
+from nearfar.cli.maps import require_torch
 from nearfar.cli.model import Model
-from nearfar.cli.scores import Measured, print_table
+from nearfar.cli.scores import Measured, Probe, print_table
 from nearfar.cli.spaces import Space
-from nearfar.sklearn import ContrastiveProjection
 
 
 @dataclass(frozen=True)
@@ -40,15 +42,21 @@ class Settings:
     test_size: float
     max_iter: int
     seed: int
+    deep: DeepSettings | None
+    image_size: int | None
 
 
 def fit(settings: Settings, out: Path | None) -> None:
     """Check everything, then learn, report and write; where a check fails nothing is written."""
-    loss = loss_for(settings.data, settings.loss, settings.temperature, settings.fields)
-    data = read_labelled(settings.data, settings.label)
-    kind = KINDS[kind_of(loss)].of(data)
+    deep = settings.deep
+    loss = loss_for(
+        settings.data, settings.loss, settings.temperature, settings.fields, deep is not None
+    )
+    data = read_labelled(settings.data, settings.label, settings.image_size)
+    kind = KINDS[kind_of(loss, data)].of(data)
     halves = split(data, kind, settings.test_size, settings.seed)
-    _check_components(settings.components, halves)
+    if deep is None:
+        _check_components(settings.components, halves)
     out = out or Path("runs") / data.name
     with staged(out) as stage:
         typer.echo(
@@ -56,18 +64,23 @@ def fit(settings: Settings, out: Path | None) -> None:
             f"{len(halves.train_y)} rows of {data.name} by {loss}",
             err=True,
         )
-        projection, spaces = _learn_spaces(halves, loss, settings)
+        learned = _learn(data, kind, halves, loss, settings, out)
+        spaces = _before(halves, settings) | {"learned": learned.space()}
         measured = {
-            name: Measured(space, kind.score(space, halves.train_y, halves.held_out_y))
+            name: Measured(
+                space,
+                kind.score(space, halves.train_y, halves.held_out_y),
+                None if deep is None else _probe(kind, space, halves, deep, settings.seed),
+            )
             for name, space in spaces.items()
         }
         held_out = f"{data.name}: {len(halves.held_out_y)} held-out rows"
         caption = kind.caption(len(halves.train_y))
         print_table(Console(), f"{held_out}, {kind.summary()}", caption, measured)
-        _model(projection, spaces["learned"], halves, kind, data).save(stage / "model.npz")
-        _write_metrics(stage / "metrics.json", measured, projection, halves, kind, settings)
+        _model(learned, halves, kind, data).save(stage / "model.npz")
+        _write_metrics(stage / "metrics.json", measured, learned, halves, kind, settings)
         colouring = kind.colouring(halves.held_out_y)
-        draw(stage / "embedding.png", held_out, _panels(measured), colouring)
+        draw(stage / "embedding.png", held_out, _panels(measured, learned.map.name), colouring)
     typer.echo(f"wrote model.npz, metrics.json and embedding.png into {out}")
 
 
@@ -80,56 +93,43 @@ def _check_components(components: int, halves: Halves) -> None:
             )
 
 
-def _learn_spaces(
-    halves: Halves, loss: Any, settings: Settings
-) -> tuple[ContrastiveProjection, dict[str, Space]]:
-    start = perf_counter()
-    pca = PCA(settings.components, random_state=settings.seed).fit(halves.train_X)
-    pca_end = perf_counter()
-    projection = learn(
-        halves.train_X,
-        halves.train_y,
-        loss,
-        components=settings.components,
-        max_iter=settings.max_iter,
-        seed=settings.seed,
+def _learn(
+    data: LabelledData, kind: Kind, halves: Halves, loss: Any, settings: Settings, out: Path
+) -> Learned:
+    if settings.deep is None:
+        return learn_projection(halves, loss, settings.components, settings.max_iter, settings.seed)
+    require_torch()
+    from nearfar.cli.deep import learn_encoder  # it imports PyTorch
+
+    return learn_encoder(
+        data, kind, halves, loss, settings.components, settings.seed, settings.deep, out
     )
-    end = perf_counter()
-    metric = "cosine" if _compares_directions(loss) else "euclidean"
-    return projection, {
-        "raw": Space(halves.train_X, halves.held_out_X, "euclidean", 0.0),
-        "pca": _mapped(halves, pca, "euclidean", pca_end - start),
-        "learned": _mapped(halves, projection, metric, end - pca_end),
+
+
+def _before(halves: Halves, settings: Settings) -> dict[str, Space]:
+    start = perf_counter()
+    X = halves.train_X
+    pca = PCA(min(settings.components, *X.shape), random_state=settings.seed).fit(X)
+    parts = pca.transform(X), pca.transform(halves.held_out_X)
+    return {
+        "raw": Space(X, halves.held_out_X, "euclidean", 0.0),
+        "pca": Space(*parts, "euclidean", perf_counter() - start),
     }
 
 
-def _compares_directions(loss: Any) -> bool:
-    return "cosine" in (getattr(loss, "similarity", None), getattr(loss, "distance", None))
+def _probe(kind: Kind, space: Space, halves: Halves, deep: DeepSettings, seed: int) -> Probe:
+    rows = kind.few(halves.train_y, deep.probe_labels, seed)
+    train = Space(space.train[rows], space.held_out, space.metric, space.seconds)
+    return kind.probe(train, halves.train_y[rows], halves.held_out_y)
 
 
-def _mapped(halves: Halves, fitted: Any, metric: str, seconds: float) -> Space:
-    return Space(
-        fitted.transform(halves.train_X), fitted.transform(halves.held_out_X), metric, seconds
-    )
-
-
-def _model(
-    projection: ContrastiveProjection,
-    space: Space,
-    halves: Halves,
-    kind: Kind,
-    data: LabelledData,
-) -> Model:
+def _model(learned: Learned, halves: Halves, kind: Kind, data: LabelledData) -> Model:
     return Model(
-        mean=halves.mean,
-        scale=halves.scale,
-        components=projection.components_,
-        # mean_ is that of the standardised rows: rounding errors, but part of the map.
-        intercept=projection.intercept_ - projection.components_ @ projection.mean_,
-        reference=space.train,
+        map=learned.map,
+        reference=learned.train,
         answer=kind.answer(halves.train_y),
-        metric=space.metric,
-        loss=projection.loss.to_dict(),
+        metric=learned.space().metric,
+        loss=learned.loss.to_dict(),
         columns=data.columns,
         label=data.label,
     )
@@ -138,27 +138,29 @@ def _model(
 def _write_metrics(
     path: Path,
     measured: dict[str, Measured],
-    projection: ContrastiveProjection,
+    learned: Learned,
     halves: Halves,
     kind: Kind,
     settings: Settings,
 ) -> None:
     outcome = {
-        "temperature": getattr(projection.loss, "temperature", None),
-        "loss": projection.loss.to_dict(),
-        "iterations": int(projection.n_iter_),
-        "interrupted": bool(projection.interrupted_),
+        "temperature": getattr(learned.loss, "temperature", None),
+        "loss": learned.loss.to_dict(),
+        **learned.outcome,
         "training_rows": len(halves.train_y),
         "held_out_rows": len(halves.held_out_y),
         **kind.settings(),
         "nearfar": __version__,
     }
     report: dict[str, Any] = {name: row.report() for name, row in measured.items()}
-    report["settings"] = asdict(settings) | outcome
+    chosen = asdict(settings)
+    report["settings"] = chosen | (chosen.pop("deep") or {}) | outcome
     path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
-def _panels(measured: dict[str, Measured]) -> list[tuple[str, NDArray[np.float64]]]:
+def _panels(
+    measured: dict[str, Measured], what_learned: str
+) -> list[tuple[str, NDArray[np.float64]]]:
     """Headings and points of the picture, each with what its space scores first of all."""
     raw, pca, learned = (measured[name] for name in ("raw", "pca", "learned"))
     what, before = raw.scores.headline()
@@ -169,7 +171,7 @@ def _panels(measured: dict[str, Measured]) -> list[tuple[str, NDArray[np.float64
             raw.space.plane(),
         ),
         (
-            f"after: learned projection\n{learned.dimensions} dimensions, {what} {after:.3f} "
+            f"after: learned {what_learned}\n{learned.dimensions} dimensions, {what} {after:.3f} "
             f"(PCA: {between:.3f})",
             learned.space.plane(),
         ),

@@ -14,14 +14,17 @@ from nearfar.cli.kinds import Kind
 
 @dataclass(frozen=True)
 class Halves:
-    """Standardised features, and the kind's ``y``, of both parts."""
+    """Standardised features, and the kind's ``y``, of both parts; and which rows they are."""
 
+    train_rows: NDArray[np.intp]
+    held_out_rows: NDArray[np.intp]
     train_X: NDArray[np.float64]
     train_y: NDArray[Any]
     held_out_X: NDArray[np.float64]
     held_out_y: NDArray[Any]
     mean: NDArray[np.float64]
     scale: NDArray[np.float64]
+    shape: tuple[int, ...]  # of a row before it was flattened
 
 
 def split(data: LabelledData, kind: Kind, test_size: float, seed: int) -> Halves:
@@ -30,10 +33,11 @@ def split(data: LabelledData, kind: Kind, test_size: float, seed: int) -> Halves
     from sklearn.preprocessing import StandardScaler
 
     _check_sizes(data, kind, test_size)
-    train_X, held_out_X, train_y, held_out_y = train_test_split(
-        data.X, kind.y, test_size=test_size, stratify=kind.strata(), random_state=seed
+    train_rows, held_out_rows = train_test_split(
+        np.arange(len(data.X)), test_size=test_size, stratify=kind.strata(), random_state=seed
     )
-    for part, y in (("training", train_y), ("held-out", held_out_y)):
+    train_X, train_y = data.X[train_rows], kind.y[train_rows]
+    for part, y in (("training", train_y), ("held-out", kind.y[held_out_rows])):
         trouble = kind.trouble(y)
         if trouble:
             raise BadInput(f"{data.name}: the {part} part has {trouble}")
@@ -41,12 +45,15 @@ def split(data: LabelledData, kind: Kind, test_size: float, seed: int) -> Halves
         raise BadInput(f"{data.name}: every feature is constant; give one that varies")
     scaler = StandardScaler().fit(train_X)
     return Halves(
+        train_rows,
+        held_out_rows,
         scaler.transform(train_X),
         train_y,
-        scaler.transform(held_out_X),
-        held_out_y,
+        scaler.transform(data.X[held_out_rows]),
+        kind.y[held_out_rows],
         scaler.mean_,
         scaler.scale_,
+        data.shape,
     )
 
 

@@ -1,4 +1,4 @@
-"""``model.npz``: a learned projection with the reference it finds neighbours in."""
+"""``model.npz``: a learned map with the reference it finds neighbours in."""
 
 import json
 from dataclasses import dataclass, fields
@@ -12,20 +12,17 @@ from nearfar import __version__
 from nearfar.cli.answers import ANSWERS, Answer, Columns, nearest_rows
 from nearfar.cli.errors import BadInput, listed
 from nearfar.cli.files import read_npz
+from nearfar.cli.maps import MAPS, Map
 
-_ARRAYS = ("mean", "scale", "components", "intercept", "reference")
-_FORMAT = "nearfar model 2"
+_FORMAT = "nearfar model 3"
 _REMEDY = "make a model with nearfar fit"
 
 
 @dataclass(frozen=True)
 class Model:
-    """A projection of standardised features, and the training rows embedded by it."""
+    """A map, and the training rows embedded by it."""
 
-    mean: NDArray[np.float64]  # (d,)
-    scale: NDArray[np.float64]  # (d,)
-    components: NDArray[np.float64]  # (k, d)
-    intercept: NDArray[np.float64]  # (k,)
+    map: Map
     reference: NDArray[np.float64]  # (n, k)
     answer: Answer  # of the n rows of the reference
     metric: str  # the distance the loss compares embeddings by
@@ -33,17 +30,16 @@ class Model:
     columns: tuple[str, ...] | None = None
     label: str | None = None
 
-    def embed(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+    def embed(self, X: NDArray[Any]) -> NDArray[np.float64]:
         """Embed rows (n, d) as (n, k); their lengths are kept, whatever the metric."""
-        if X.shape[1] != len(self.mean):
+        if X.shape[1] != self.map.features:
             raise BadInput(
-                f"DATA has {X.shape[1]} features, the model was made for {len(self.mean)}; "
+                f"DATA has {X.shape[1]} features, the model was made for {self.map.features}; "
                 "give the columns it was fitted on"
             )
-        Z: NDArray[np.float64] = ((X - self.mean) / self.scale) @ self.components.T
-        return Z + self.intercept
+        return self.map.embed(X)
 
-    def predict(self, X: NDArray[np.float64]) -> Columns:
+    def predict(self, X: NDArray[Any]) -> Columns:
         """Answer for rows by their nearest neighbours in the reference."""
         k = self.answer.neighbours
         nearest = nearest_rows(self.reference, self.embed(X), k, self.metric)
@@ -55,12 +51,13 @@ class Model:
             "format": _FORMAT,
             "nearfar": __version__,
             "kind": self.answer.kind,
+            "map": {"kind": self.map.kind} | self.map.record(),
             "loss": self.loss,
             "metric": self.metric,
             "columns": self.columns,
             "label": self.label,
         }
-        arrays = {name: getattr(self, name) for name in _ARRAYS} | vars(self.answer)
+        arrays = {"reference": self.reference} | vars(self.answer) | self.map.arrays()
         np.savez(path, record=np.array(json.dumps(record)), **arrays)
 
     @classmethod
@@ -70,13 +67,18 @@ class Model:
             path = path / "model.npz"
         # The record first: other formats may have other arrays, and are told from damage by it.
         record = _record(read_npz(path, ["record"], _REMEDY)["record"], path)
-        answer = ANSWERS[record["kind"]]
+        answer, learned = ANSWERS[record["kind"]], record["map"]
         own = [field.name for field in fields(answer)]
-        arrays = read_npz(path, (*_ARRAYS, *own), _REMEDY)
+        arrays = read_npz(path, ("reference", *own, *learned["arrays"]), _REMEDY)
         columns = record["columns"]
+        try:
+            found = MAPS[learned["kind"]].of(learned, {n: arrays[n] for n in learned["arrays"]})
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise BadInput(f"{path} is damaged ({error}); {_REMEDY}") from error
         return cls(
-            answer=answer(**{name: arrays.pop(name) for name in own}),
-            **arrays,
+            map=found,
+            reference=arrays["reference"],
+            answer=answer(**{name: arrays[name] for name in own}),
             metric=record["metric"],
             loss=record["loss"],
             columns=None if columns is None else tuple(columns),
@@ -96,4 +98,7 @@ def _record(text: NDArray[Any], path: Path) -> dict[str, Any]:
         raise BadInput(
             f"{path} is a model of '{kind}', expected {listed(list(ANSWERS))}; {_REMEDY}"
         )
+    learned = record.get("map", {}).get("kind")
+    if learned not in MAPS:
+        raise BadInput(f"{path} has a map '{learned}', expected {listed(list(MAPS))}; {_REMEDY}")
     return record

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich import box
 from rich.console import Console
@@ -36,12 +36,21 @@ class Scores:
         ]
 
 
+class Probe(NamedTuple):
+    """What a linear model makes of a space: its heading in the table, its name, its score."""
+
+    heading: str
+    model: str
+    score: float
+
+
 @dataclass(frozen=True)
 class Measured:
     """A space with its scores: one row of the table."""
 
     space: Space
     scores: Scores
+    probe: Probe | None
 
     @property
     def dimensions(self) -> int:
@@ -49,8 +58,9 @@ class Measured:
 
     def report(self) -> dict[str, float]:
         """Give everything for metrics.json."""
+        probe = {} if self.probe is None else {"probe": self.probe.score}
         about = {"dimensions": self.dimensions, "seconds": round(self.space.seconds, 3)}
-        return asdict(self.scores) | about
+        return asdict(self.scores) | probe | about
 
 
 def print_table(console: Console, title: str, caption: str, spaces: Mapping[str, Measured]) -> None:
@@ -60,17 +70,32 @@ def print_table(console: Console, title: str, caption: str, spaces: Mapping[str,
     table.add_column("space", no_wrap=True)
     for f in fields(learned.scores):
         table.add_column(f.metadata["heading"], justify="right")
-    for heading in ("dims", "seconds"):
+    for heading in (*([learned.probe.heading] if learned.probe else []), "dims", "sec"):
         table.add_column(heading, justify="right")
     for name, row in spaces.items():
-        values = (f"{value:.3f}" for value in asdict(row.scores).values())
-        table.add_row(name, *values, str(row.dimensions), f"{row.space.seconds:.1f}")
-    table.add_row("gain", *learned.scores.above(pca.scores))
+        values = [*asdict(row.scores).values(), *([row.probe.score] if row.probe else [])]
+        shown = (f"{value:.3f}" for value in values)
+        table.add_row(name, *shown, str(row.dimensions), _seconds(row.space.seconds))
+    gains = learned.scores.above(pca.scores)
+    if learned.probe and pca.probe:
+        gains.append(f"{learned.probe.score - pca.probe.score:+.3f}")
+    table.add_row("gain", *gains)
     metric = learned.space.metric
     distances = f"Euclidean{'' if metric == 'euclidean' else f', learned {metric}'}"
     # Not the table's own title and caption, which would wrap where it is narrow.
     console.print(Text(title, style="italic"))
     console.print(table)
+    probe = ""
+    if learned.probe:
+        heading = learned.probe.heading
+        probe = f" {heading[0].upper()}{heading[1:]}: {learned.probe.model}."
     console.print(
-        Text(f"Gain: learned above PCA. {caption} Distances: {distances}.", style="dim italic")
+        Text(
+            f"Gain: learned above PCA. {caption}{probe} Distances: {distances}.",
+            style="dim italic",
+        )
     )
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f}" if seconds < 100 else f"{seconds:.0f}"

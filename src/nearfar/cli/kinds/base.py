@@ -3,12 +3,13 @@
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple, Self
 
+import numpy as np
 from numpy.typing import NDArray
 
 from nearfar.cli.answers import Answer
 from nearfar.cli.colouring import Colouring
 from nearfar.cli.data import LabelledData
-from nearfar.cli.scores import Scores
+from nearfar.cli.scores import Probe, Scores
 from nearfar.cli.spaces import Space
 
 
@@ -56,6 +57,14 @@ class Kind(ABC):
     @abstractmethod
     def score(self, space: Space, train_y: NDArray[Any], held_out_y: NDArray[Any]) -> Scores:
         """Measure the held-out part of a space."""
+
+    @abstractmethod
+    def probe(self, space: Space, train_y: NDArray[Any], held_out_y: NDArray[Any]) -> Probe:
+        """Measure what a linear model, fitted on the training part, does on the held-out part."""
+
+    @abstractmethod
+    def few(self, train_y: NDArray[Any], labels: int | None, seed: int) -> NDArray[np.intp]:
+        """Choose the training rows a probe may see: so many labels, or all."""
 
     @abstractmethod
     def caption(self, train_rows: int) -> str:

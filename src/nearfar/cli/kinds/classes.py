@@ -5,6 +5,9 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from nearfar import metrics
 from nearfar.cli.answers import Vote
@@ -13,7 +16,7 @@ from nearfar.cli.colouring import ByClass
 from nearfar.cli.data import LabelledData
 from nearfar.cli.errors import BadInput, listed
 from nearfar.cli.kinds.base import Kind, Least
-from nearfar.cli.scores import Scores, measure
+from nearfar.cli.scores import Probe, Scores, measure
 from nearfar.cli.spaces import Space
 
 _FEW_ROWS = 3  # to a class on average: numbers are then amounts rather than names
@@ -88,6 +91,18 @@ class Classes(Kind):
             alignment=metrics.alignment(rows, held_out_y),
             uniformity=metrics.uniformity(rows),
         )
+
+    def probe(self, space: Space, train_y: NDArray[Any], held_out_y: NDArray[Any]) -> Probe:
+        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+        model.fit(space.train, train_y)
+        score = float(model.score(space.held_out, held_out_y))
+        return Probe("probe", f"logistic regression on {len(train_y)} training rows", score)
+
+    def few(self, train_y: NDArray[Any], labels: int | None, seed: int) -> NDArray[np.intp]:
+        """Choose so many rows of every class, or all it has."""
+        order = np.random.default_rng(seed).permutation(len(train_y))
+        rows = (order[train_y[order] == code][:labels] for code in range(len(self.classes)))
+        return np.sort(np.concatenate(list(rows)))
 
     def caption(self, train_rows: int) -> str:
         return (

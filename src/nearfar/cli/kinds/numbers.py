@@ -6,7 +6,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
+from sklearn.linear_model import RidgeCV
 from sklearn.metrics import r2_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from nearfar.cli.answers import Mean, nearest_rows
 from nearfar.cli.choosing import option_for
@@ -14,7 +17,7 @@ from nearfar.cli.colouring import ByNumber
 from nearfar.cli.data import LARGEST, LabelledData, unusable
 from nearfar.cli.errors import BadInput
 from nearfar.cli.kinds.base import Kind, Least
-from nearfar.cli.scores import Scores, measure
+from nearfar.cli.scores import Probe, Scores, measure
 from nearfar.cli.spaces import Space
 
 
@@ -77,6 +80,16 @@ class Numbers(Kind):
             knn_r2=float(r2_score(held_out_y, predicted)),
             spearman=float(spearmanr(held_out_y, predicted).statistic) if ordered else 0.0,
         )
+
+    def probe(self, space: Space, train_y: NDArray[Any], held_out_y: NDArray[Any]) -> Probe:
+        model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-3, 4, 15)))
+        model.fit(space.train, train_y)
+        score = float(model.score(space.held_out, held_out_y))
+        return Probe("probe R2", f"ridge regression on {len(train_y)} training rows", score)
+
+    def few(self, train_y: NDArray[Any], labels: int | None, seed: int) -> NDArray[np.intp]:
+        order = np.random.default_rng(seed).permutation(len(train_y))
+        return np.sort(order[:labels])
 
     def caption(self, train_rows: int) -> str:
         return (

@@ -1,16 +1,19 @@
-"""Learning the projection: progress on stderr, Ctrl-C keeps the best."""
+"""Learning a projection: progress on stderr, Ctrl-C keeps the best."""
 
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import perf_counter
 from typing import Any
 
 import typer
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from nearfar.cli.errors import library_errors
+from nearfar.cli.halves import Halves
+from nearfar.cli.learned import Learned
+from nearfar.cli.maps import Linear
 from nearfar.sklearn import ContrastiveProjection
 
 _MANY_ROWS = 4096
@@ -18,24 +21,43 @@ _MANY_ROWS = 4096
 OnStep = Callable[[int, int, float], None]
 
 
-def learn(
-    X: NDArray[Any], y: NDArray[Any], loss: Any, components: int, max_iter: int, seed: int
-) -> ContrastiveProjection:
+def learn_projection(
+    halves: Halves, loss: Any, components: int, max_iter: int, seed: int
+) -> Learned:
     """Fit the projection; the first Ctrl-C ends it with the best one found so far."""
+    start = perf_counter()
+    X = halves.train_X
     if len(X) >= _MANY_ROWS:  # fewer do not repay the threads
         loss = loss.with_options(workers=os.cpu_count())
     projection = ContrastiveProjection(
         n_components=components, loss=loss, max_iter=max_iter, random_state=seed
     )
     with _progress(max_iter) as on_step, library_errors():
-        projection._fit(X, y, on_step)
+        projection._fit(X, halves.train_y, on_step)
     if projection.interrupted_:
         typer.echo(
             f"interrupted after {projection.n_iter_} of {max_iter} iterations: "
             "going on with the best projection so far",
             err=True,
         )
-    return projection
+    return Learned(
+        Linear(
+            halves.mean,
+            halves.scale,
+            projection.components_,
+            # mean_ is that of the standardised rows: rounding errors, but part of the map.
+            projection.intercept_ - projection.components_ @ projection.mean_,
+            halves.shape,
+        ),
+        projection.transform(X),
+        projection.transform(halves.held_out_X),
+        projection.loss,
+        perf_counter() - start,
+        {
+            "iterations": int(projection.n_iter_),
+            "interrupted": bool(projection.interrupted_),
+        },
+    )
 
 
 @contextmanager

@@ -1,0 +1,154 @@
+"""Gradients of a batch whose encoder fits into memory a chunk at a time only."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils.checkpoint import get_device_states, set_device_states
+
+from nearfar.losses import checks
+
+Encoder = Callable[[torch.Tensor], torch.Tensor]
+
+
+def cached_step(
+    encoder: Encoder | Sequence[Encoder],
+    batch: torch.Tensor | Sequence[torch.Tensor],
+    loss: Callable[..., torch.Tensor],
+    *facts: Any,
+    chunk: int,
+    **named: Any,
+) -> torch.Tensor:
+    """Add the gradients of ``loss(encoder(batch), *facts)`` to all parameters, chunk by chunk.
+
+    The encoder runs over chunks without a graph; the loss sees all embeddings at once and gives
+    their gradient G; the encoder runs again over each chunk, with a graph, and takes its rows of G
+    back to its parameters. Nothing is approximated: this is what ``backward()`` gives for an
+    encoder that ran over the same chunks, for one more forward pass. Memory is that of one chunk's
+    graph and two arrays of all embeddings.
+
+    Source: Gao et al. 2021, GradCache, arXiv 2101.06983, section 3.
+
+    Random numbers of the second pass are those of the first, on the CPU and on the devices of the
+    inputs, and autocast is as it is around the call. Batch normalisation sees chunks, and each of
+    them twice. Of encoders under DistributedDataParallel gradients are exchanged once, in the last
+    chunk; with `nearfar.torch.distributed.Loss` all this is exact over all ranks.
+
+    Parameters
+    ----------
+    encoder
+        A module or function of rows (n, ...) to embeddings (n, d); or one for each tensor of
+        `batch` (CLIP).
+    batch
+        A tensor, or several (two views; images and texts), each cut along its first axis.
+    loss
+        A nearfar loss, `nearfar.torch.Loss`, `nearfar.torch.distributed.Loss`, or any function of
+        embeddings to a scalar; its own parameters get their gradients too. For a gradient scaler
+        give ``lambda *z: scaler.scale(criterion(*z))``.
+    *facts, **named
+        What the loss takes after the embeddings: labels, targets, a temperature.
+    chunk
+        Rows that an encoder sees at once.
+
+    Returns
+    -------
+    value
+        The loss, detached.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a chunk that is no whole number above 0, a batch that is not of tensors, encoders that
+        do not match it, and embeddings without one row for each of the chunk's.
+
+    >>> import torch, nearfar as nf, nearfar.torch
+    >>> encoder = torch.nn.Linear(3, 2)
+    >>> a, b = torch.rand(10, 3), torch.rand(10, 3)
+    >>> value = nearfar.torch.cached_step(encoder, (a, b), nf.NTXent(), chunk=4)
+    >>> encoder.weight.grad.shape
+    torch.Size([2, 3])
+    """
+    checks.whole("chunk", chunk)
+    pairs = _pairs(encoder, batch)
+    first = [[_first(f, x) for x in rows.split(chunk)] for f, rows in pairs]
+    leaves = [torch.cat([output for _, output in each]).requires_grad_() for each in first]
+    runs = [[run for run, _ in each] for each in first]
+    del first
+    value = loss(*leaves, *facts, **named)
+    value.backward()
+    todo = [
+        (f, run, g)
+        for (f, _), each, z in zip(pairs, runs, leaves, strict=True)
+        for run, g in zip(each, _gradient(z).split(chunk), strict=True)
+    ]
+    for k, (f, run, g) in enumerate(todo):
+        # A wrapped encoder exchanges gradients when its last chunk of all is done.
+        last = all(f is not other for other, _, _ in todo[k + 1 :])
+        with f.no_sync() if _is_wrapped(f) and not last else nullcontext():
+            with run.replayed():
+                output = f(run.rows)
+            output.backward(g)
+    return value.detach()
+
+
+class _Run(NamedTuple):
+    """A chunk, and what is needed to compute it again."""
+
+    rows: torch.Tensor
+    cpu: torch.Tensor
+    devices: list[int]
+    states: list[torch.Tensor]
+
+    @contextmanager
+    def replayed(self) -> Iterator[None]:
+        kind = self.rows.device.type
+        with torch.random.fork_rng(self.devices, device_type=kind if self.devices else "cuda"):
+            torch.set_rng_state(self.cpu)
+            set_device_states(self.devices, self.states, device_type=kind)
+            yield
+
+
+def _first(f: Any, rows: torch.Tensor) -> tuple[_Run, torch.Tensor]:
+    cpu = torch.get_rng_state()
+    devices, states = get_device_states(rows)
+    # Casts of parameters that autocast keeps from here would have no graph in the second pass.
+    kept = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
+    try:
+        with torch.no_grad():
+            # Without the wrapper, which would compare buffers with the other ranks.
+            output = f.module(rows) if _is_wrapped(f) else f(rows)
+    finally:
+        torch.set_autocast_cache_enabled(kept)
+    if not isinstance(output, torch.Tensor) or output.shape[:1] != rows.shape[:1]:
+        told = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+        raise ValueError(
+            f"expected encoder to give a tensor with one row for each of the {len(rows)} rows of a "
+            f"chunk; received {told}; wrap it in a function that returns embeddings"
+        )
+    return _Run(rows, cpu, list(devices), list(states)), output
+
+
+def _pairs(encoder: Any, batch: Any) -> list[tuple[Any, torch.Tensor]]:
+    tensors = [batch] if isinstance(batch, torch.Tensor) else list(batch)
+    if not tensors or not all(isinstance(x, torch.Tensor) and x.ndim for x in tensors):
+        raise TypeError(
+            f"expected batch to be a tensor or several, each with rows; received "
+            f"{type(batch).__name__}; give labels and targets after the loss"
+        )
+    encoders = list(encoder) if isinstance(encoder, tuple | list) else [encoder] * len(tensors)
+    if len(encoders) != len(tensors):
+        raise ValueError(
+            f"expected one encoder, or one for each tensor of batch; received {len(encoders)} "
+            f"encoders and {len(tensors)} tensors"
+        )
+    return list(zip(encoders, tensors, strict=True))
+
+
+def _gradient(leaf: torch.Tensor) -> torch.Tensor:
+    return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
+
+
+def _is_wrapped(f: Any) -> bool:
+    return isinstance(f, torch.nn.parallel.DistributedDataParallel)
