@@ -4,6 +4,7 @@ import os
 import pickle
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -14,6 +15,8 @@ import nearfar.torch
 from nearfar.torch.distributed import Loss
 
 STEPS = 5
+TIMEOUT = 60
+"""Seconds."""
 FEATURES, DIM = 5, 4
 N = 13
 SHARDS = {
@@ -26,7 +29,9 @@ SHARDS = {
 LOSSES = {
     "ntxent": nf.NTXent(),
     "ntxent, tiles": nf.NTXent(include_self=True).with_options(tile=4),
+    "ntxent, first": nf.NTXent(anchors="first"),
     "supcon": nf.SupCon(temperature=0.3),
+    "supcon, itself positive": nf.SupCon(include_self="positive").with_options(tile=4),
     "supcon, own positive": nf.SupCon(denominator="own_positive", positives="log_mean"),
     "supcon, negatives": nf.SupCon(
         denominator="negatives", average="pairs", similarity="neg_euclidean"
@@ -47,6 +52,20 @@ LOSSES = {
     "triplet": nf.Triplet(margin=2.0),
 }
 
+COUNTED = {
+    "ntxent": {"V": 2, "S": 2, "P": 2, "A": 2, "f": 0, "k": 1},
+    "supcon": {"V": 1, "S": 3, "P": 1, "A": 2, "f": 8, "k": 1},
+    "supcon, negatives": {"V": 1, "S": 2, "P": 1, "A": 2, "f": 8, "k": 1},
+    "supcon, own positive": {"V": 1, "S": 2 + 1, "P": 1, "A": 2, "f": 8, "k": 1},
+    "supcon, several labels": {"V": 1, "S": 2 + 1 + 1, "P": 1, "A": 2, "f": 24, "k": 1},
+    "hcl": {"V": 2, "S": 3, "P": 2, "A": 2, "f": 0, "k": 1},
+    "clip": {"V": 2, "S": 2, "P": 2, "A": 2, "f": 0, "k": 1},
+    "siglip": {"P": 2, "A": 2, "f": 0, "k": 2},
+    "supcr": {"P": 1, "A": 2, "f": 4, "k": 1},
+    "batchtriplet": {"P": 1, "A": 2, "f": 8, "k": 0},
+}
+"""Losses whose bytes are counted, in the letters of docs/scaling.md; partitions have a V."""
+
 
 def batch(name: str, step: int, dtype: torch.dtype) -> tuple[list[torch.Tensor], list]:
     """What the encoder gets and what the loss gets beside: the whole batch."""
@@ -60,7 +79,7 @@ def batch(name: str, step: int, dtype: torch.dtype) -> tuple[list[torch.Tensor],
     elif "labels" in LOSSES[name].inputs:
         facts = [torch.randint(4, (n,), generator=seed)]
     elif "targets" in LOSSES[name].inputs:
-        facts = [torch.randint(9, (n,), generator=seed).to(torch.float64)]
+        facts = [torch.randint(9, (n,), generator=seed).to(dtype)]
     return [z.to(dtype) for z in x], facts
 
 
@@ -132,7 +151,11 @@ def join() -> None:
     torch.set_num_threads(1)
     store = dist.FileStore(os.environ["STORE"], int(os.environ["WORLD_SIZE"]))
     dist.init_process_group(
-        "gloo", store=store, rank=int(os.environ["RANK"]), world_size=int(os.environ["WORLD_SIZE"])
+        "gloo",
+        store=store,
+        rank=int(os.environ["RANK"]),
+        world_size=int(os.environ["WORLD_SIZE"]),
+        timeout=timedelta(seconds=TIMEOUT),
     )
 
 

@@ -96,7 +96,7 @@ def test_refusals():
     step = nearfar.torch.cached_step
     with pytest.raises(ValueError, match="chunk to be a whole number above 0; received 0"):
         step(_encoder(), x, nf.NTXent(), chunk=0)
-    with pytest.raises(TypeError, match="batch to be a tensor or several.*received list"):
+    with pytest.raises(TypeError, match=r"batch to be a tensor or several.*received list"):
         step(_encoder(), [1, 2], nf.NTXent(), chunk=3)
     with pytest.raises(ValueError, match="received 2 encoders and 1 tensors"):
         step((_encoder(), _encoder()), x, nf.NTXent(), chunk=3)

@@ -1,6 +1,8 @@
 """Training on several processes is training on one with the whole batch."""
 
 import pickle
+import re
+import signal
 import sys
 from pathlib import Path
 
@@ -8,24 +10,32 @@ import numpy as np
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
-import ranks
-
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+import ranks  # noqa: E402
 
 
-def _run(tmp_path: Path, count: int, mode: str) -> list[dict]:
-    processes = ranks.start(HERE / "worker_training.py", count, tmp_path, mode)
-    ended = [(p, *p.communicate(timeout=120)) for p in processes]
-    for p, _, errors in ended:
-        assert p.returncode == 0, errors.decode()
-    return [pickle.loads((tmp_path / f"rank{r}.pkl").read_bytes()) for r in range(count)]
+def _run(folder: Path, count: int, mode: str) -> list[dict]:
+    processes = ranks.start(HERE / "worker_training.py", count, folder, mode)
+    try:
+        ended = [(p, *p.communicate(timeout=200)) for p in processes]
+    finally:
+        for p in processes:
+            p.kill()
+    for rank, (p, _, errors) in enumerate(ended):
+        assert p.returncode == (-signal.SIGKILL if rank == 1 else 0), errors.decode()
+    return [pickle.loads((folder / f"rank{r}.pkl").read_bytes()) for r in range(count)]
 
 
-def _check(found: list[dict]) -> None:
+@pytest.fixture(scope="module")
+def three(tmp_path_factory):
+    return _run(tmp_path_factory.mktemp("ranks"), 3, "short")
+
+
+def _check_training(found: list[dict]) -> None:
     known: dict = {}
     for each in found:
-        for (name, dtype, gradient, ddp), ours in each.items():
+        for (name, dtype, gradient, ddp), ours in each["trained"].items():
             if (name, dtype) not in known:
                 known[name, dtype] = ranks.train(name, getattr(torch, dtype), False, "")
             tolerance = 1e-11 if dtype == "float64" else 1e-5
@@ -37,11 +47,44 @@ def _check(found: list[dict]) -> None:
     assert {name for name, *_ in known} == set(ranks.LOSSES)
 
 
-def test_three_ranks_learn_what_one_learns(tmp_path):
-    _check(_run(tmp_path, 3, "short"))
+def _check_bytes(found: list[dict]) -> None:
+    page = (HERE.parents[1] / "docs" / "scaling.md").read_text()
+    table = page.split("## What a rank sends")[1].split("##")[0]
+    formulas = dict(re.findall(r"^\| ([a-z ]+) \|.*\| `(.*)` \|$", table, re.MULTILINE))
+    assert len(formulas) == 6
+    for rank, each in enumerate(found):
+        for (name, step), counted in each["counted"].items():
+            shards = ranks.SHARDS[len(found)][step]
+            letters = {"W": len(found), "n": sum(shards), "m": max(shards), "b": shards[rank]}
+            letters |= {"d": ranks.DIM, "s": 4} | ranks.COUNTED[name]
+            wanted = {"sizes", "embeddings"}
+            wanted |= {"partition sums"} if "V" in letters else {"gradients", "sums"}
+            wanted |= {"parameters"} if letters["k"] else set()
+            expected = {what: eval(formulas[what], {}, letters) for what in wanted}
+            assert counted == pytest.approx(expected), f"{name}, rank {rank}"
+
+
+def test_three_ranks_learn_what_one_learns(three):
+    _check_training(three)
+
+
+def test_bytes_are_those_of_the_page(three):
+    assert {name for name, _ in three[0]["counted"]} == set(ranks.COUNTED)
+    _check_bytes(three)
+
+
+def test_a_killed_rank_ends_the_others(three):
+    assert "ended" not in three[1]
+    for rank in (0, 2):
+        message, seconds = three[rank]["ended"]
+        assert f"expected 3 ranks to exchange partition sums; on rank {rank}" in message
+        assert "another rank has ended or was late" in message
+        assert 0 < seconds < ranks.TIMEOUT + 5
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("count", [2, 3])
 def test_every_dtype_and_scaling(tmp_path, count):
-    _check(_run(tmp_path, count, "long"))
+    found = _run(tmp_path, count, "long")
+    _check_training(found)
+    _check_bytes(found)

@@ -1,17 +1,25 @@
-"""One rank: every loss, with DDP and without, in one start of the processes."""
+"""One rank: every loss, with DDP and without; bytes counted; and, at last, a rank that is killed.
 
+All in one start of the processes, which takes longer than the steps.
+"""
+
+import os
+import signal
 import sys
+import time
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from ranks import LOSSES, join, train, write
+from ranks import COUNTED, LOSSES, SHARDS, batch, encoder, join, train, write
+
+from nearfar.torch.collectives import Ranks
+from nearfar.torch.distributed import Loss
 
 LONG = [("ddp_mean", True), ("ddp_mean", False), ("sum", False)]
 
-if __name__ == "__main__":
-    folder, mode = Path(sys.argv[1]), sys.argv[2]
-    join()
+
+def trained(mode: str) -> dict:
     found = {}
     for k, name in enumerate(LOSSES):
         # In short each loss meets one of the cases, in turn.
@@ -20,5 +28,68 @@ if __name__ == "__main__":
             for gradient, ddp in cases:
                 ours = train(name, getattr(torch, dtype), ddp, gradient)
                 found[name, dtype, gradient, ddp] = ours
+    return found
+
+
+def counted() -> dict:
+    """Bytes by what they are for, of one step of each loss."""
+    found = {}
+    call, ranks = Ranks._call, dist.get_world_size()
+    total: dict[str, float] = {}
+
+    def count(self, what, collective, *arguments):
+        if collective is dist.all_gather_into_tensor:
+            sent = (ranks - 1) * arguments[1].nbytes
+        elif collective is dist.all_to_all_single:
+            _, given, _, lengths = arguments
+            sent = given.nbytes - lengths[self.number] * given.itemsize
+        else:
+            assert collective is dist.all_reduce
+            sent = 2 * (ranks - 1) / ranks * arguments[0].nbytes
+        total[what] = total.get(what, 0) + sent
+        call(self, what, collective, *arguments)
+
+    Ranks._call = count
+    for name in COUNTED:
+        for step in (0, 1):
+            total.clear()
+            _step(name, step, "temperature" in LOSSES[name].parameters)
+            found[name, step] = dict(total)
+    Ranks._call = call
+    return found
+
+
+def _step(name: str, step: int, learn: bool) -> None:
+    x, facts = batch(name, step, torch.float32)
+    shards = SHARDS[dist.get_world_size()][step % 2]
+    x, facts = ([z.split(shards)[dist.get_rank()] for z in y] for y in (x, facts))
+    model = encoder(torch.float32)
+    Loss(LOSSES[name], learn)(*(model(z) for z in x), *facts).backward()
+
+
+def end_one() -> tuple[str, float]:
+    """Rank 1 is killed between its embeddings and its sums: what the others see, and when."""
+    call = Ranks._call
+
+    def fatal(self, what, *rest):
+        if what == "partition sums" and self.number == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        call(self, what, *rest)
+
+    Ranks._call = fatal
+    began = time.monotonic()
+    try:
+        _step("ntxent", 0, True)
+    except RuntimeError as error:
+        return str(error), time.monotonic() - began
+    return "no error", 0.0
+
+
+if __name__ == "__main__":
+    folder, mode = Path(sys.argv[1]), sys.argv[2]
+    join()
+    found = {"trained": trained(mode), "counted": counted()}
     write(folder, found)
-    dist.destroy_process_group()
+    dist.barrier()
+    write(folder, found | {"ended": end_one()})
+    os._exit(0)  # the group that lost a rank cannot be left in good order

@@ -127,13 +127,9 @@ class PartitionBatch:
     def _weigh(self) -> None:
         n, rule = self.pairing.n, self.settings.rule
         empty = self.ns.zeros((n,), self.sides[0].p)
-<<<<<<< HEAD
         self.count = self._counts(empty)
-=======
-        self.count = self.pairing.counts(self.ns, empty, all_pairs(n, self.side))
         if self.settings.include_self == "positive":
             self.count = self.count + 1
->>>>>>> main
         self.counted = self.count > 0
         if self.settings.first_only:
             xp = self.ns.xp

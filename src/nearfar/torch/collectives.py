@@ -67,9 +67,9 @@ class Ranks:
         pieces = added.split([x.numel() for x in mine])
         return tuple(piece.view(x.shape) for piece, x in zip(pieces, mine, strict=True))
 
-    def add(self, x: torch.Tensor) -> torch.Tensor:
+    def add(self, what: str, x: torch.Tensor) -> torch.Tensor:
         """The sum over all ranks, in place."""
-        self._call("sums", dist.all_reduce, x)
+        self._call(what, dist.all_reduce, x)
         return x
 
     def _call(self, what: str, collective: Callable[..., Any], *arguments: Any) -> None:

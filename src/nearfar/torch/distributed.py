@@ -194,7 +194,7 @@ class _Task(NamedTuple):
         part = evaluation.partial(
             _NS, arrays, tuple(wanted and k not in facts for k in range(len(arrays)))
         )
-        sums = ranks.add(torch.stack([part.loss, part.terms]))
+        sums = ranks.add("sums", torch.stack([part.loss, part.terms]))
         factor = evaluation.reduction.factor(_NS, sums[1], part.usable)
         if not wanted:
             return sums[0] * factor, []
@@ -211,7 +211,7 @@ class _Task(NamedTuple):
         if mean:
             gradients = [g * self.ranks.count for g in gradients]
             if slopes:
-                slopes = list(self.ranks.add(torch.stack(slopes)))
+                slopes = list(self.ranks.add("parameters", torch.stack(slopes)))
         return [*gradients, *facts, *slopes]
 
 
