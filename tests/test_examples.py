@@ -1,0 +1,48 @@
+"""Every example runs from any folder and prints a number within its tolerance."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "examples"
+EXAMPLES = sorted(FOLDER.glob("*.py"))
+NUMBER = r"-?\d+\.\d+"
+LAST_LINE = re.compile(rf"\S.* ({NUMBER}) \(expected ({NUMBER}) to ({NUMBER})\)")
+
+every_example = pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+
+
+def test_there_are_examples():
+    assert len(EXAMPLES) >= 10
+
+
+@every_example
+def test_described(path):
+    text = path.read_text(encoding="utf-8")
+    opening = text.split('"""')[1]
+    for part in (f"python examples/{path.name} --seed 0", "Expected:", "2 cores", "Data:"):
+        assert part in opening
+    assert f"]({path.name})" in (FOLDER / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.long
+@every_example
+def test_small(path, tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(path), "--small", "--seed", "0"],
+        cwd=tmp_path,
+        env=os.environ | {"NEARFAR_DATA": str(tmp_path)},  # small runs need no download
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = LAST_LINE.fullmatch(done.stdout.splitlines()[-1])
+    assert found, done.stdout
+    value, low, high = map(float, found.groups())
+    assert low <= value <= high
