@@ -35,10 +35,10 @@ torch.manual_seed(args.seed)
 
 if args.small:
     digits = load_digits()
-    images, labels, epochs, expected = digits.images, digits.target, 20, (0.02, 0.08)
+    images, labels, epochs, width, expected = digits.images, digits.target, 20, 32, (0.02, 0.08)
 else:
     images, labels = datasets.load("mnist-5k")
-    epochs, expected = 25, (0.03, 0.15)
+    epochs, width, expected = 25, 16, (0.03, 0.15)
 
 x = torch.tensor(images, dtype=torch.float32)[:, None]
 x_train, x_test, y_train, y_test = train_test_split(
@@ -53,9 +53,9 @@ def stage(before: int, after: int) -> list[nn.Module]:
     return [convolution, nn.BatchNorm2d(after), nn.ReLU(), nn.MaxPool2d(2)]
 
 
-average = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-encoder = nn.Sequential(*stage(1, 16), *stage(16, 32), *stage(32, 64), *average)
-head = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 64))  # for the loss only
+stages = *stage(1, width), *stage(width, 2 * width), *stage(2 * width, 4 * width)
+encoder = nn.Sequential(*stages, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+head = nn.Sequential(nn.Linear(4 * width, 256), nn.ReLU(), nn.Linear(256, 64))  # for the loss only
 model = nn.Sequential(encoder, head)
 
 augment, generator = ImageChanges(), torch.Generator().manual_seed(args.seed)
