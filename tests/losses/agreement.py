@@ -67,6 +67,8 @@ def _truth(name, inputs, labels, *, upstream=1.0, value=None, cancels=True, **st
 
     largest_logit, softmax = _units(name, [x.detach() for x in leaves], cancels, stated)
     weight = float(upstream.abs().max()) * stated.get("scale", 1.0)
+    if stated.get("scale_by") == "temperature":
+        weight *= stated["temperature"]
     if stated.get("reduction", "mean") == "mean":
         weight /= len(leaves[0]) * (2 if name in TWO_VIEWS else 1)
     return Truth(

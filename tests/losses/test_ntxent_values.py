@@ -21,7 +21,12 @@ STATED = {"temperature": 0.4, "scale": 1.25}
 def expected(reduction, **fields) -> Truth:
     fields = {**fields, **STATED, "reduction": reduction}
     value = ntxent.ntxent(A.tolist(), B.tolist(), **fields)
-    return truth("NTXent", [A, B], upstream=UPSTREAM[reduction], value=value, **fields)
+    return truth("NTXent", [A, B], upstream=upstream(reduction, fields), value=value, **fields)
+
+
+def upstream(reduction, fields):
+    given = UPSTREAM[reduction]
+    return given[:4] if reduction == "none" and fields.get("anchors") == "first" else given
 
 
 @pytest.mark.parametrize("reduction", conventions.REDUCTIONS)
@@ -34,7 +39,8 @@ def test_values_and_gradients(framework, dtype, fields, reduction):
         assert_value(framework, loss(*views), want, dtype)
         if reduction == "none":
             return
-    value, gradients = framework.differentiate(loss, views, upstream=UPSTREAM[reduction])
+    given = upstream(reduction, fields)
+    value, gradients = framework.differentiate(loss, views, upstream=given)
     assert_value(framework, value, want, dtype)
     assert_gradients(framework, gradients, want, dtype)
 

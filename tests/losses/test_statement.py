@@ -15,10 +15,18 @@ DEFAULTS = {
         "similarity": "cosine",
         "denominator": "all",
         "include_self": False,
+        "anchors": "both",
         "scale": 1.0,
+        "scale_by": "constant",
         "reduction": "mean",
     },
-    "InfoNCE": {"temperature": 0.07, "similarity": "cosine", "scale": 1.0, "reduction": "mean"},
+    "InfoNCE": {
+        "temperature": 0.07,
+        "similarity": "cosine",
+        "scale": 1.0,
+        "scale_by": "constant",
+        "reduction": "mean",
+    },
     "SupCon": {
         "temperature": 0.1,
         "similarity": "cosine",
@@ -28,6 +36,7 @@ DEFAULTS = {
         "without_positives": "skip",
         "average": "anchors",
         "scale": 1.0,
+        "scale_by": "constant",
         "reduction": "mean",
     },
     "HCL": {
@@ -40,7 +49,13 @@ DEFAULTS = {
         "reduction": "mean",
     },
     "DCL": {"temperature": 0.1, "similarity": "cosine", "scale": 1.0, "reduction": "mean"},
-    "CLIP": {"temperature": 0.07, "similarity": "cosine", "scale": 1.0, "reduction": "mean"},
+    "CLIP": {
+        "temperature": 0.07,
+        "similarity": "cosine",
+        "scale": 1.0,
+        "scale_by": "constant",
+        "reduction": "mean",
+    },
     "SigLIP": {
         "temperature": 0.1,
         "bias": -10.0,
@@ -59,9 +74,9 @@ DEFAULTS = {
     "Triplet": {"margin": 0.2, "distance": "sqeuclidean", "scale": 1.0, "reduction": "mean"},
 }
 OTHERS = {
-    "NTXent": {"temperature": 0.1, "denominator": "negatives", "include_self": True},
+    "NTXent": {"temperature": 0.1, "include_self": True, "anchors": "first"},
     "InfoNCE": {"temperature": 0.2, "similarity": "dot", "scale": 2.0},
-    "SupCon": {"denominator": "own_positive", "average": "pairs", "reduction": "sum"},
+    "SupCon": {"average": "pairs", "include_self": "positive", "scale_by": "temperature"},
     "HCL": {"tau_plus": 0.0, "beta": 2.0, "detach_weights": True},
     "DCL": {"similarity": "neg_sqeuclidean", "reduction": "none"},
     "CLIP": {"temperature": 0.01, "similarity": "dot"},

@@ -29,6 +29,12 @@ def _cases() -> dict[str, Case]:
         "ntxent-guarded": Case(nf.NTXent(temperature=0.01, denominator="negatives"), (a, b)),
         # Loaders hand out labels as floats; they must not be taken for embeddings.
         "supcon": Case(nf.SupCon(), (x,), (labels.astype(np.float64),)),
+        "ntxent-first": Case(nf.NTXent(anchors="first", denominator="negatives"), (a, b)),
+        "supcon-self": Case(
+            nf.SupCon(include_self="positive", similarity="dot", scale_by="temperature"),
+            (x,),
+            (labels,),
+        ),
         "supcon-own": Case(nf.SupCon(denominator="own_positive"), (x,), (labels,)),
         "supcon-own-log": Case(log_mean, (x,), (labels,)),
         "supcon-pairs-dot": Case(

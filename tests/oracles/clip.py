@@ -10,8 +10,18 @@ from oracles.similarity import SIMILARITIES
 from oracles.stable import log_sum_exp, softplus
 
 
-def clip(x, y, *, temperature=0.07, similarity="cosine", scale=1.0, reduction="mean"):
+def clip(
+    x,
+    y,
+    *,
+    temperature=0.07,
+    similarity="cosine",
+    scale=1.0,
+    scale_by="constant",
+    reduction="mean",
+):
     """A float, or with `reduction="none"` the list of N losses."""
+    scale = scale * temperature if scale_by == "temperature" else scale
     measure = SIMILARITIES[similarity]
     s = [[measure(u, v) / temperature for v in y] for u in x]
     losses = []

@@ -27,9 +27,26 @@ SUPCON = [
         SIMILARITIES, DENOMINATORS, POSITIVES, (False, True), ("skip", "zero")
     )
 ]
+# An anchor that is its own positive: its own logit has a gradient under "dot", none under "cosine".
+SUPCON += [
+    {
+        "similarity": similarity,
+        "denominator": denominator,
+        "positives": positives,
+        "average": average,
+        "include_self": "positive",
+    }
+    for similarity, denominator, (positives, average) in product(
+        ("cosine", "dot"), DENOMINATORS, POSITIVES
+    )
+]
 NTXENT = [
     {"similarity": similarity, "denominator": denominator, "include_self": include_self}
     for similarity, denominator, include_self in product(SIMILARITIES, DENOMINATORS, (False, True))
+]
+NTXENT += [
+    {"similarity": similarity, "denominator": denominator, "anchors": "first"}
+    for similarity, denominator in product(("cosine", "dot"), ("all", "negatives"))
 ]
 INFONCE = CLIP = SIGLIP = DCL = [{"similarity": similarity} for similarity in SIMILARITIES]
 HCL = [
@@ -89,6 +106,8 @@ def name(fields) -> str:
     words += [f"{key} {fields[key]}" for key in ("tau_plus", "beta") if key in fields]
     words += ["pairs"] if fields.get("average") == "pairs" else []
     words += ["self"] if fields.get("include_self") else []
+    words += ["positive"] if fields.get("include_self") == "positive" else []
+    words += ["first"] if fields.get("anchors") == "first" else []
     words += ["zero"] if fields.get("without_positives") == "zero" else []
     words += ["detached"] if fields.get("detach_weights") else []
     return "-".join(words)

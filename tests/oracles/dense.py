@@ -37,19 +37,26 @@ def supcon(
     include_self=False,
     without_positives="skip",
     average="anchors",
+    anchors=None,
     scale=1.0,
+    scale_by="constant",
     reduction="mean",
 ):
-    """Scalar, or (n,) with `reduction="none"`."""
+    """Scalar, or (n,) with `reduction="none"`; the first rows alone if `anchors` says how many."""
     n = len(embeddings)
+    scale = scale * temperature if scale_by == "temperature" else scale
     z = similarities(embeddings, embeddings, similarity) / temperature
     eye = torch.eye(n, dtype=torch.bool)
     same = _sharing(labels) & ~eye
-    own = eye & include_self
+    own = eye & (include_self is True)
+    if include_self == "positive":
+        same |= eye
+    if anchors is not None:
+        same &= torch.arange(n)[:, None] < anchors
     if denominator == "all":
-        term = _log_sum_exp(z, ~eye | own)[:, None] - z
+        term = _log_sum_exp(z, ~eye | own | same)[:, None] - z
     else:
-        against = _log_sum_exp(z, (~same & ~eye) | own)[:, None]
+        against = _log_sum_exp(z, (~_sharing(labels) & ~eye) | own)[:, None]
         if denominator == "own_positive":
             # A positive without negatives: log(exp(z) / exp(z)).
             term = torch.where(against.isneginf(), 0.0, _softplus(_finite(against) - z))
@@ -71,7 +78,7 @@ def supcon(
             losses = losses + at_least_one.log()
     losses = scale * torch.where(has, losses, 0.0)
     if reduction == "none":
-        return losses
+        return losses[:anchors]
     if reduction == "sum":
         return losses.sum()
     if average == "pairs":
@@ -84,6 +91,8 @@ def supcon(
 def ntxent(a, b, **fields):
     """SupCon of both views, each pair a class of two."""
     fields = {"temperature": 0.5, **fields}
+    if fields.pop("anchors", "both") == "first":
+        fields["anchors"] = len(a)
     # With one positive the two are one sum, and "own_positive" keeps the digits of a small loss.
     if fields.get("denominator", "all") == "all":
         fields["denominator"] = "own_positive"
@@ -98,10 +107,12 @@ def infonce(
     temperature=0.07,
     similarity="cosine",
     scale=1.0,
+    scale_by="constant",
     reduction="mean",
 ):
     """Scalar, or (N,) with `reduction="none"`."""
     n = len(query)
+    scale = scale * temperature if scale_by == "temperature" else scale
     z = similarities(query, positive, similarity) / temperature
     if negatives is None:
         against = _log_sum_exp(z, ~torch.eye(n, dtype=torch.bool))

@@ -21,9 +21,11 @@ def infonce(
     temperature=0.07,
     similarity="cosine",
     scale=1.0,
+    scale_by="constant",
     reduction="mean",
 ):
     """A float, or with `reduction="none"` the list of N losses."""
+    scale = scale * temperature if scale_by == "temperature" else scale
     measure = SIMILARITIES[similarity]
     losses = []
     for i, q in enumerate(query):

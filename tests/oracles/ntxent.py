@@ -3,7 +3,8 @@
     loss(i) = -log( exp(z_ij) / sum over k != i of exp(z_ik) ),  j the other view of i
 
 `denominator="own_positive"` is the same sum, as there is one positive; `"negatives"` leaves j out
-of it (DCL, arXiv 2110.06848); `include_self` puts i in.
+of it (DCL, arXiv 2110.06848); `include_self` puts i in. With `anchors="first"` i is in the first
+view.
 """
 
 import math
@@ -20,15 +21,18 @@ def ntxent(
     similarity="cosine",
     denominator="all",
     include_self=False,
+    anchors="both",
     scale=1.0,
+    scale_by="constant",
     reduction="mean",
 ):
-    """A float, or with `reduction="none"` the list of 2N losses, those of `a` first."""
+    """A float, or with `reduction="none"` the list of the losses, those of `a` first."""
+    scale = scale * temperature if scale_by == "temperature" else scale
     rows = [*a, *b]
     n = len(a)
     measure = SIMILARITIES[similarity]
     losses = []
-    for i in range(2 * n):
+    for i in range(n if anchors == "first" else 2 * n):
         j = (i + n) % (2 * n)
         positive = measure(rows[i], rows[j]) / temperature
         others = [

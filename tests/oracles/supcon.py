@@ -40,9 +40,11 @@ def supcon(
     without_positives="skip",
     average="anchors",
     scale=1.0,
+    scale_by="constant",
     reduction="mean",
 ):
     """A float, or with `reduction="none"` the list of the anchors' losses."""
+    scale = scale * temperature if scale_by == "temperature" else scale
     n = len(embeddings)
     measure = SIMILARITIES[similarity]
     terms = []  # terms[i]: one number per positive of anchor i
@@ -50,7 +52,8 @@ def supcon(
         z = [measure(embeddings[i], embeddings[j]) / temperature for j in range(n)]
         positive = [j for j in range(n) if j != i and share_label(labels[i], labels[j])]
         negative = [j for j in range(n) if j != i and j not in positive]
-        own = [z[i]] if include_self else []
+        positive += [i] if include_self == "positive" else []
+        own = [z[i]] if include_self is True else []
         terms.append(_anchor_terms(z, positive, negative, own, denominator))
 
     if average == "pairs":

@@ -20,11 +20,16 @@ _NOTHING_TO_DO = (
 
 @dataclass(frozen=True, kw_only=True)
 class PartitionEvaluation(Settings):
-    """Anchors are all rows; with two sides, an anchor's loss is the mean of both directions."""
+    """Anchors are all rows; with two sides, an anchor's loss is the mean of both directions.
+
+    `include_self` is True where an anchor's own logit counts with its negatives, "positive" where
+    it does with its positives. With `first_only` the anchors are the rows of the first view.
+    """
 
     rule: PartitionRule
     pairing: PairingKind
-    include_self: bool = False
+    include_self: bool | str = False
+    first_only: bool = False
 
     def forward(
         self, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
@@ -39,7 +44,8 @@ class PartitionEvaluation(Settings):
             x for side in seen for x in (*side.logs, side.linear, side.pair) if x is not None
         )
         if self.reduction.reduction == "none":
-            return batch.pairing.restore(ns, loss), saved
+            loss = batch.pairing.restore(ns, loss)
+            return (ns.xp.reshape(loss, (2, -1))[0, :] if self.first_only else loss), saved
         return ns.xp.sum(loss), saved
 
     def backward(
@@ -54,6 +60,8 @@ class PartitionEvaluation(Settings):
         found = iter(saved)
         seen = tuple(self._recall(found) for _ in batch.sides)
         if self.reduction.reduction == "none":
+            if self.first_only:
+                upstream = ns.xp.concat([upstream, ns.xp.zeros_like(upstream)], axis=0)
             upstream = batch.pairing.arrange(ns, upstream)
         slopes = tuple(
             batch.weighted(self.rule.finish(ns, batch.anchors(side))[1], upstream) for side in seen
@@ -82,8 +90,10 @@ class PartitionEvaluation(Settings):
     ) -> tuple[tuple[Any, ...], ...]:
         sides = 2 if self.pairing == "matched" else 1
         n = self.parts // sides * ns.shape(inputs[0])[0]
+        anchors = ns.shape(inputs[0])[0] if self.first_only else n
         saved = len(self.rule.sums) + self.rule.linear + (self.rule.pair is not None)
-        return (((n,) if self.reduction.reduction == "none" else ()), *((n,),) * (saved * sides))
+        value = (anchors,) if self.reduction.reduction == "none" else ()
+        return value, *((n,),) * (saved * sides)
 
     def _recall(self, found: Iterator[Array]) -> Seen:
         logs = tuple(next(found) for _ in self.rule.sums)
@@ -112,7 +122,14 @@ class _Batch:
         n, rule = self.pairing.n, self.settings.rule
         empty = self.ns.zeros((n,), self.sides[0].p)
         self.count = self.pairing.counts(self.ns, empty, all_pairs(n, self.side))
+        if self.settings.include_self == "positive":
+            self.count = self.count + 1
         self.counted = self.count > 0
+        if self.settings.first_only:
+            xp = self.ns.xp
+            halves = xp.reshape(xp.ones_like(self.count), (2, -1))
+            first = xp.concat([halves[0, :], xp.zeros_like(halves[1, :])], axis=0)
+            self.counted = self.counted & (self.pairing.arrange(self.ns, first) > 0)
         rows = self.ns.xp.sum(self.ns.xp.ones_like(self.count))
         itself = 0 if self.settings.include_self or len(self.sides) == 2 else 1
         self.negatives = rows - self.count - itself

@@ -47,7 +47,7 @@ class Passes(NamedTuple):
     sides: tuple[Rows, ...]
     plan: Plan
     same: Callable[[Block, Block], Array]
-    include_self: bool
+    include_self: bool | str
     exponentials: Exponentials
     workers: int | None
 
@@ -259,6 +259,8 @@ class Passes(NamedTuple):
         same, itself = self.same(i, j), self._itself(kind, i, j)
         if itself is None:
             return ~same, same
+        if self.include_self == "positive":
+            return ~(same | itself), same | itself
         return ~same | itself, same & ~itself if self.include_self else same | itself
 
     def _sums(self, kind: Kind) -> list[int]:

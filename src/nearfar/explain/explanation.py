@@ -105,7 +105,10 @@ def explain(loss: Any, arrays: dict[str, Array], temperature: float, memory: int
     relations = relate(loss, arrays, temperature)
     found = survey(relations, memory)
     inputs = tuple(arrays.values())
-    given = {"temperature": temperature} if "temperature" in loss.parameters else {}
+    replaced = "temperature" in loss.parameters and temperature != loss.temperature
+    given = {"temperature": temperature} if replaced else {}
+    if getattr(loss, "include_self", False) == "positive":
+        found.positives += 1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # said among the findings
         losses = replace(loss, reduction="none")(*inputs, **given)
@@ -136,7 +139,7 @@ def _pull(loss: Any, gradients: tuple[Array, ...], n: int) -> Array:
     """Norms of the anchors' gradients as shares of their sum."""
     anchors = gradients if tuple(loss.inputs) == ("a", "b") else gradients[:1]
     rows = np.concatenate([g.reshape(len(g), -1) for g in anchors]).astype(np.float64)
-    norms = np.linalg.norm(rows, axis=1)
+    norms = np.linalg.norm(rows[:n], axis=1)
     total = norms.sum()
     return norms / total if total > 0 else np.zeros(n)
 

@@ -85,7 +85,10 @@ def relate(loss: Any, arrays: dict[str, Array], temperature: float) -> Relations
     measure = (
         DISTANCES[loss.distance] if hasattr(loss, "distance") else SIMILARITIES[loss.similarity]
     )
-    anchors, candidates, masks, order = _BY_CALL[tuple(loss.inputs)](arrays)
+    by_call = _BY_CALL[tuple(loss.inputs)]
+    if getattr(loss, "anchors", "both") == "first":
+        by_call = _first_view
+    anchors, candidates, masks, order = by_call(arrays)
     same = candidates is None
     return Relations(
         anchors,
@@ -111,6 +114,11 @@ def _views(arrays: dict[str, Array]) -> _Related:
 
     # Each pair side by side.
     return Side.of(**arrays), None, masks, np.arange(2 * n).reshape(2, n).T.ravel()
+
+
+def _first_view(arrays: dict[str, Array]) -> _Related:
+    both, _, masks, _ = _views(arrays)
+    return Side.of(a=arrays["a"]), both, masks, np.arange(len(arrays["a"]))
 
 
 def _sides(arrays: dict[str, Array]) -> _Related:

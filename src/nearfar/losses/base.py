@@ -73,8 +73,9 @@ class Loss:
     scale: float = number(1.0)
     reduction: str = choice("mean", "sum", "none")
 
-    def __init_subclass__(cls) -> None:
-        LOSSES[cls.__name__.lower()] = cls
+    def __init_subclass__(cls, abstract: bool = False) -> None:
+        if not abstract:
+            LOSSES[cls.__name__.lower()] = cls
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -223,6 +224,7 @@ class Loss:
 
     def _open(self, inputs: tuple[Any, ...], named: dict[str, Any]) -> "_Call":
         replaced = {name: named.pop(name) for name in self.parameters if name in named}
+        self._check_replaced(replaced)
         given = checks.bind(self, inputs, named)
         floats = [(name, given[name]) for name in self.embeddings if name in given]
         ns = namespace_of([*floats, *replaced.items()])
@@ -248,6 +250,9 @@ class Loss:
             return float(getattr(self, name))
         known = next(f.metadata for f in fields(self) if f.name == name)
         return checks.parameter(ns, name, replaced[name], known)
+
+    def _check_replaced(self, replaced: dict[str, Any]) -> None:
+        """Raise ValueError where a call may not replace a parameter."""
 
     def _check_shapes(self, embeddings: dict[str, Array]) -> None:
         """Raise ValueError where the embeddings do not fit each other."""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def one_of(loss: "Loss", name: str, value: Any, values: tuple[Any, ...]) -> None:
-    if type(value) is not type(values[0]) or value not in values:
+    if not any(type(value) is type(v) and value == v for v in values):
         listed = ", ".join(repr(v) for v in values)
         raise ValueError(
             f"{type(loss).__name__}: expected {name} to be one of {listed}; received {value!r}"

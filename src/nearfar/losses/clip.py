@@ -6,13 +6,14 @@ from typing import Any, ClassVar
 from nearfar.evaluate import PartitionEvaluation, Reduction
 from nearfar.frameworks import Array, Evaluation
 from nearfar.losses import checks
-from nearfar.losses.base import Loss, choice, positive
+from nearfar.losses.base import choice, positive
+from nearfar.losses.factor import ScaledLoss
 from nearfar.losses.softmax import OnePositive
 from nearfar.similarity import SIMILARITIES
 
 
 @dataclass(frozen=True, kw_only=True)
-class CLIP(Loss):
+class CLIP(ScaledLoss):
     """Cross-entropy of finding each row's partner on the other side, in both directions.
 
     Formula: with s_ij = similarity(x_i, y_j) / temperature,
@@ -36,6 +37,9 @@ class CLIP(Loss):
         "cosine" (rows are normalised inside), "dot", "neg_euclidean", "neg_sqeuclidean".
     scale
         A factor on the result.
+    scale_by
+        "constant": the factor is `scale`; "temperature": it is scale * temperature, and a call
+        takes no temperature.
     reduction
         "mean" over the N pairs, "sum", or "none": (N,), the mean of a pair's two directions.
 
@@ -67,6 +71,6 @@ class CLIP(Loss):
             pairing="matched",
             parts=2,
             parameters=parameters,
-            reduction=Reduction(self.reduction, self.scale),
+            reduction=Reduction(self.reduction, self._factor),
             options=self._options,
         )

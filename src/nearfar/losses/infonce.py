@@ -6,13 +6,14 @@ from typing import Any, ClassVar
 from nearfar.evaluate import QueryEvaluation, Reduction
 from nearfar.frameworks import Array, Evaluation
 from nearfar.losses import checks
-from nearfar.losses.base import Loss, choice, positive
+from nearfar.losses.base import choice, positive
+from nearfar.losses.factor import ScaledLoss
 from nearfar.losses.softmax import OneWay
 from nearfar.similarity import SIMILARITIES
 
 
 @dataclass(frozen=True, kw_only=True)
-class InfoNCE(Loss):
+class InfoNCE(ScaledLoss):
     """Cross-entropy of finding each query's positive among its negatives.
 
     Formula: with s(x, y) = similarity(x, y) / temperature,
@@ -36,6 +37,9 @@ class InfoNCE(Loss):
         "cosine" (rows are normalised inside), "dot", "neg_euclidean", "neg_sqeuclidean".
     scale
         A factor on the result.
+    scale_by
+        "constant": the factor is `scale`; "temperature": it is scale * temperature, and a call
+        takes no temperature.
     reduction
         "mean" over the queries, "sum", or "none": (N,).
 
@@ -82,6 +86,6 @@ class InfoNCE(Loss):
             negatives="batch" if parts == 2 else "own" if own else "shared",
             parts=parts,
             parameters=parameters,
-            reduction=Reduction(self.reduction, self.scale),
+            reduction=Reduction(self.reduction, self._factor),
             options=self._options,
         )

@@ -6,13 +6,14 @@ from typing import Any, ClassVar
 from nearfar.evaluate import PartitionEvaluation, Reduction
 from nearfar.frameworks import Array, Evaluation
 from nearfar.losses import checks
-from nearfar.losses.base import Loss, choice, positive
+from nearfar.losses.base import choice, positive
+from nearfar.losses.factor import ScaledLoss
 from nearfar.losses.softmax import OnePositive
 from nearfar.similarity import SIMILARITIES
 
 
 @dataclass(frozen=True, kw_only=True)
-class NTXent(Loss):
+class NTXent(ScaledLoss):
     """Normalised temperature-scaled cross-entropy between two views of each object.
 
     Formula: with the 2N rows z of both views, row p(i) the other view of row i and
@@ -23,7 +24,7 @@ class NTXent(Loss):
     denominator="negatives" is Yeh et al. 2021, DCL, arXiv 2110.06848, eq. 6.
 
     Call ``loss(a, b)`` with two views (N, d); row i of each is a positive pair. Both views are
-    anchors and candidates.
+    candidates and, by default, anchors.
 
     Range with denominator "all": from 0 up; chance level, where all similarities are equal, is
     log(2N - 1). With "negatives" it may be negative and chance is log(2N - 2). Every anchor has
@@ -40,10 +41,17 @@ class NTXent(Loss):
         the same with one positive per anchor; "negatives" only.
     include_self
         Add the anchor's own logit to its denominator; it never becomes a positive.
+    anchors
+        Rows of "both" views are anchors, or of the "first" view only; candidates are all rows
+        either way.
     scale
         A factor on the result.
+    scale_by
+        "constant": the factor is `scale`; "temperature": it is scale * temperature, and a call
+        takes no temperature.
     reduction
-        "mean" over the 2N anchors, "sum", or "none": (2N,), the anchors of `a`, then of `b`.
+        "mean" over the 2N anchors, "sum", or "none": (2N,), the anchors of `a`, then of `b`. With
+        anchors="first" they are N.
 
     Examples
     --------
@@ -62,6 +70,7 @@ class NTXent(Loss):
     similarity: str = choice(*SIMILARITIES)
     denominator: str = choice("all", "own_positive", "negatives")
     include_self: bool = choice(False, True)
+    anchors: str = choice("both", "first")
 
     def _check_shapes(self, embeddings: dict[str, Array]) -> None:
         checks.same_shape(embeddings, "a", "b")
@@ -75,7 +84,8 @@ class NTXent(Loss):
             pairing="views",
             parts=2,
             parameters=parameters,
-            reduction=Reduction(self.reduction, self.scale),
+            reduction=Reduction(self.reduction, self._factor),
             include_self=self.include_self,
+            first_only=self.anchors == "first",
             options=self._options,
         )

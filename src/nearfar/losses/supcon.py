@@ -5,13 +5,14 @@ from typing import Any, ClassVar
 
 from nearfar.evaluate import PartitionEvaluation, PartitionRule, Reduction
 from nearfar.frameworks import Evaluation
-from nearfar.losses.base import Loss, choice, positive
+from nearfar.losses.base import choice, positive
+from nearfar.losses.factor import ScaledLoss
 from nearfar.losses.softmax import LogOver, OverLogs, OwnPositive
 from nearfar.similarity import SIMILARITIES
 
 
 @dataclass(frozen=True, kw_only=True)
-class SupCon(Loss):
+class SupCon(ScaledLoss):
     """Supervised contrastive loss: rows of a class are each other's positives.
 
     Formula: with s_ij = similarity(z_i, z_j) / temperature, P(i) the other rows that share a label
@@ -46,7 +47,8 @@ class SupCon(Loss):
         log D - s_ip; "log_mean" and "log_sum" take minus the logarithm of the mean or sum of
         exp(s_ip) / D.
     include_self
-        Add the anchor's own logit to every denominator; it never becomes a positive.
+        True: add the anchor's own logit to every denominator; "positive": the anchor is also one
+        of its own positives, so that every anchor has one.
     without_positives
         "skip": an anchor without positives does not count in the mean; "zero": it counts as 0.
     average
@@ -54,6 +56,9 @@ class SupCon(Loss):
         positives="mean_log" only.
     scale
         A factor on the result.
+    scale_by
+        "constant": the factor is `scale`; "temperature": it is scale * temperature, and a call
+        takes no temperature.
     reduction
         "mean", "sum" (of the anchors' terms, or of the pairs'), or "none": (n,), with "pairs" the
         sum of an anchor's pairs.
@@ -74,7 +79,7 @@ class SupCon(Loss):
     similarity: str = choice(*SIMILARITIES)
     denominator: str = choice("all", "own_positive", "negatives")
     positives: str = choice("mean_log", "sum_log", "log_mean", "log_sum")
-    include_self: bool = choice(False, True)
+    include_self: bool | str = choice(False, True, "positive")
     without_positives: str = choice("skip", "zero")
     average: str = choice("anchors", "pairs")
 
@@ -104,7 +109,7 @@ class SupCon(Loss):
             pairing="labels" if len(arrays[1].shape) == 1 else "many_labels",
             parts=1,
             parameters=parameters,
-            reduction=Reduction(self.reduction, self.scale, self.average, self.without_positives),
+            reduction=Reduction(self.reduction, self._factor, self.average, self.without_positives),
             include_self=self.include_self,
             options=self._options,
         )

@@ -30,7 +30,8 @@ class Loss(torch.nn.Module):  # type: ignore[misc]
     TypeError
         If `loss` is no nearfar loss.
     ValueError
-        If a temperature is to be learned that the loss does not have, or that starts below 0.01.
+        If a temperature is to be learned that the loss does not have, that starts below 0.01, or
+        that is a factor of the loss (scale_by="temperature").
     """
 
     def __init__(self, loss: Statement, learn_temperature: bool = False) -> None:
@@ -46,6 +47,11 @@ class Loss(torch.nn.Module):  # type: ignore[misc]
             raise ValueError(
                 f"expected a loss with a temperature to learn; received {type(loss).__name__}; "
                 "leave learn_temperature out"
+            )
+        if learn_temperature and getattr(loss, "scale_by", "constant") == "temperature":
+            raise ValueError(
+                'expected scale_by="constant" to learn a temperature; received a loss whose factor '
+                "is its temperature, and would be learned to be small; leave learn_temperature out"
             )
         for name in self.learned:
             value = float(getattr(loss, name))
