@@ -3,6 +3,6 @@
 from nearfar.check.api import check
 from nearfar.check.forms import FORMS
 from nearfar.check.report import Report
-from nearfar.check.targets import BadTarget
+from nearfar.check.targets import BadRequest, BadTarget
 
-__all__ = ["FORMS", "BadTarget", "Report", "check"]
+__all__ = ["FORMS", "BadRequest", "BadTarget", "Report", "check"]

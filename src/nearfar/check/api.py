@@ -6,14 +6,17 @@ from dataclasses import replace
 from typing import Any
 
 from nearfar.check.adapters import FRAMEWORKS
+from nearfar.check.cost import check_cost
 from nearfar.check.expecting import Expected, compare, read_expected
 from nearfar.check.finding import FAULT, NOTE, Finding
 from nearfar.check.forms import FORMS
+from nearfar.check.gradient import check_gradient
 from nearfar.check.identity import identify
 from nearfar.check.probing import numbers_of, parameter_of, probe
 from nearfar.check.report import Report
 from nearfar.check.running import InProcess, Runner
-from nearfar.check.targets import as_target
+from nearfar.check.stability import check_stability
+from nearfar.check.targets import BadRequest, as_target
 
 PARTS = ("identity", "gradient", "stability", "cost")
 
@@ -75,11 +78,11 @@ def check(
     wanted = None if expect is None else read_expected(expect)
     if not isinstance(fn, str):
         return _check(InProcess(as_target(fn, arguments)), call, framework, wanted, expect,
-                      batches, seed, parts)  # fmt: skip
+                      batches, seed, parts, memory_limit)  # fmt: skip
     from nearfar.check.process import OwnProcess
 
     with OwnProcess(fn, dict(arguments or {}), time_limit, memory_limit) as runner:
-        return _check(runner, call, framework, wanted, expect, batches, seed, parts)
+        return _check(runner, call, framework, wanted, expect, batches, seed, parts, memory_limit)
 
 
 def _refuse(call: str | None, framework: str | None, batches: int, parts: Sequence[str]) -> None:
@@ -87,12 +90,12 @@ def _refuse(call: str | None, framework: str | None, batches: int, parts: Sequen
         ("call", call, tuple(FORMS)), ("framework", framework, FRAMEWORKS),
     ):  # fmt: skip
         if value is not None and value not in known:
-            raise ValueError(f"expected {name} to be one of {', '.join(known)}; received {value!r}")
+            raise BadRequest(f"expected {name} to be one of {', '.join(known)}; received {value!r}")
     unknown = [part for part in parts if part not in PARTS]
     if unknown:
-        raise ValueError(f"expected parts among {', '.join(PARTS)}; received {unknown[0]!r}")
+        raise BadRequest(f"expected parts among {', '.join(PARTS)}; received {unknown[0]!r}")
     if batches < 6:
-        raise ValueError(f"expected batches to be 6 or more, to hold some back; received {batches}")
+        raise BadRequest(f"expected batches to be 6 or more, to hold some back; received {batches}")
 
 
 def _check(
@@ -104,6 +107,7 @@ def _check(
     count: int,
     seed: int,
     parts: Sequence[str],
+    memory_limit: int,
 ) -> Report:
     start = time.perf_counter()
     target = runner.target
@@ -125,6 +129,18 @@ def _check(
         expected=expect,
         findings=tuple(findings),
     )
+    at_hand = (runner, own, parameter, identity)
+    more: list[Finding] = []
+    if "gradient" in parts:
+        facts, found = check_gradient(*at_hand, seed)
+        report, more = replace(report, gradient=facts), more + found
+    if "stability" in parts:
+        facts, found = check_stability(*at_hand, seed)
+        report, more = replace(report, stability=facts), more + found
+    if "cost" in parts:
+        facts, found = check_cost(*at_hand, memory_limit)
+        report, more = replace(report, cost=facts), more + found
+    report = replace(report, findings=(*report.findings, *more))
     if wanted is not None:
         as_expected, differences = compare(identity, wanted)
         report = replace(report, as_expected=as_expected, differences=differences)

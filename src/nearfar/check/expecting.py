@@ -6,6 +6,7 @@ from typing import Any
 
 from nearfar.check.identity import Identity
 from nearfar.check.naming import spelled
+from nearfar.check.targets import BadRequest
 from nearfar.losses import DCL, HCL, LOSSES, Loss, NTXent
 
 
@@ -41,14 +42,14 @@ def read_expected(text: str) -> Expected:
     cls = LOSSES.get(name.lower())
     if cls is None or (call is not None and call.args):
         known = ", ".join(sorted(c.__name__ for c in LOSSES.values()))
-        raise ValueError(
+        raise BadRequest(
             f"expected a loss such as SupCon or SupCon(average='pairs'), one of {known}; "
             f"received {text!r}"
         )
     try:
         loss = cls(**named)
     except TypeError as error:
-        raise ValueError(f"{text!r}: {error}; nearfar losses {name} shows its fields") from error
+        raise BadRequest(f"{text!r}: {error}; nearfar losses {name} shows its fields") from error
     free = frozenset(f.name for f in fields(loss) if "number" in f.metadata) - {"scale", *named}
     return Expected(loss, free)
 

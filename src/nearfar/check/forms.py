@@ -41,6 +41,10 @@ def _same(given: Inputs) -> Inputs:
     return given
 
 
+def _first(given: Inputs) -> Inputs:
+    return given[:1]
+
+
 def _facts_last(batch: Batch) -> Inputs:
     return (batch.parts[0], _facts(batch))
 
@@ -72,9 +76,9 @@ FORMS = {
     form.name: form
     for form in (
         Form("views", "views", "two views (N, d)", _parts, _same),
-        Form("labels", "labels", "embeddings (n, d), labels (n,)", _facts_last, _same,
+        Form("labels", "labels", "embeddings (n, d), labels (n,)", _facts_last, _first,
              ("", "label|target|y|class")),
-        Form("targets", "targets", "embeddings (n, d), targets (n,)", _facts_last, _same,
+        Form("targets", "targets", "embeddings (n, d), targets (n,)", _facts_last, _first,
              ("", "target|value|y|age|label")),
         Form("queue", "queue", "query (N, d), key (N, d), queue (K, d)", _parts, _same,
              ("", "", "queue|neg|bank|mem")),

@@ -2,8 +2,9 @@
 
 import ctypes
 import gc
-import sys
 import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from nearfar.check.running import Call, Measured, one_line, timed
 from nearfar.check.targets import Target
 from nearfar.losses import Loss
 
+_MMAP_THRESHOLD = -3  # of glibc's mallopt
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -49,11 +51,11 @@ def _peak(fn: Any) -> float:
     """Bytes beyond those in use before: the kernel's high-water mark, else Python's own."""
     gc.collect()
     if _RESET.exists():
-        _trim()
-        _RESET.write_text("5")
-        before = _status("VmRSS")
-        fn()
-        return max(_status("VmHWM") - before, 0.0)
+        with _given_back():
+            _RESET.write_text("5")
+            before = _status("VmRSS")
+            fn()
+            return max(_status("VmHWM") - before, 0.0)
     tracemalloc.start()
     try:
         fn()
@@ -69,10 +71,16 @@ def _status(name: str) -> float:
     return float("nan")
 
 
-def _trim() -> None:
-    """Give freed memory back, which would else be used again without being seen."""
-    if sys.platform == "linux":
-        try:
-            ctypes.CDLL(None).malloc_trim(0)
-        except (OSError, AttributeError):
-            return
+@contextmanager
+def _given_back() -> Iterator[None]:
+    """Have the C library return large blocks at once, which would else be used again unseen."""
+    libc: Any = ctypes.CDLL(None)
+    known = hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim")
+    if known:
+        libc.malloc_trim(0)
+        libc.mallopt(_MMAP_THRESHOLD, 2**16)
+    try:
+        yield
+    finally:
+        if known:
+            libc.mallopt(_MMAP_THRESHOLD, 2**25)

@@ -40,9 +40,9 @@ class Statement:
             text = _REMARKS.get((field.name, value))
             if value != field.default and text:
                 found.append(text)
-        scale = self.loss.scale
-        if scale != 1:
-            found.insert(0, _factor(scale))
+        by = getattr(self.loss, "scale_by", "constant") == "temperature"
+        if self.loss.scale != 1 or by:
+            found.insert(0, _factor(self.loss.scale, by))
         return [*found, *self.changes]
 
 
@@ -61,7 +61,11 @@ def _short(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else repr(value)
 
 
-def _factor(scale: float) -> str:
+def _factor(scale: float, by_temperature: bool) -> str:
+    if by_temperature:
+        known = {1.0: "", round(1 / 0.07, 4): " / 0.07"}.get(round(scale, 4))
+        times = f"{scale:.6g} " if known is None else ""
+        return f"multiplied by {times}temperature{known or ''}"
     if scale == -1:
         return "the sign is reversed"
     return f"multiplied by {scale:.6g}" + (": the sign is reversed" if scale < 0 else "")
@@ -77,6 +81,8 @@ _REMARKS = {
     ("positives", "log_mean"): "the mean over positives is inside the logarithm",
     ("positives", "log_sum"): "log of a sum: the positives are added inside the logarithm",
     ("include_self", True): "the anchor is counted in its own denominator",
+    ("include_self", "positive"): "the anchor counts as its own positive",
+    ("anchors", "first"): "one direction: only the first view's rows are anchors",
     ("without_positives", "zero"): "anchors without positives count as 0 in the mean",
     ("average", "pairs"): "the mean is over positive pairs, not over anchors",
     ("reduction", "sum"): "a sum instead of a mean",
@@ -90,28 +96,24 @@ _REMARKS = {
 def state(match: Match, kind: str, parameter: float) -> Statement:
     """Name a match whose temperature or margin is `parameter`."""
     value = parameter if match.fixed is None else match.fixed
-    scale = match.factor * parameter**match.power
     made = _NAMERS[type(match.shape)](match.shape, match.divisor, kind, value)
     loss, changes = made.loss, list(made.changes)
-    factor = scale * loss.scale
-    if match.power:
-        changes_text = _power(match.factor * loss.scale, match.power)
-        loss = replace(loss, scale=factor)
-        return Statement(loss, (*changes, changes_text), made.swapped)
-    return Statement(replace(loss, scale=_neat(factor)), tuple(changes), made.swapped)
+    changed: dict[str, Any] = {"scale": _neat(match.factor * loss.scale)}
+    if match.power == 1 and hasattr(loss, "scale_by"):
+        changed["scale_by"] = "temperature"
+    elif match.power:
+        changed["scale"] = _neat(changed["scale"] * parameter**match.power)
+        changes.append(
+            f"the factor is {match.factor * made.loss.scale:.6g} "
+            + ("x" if match.power == 1 else "/")
+            + " temperature"
+        )
+    return Statement(replace(loss, **changed), tuple(changes), made.swapped)
 
 
 def _neat(x: float) -> float:
     short = float(f"{x:.6g}")
     return short if abs(short - x) <= 1e-9 * abs(x) else x
-
-
-def _power(factor: float, power: int) -> str:
-    known = {1.0: "", 2.0: "2 ", round(1 / 0.07, 4): "1/0.07 "}.get(round(factor, 4))
-    times = f"{factor:.6g} " if known is None else known
-    return f"the factor is {times}{'x ' if times else ''}" + (
-        "temperature" if power == 1 else "1 / temperature"
-    )
 
 
 def _similarity(shape: Any) -> tuple[str, list[str]]:
@@ -180,7 +182,8 @@ def _softmax(shape: Softmax, divisor: str, kind: str, temperature: float) -> Sta
         changes.append("the denominator is a mean instead of a sum")
     if shape.inside == "twice":
         changes.append("positives are among the negatives: they count twice in the denominator")
-    if shape.self_positive:
+    as_field = kind == "labels" and _as_field(shape)
+    if shape.self_positive and not as_field:
         changes.append(
             "the anchor counts as its own positive, in its own denominator too"
             if shape.self_in
@@ -194,7 +197,8 @@ def _softmax(shape: Softmax, divisor: str, kind: str, temperature: float) -> Sta
         changes.append("the mean over anchors is inside the logarithm")
     alone = shape.self_in and not shape.self_positive
     if kind == "labels":
-        return _supcon(shape, divisor, base | {"include_self": alone}, changes)
+        inside = "positive" if as_field else alone
+        return _supcon(shape, divisor, base | {"include_self": inside}, changes)
     several = shape.self_positive and shape.over in ("log_mean", "log_sum", "sum_log")
     if several:
         changes.append({"log_mean": "the mean over its positives is inside the logarithm",
@@ -213,20 +217,29 @@ def _softmax(shape: Softmax, divisor: str, kind: str, temperature: float) -> Sta
     return _of_views(shape, base, alone, changes)
 
 
+def _as_field(shape: Softmax) -> bool:
+    """The anchor is a positive like the others: in a denominator where they are."""
+    return shape.self_positive and shape.self_in == (shape.inside == "all")
+
+
 def _of_views(shape: Softmax, base: dict[str, Any], alone: bool, changes: list[str]) -> Statement:
     if shape.scope == "other":
         if shape.inside == "none":
             changes.append("the positive is left out of the denominator")
         if shape.group == "all":
-            return Statement(CLIP(**base), tuple(changes))
+            # A pair's term is the mean of its two anchors'.
+            scale = 2.0 if base.get("reduction") == "sum" else 1.0
+            return Statement(CLIP(**base, scale=scale), tuple(changes))
         return Statement(InfoNCE(**base), tuple(changes), shape.group == "second")
     if shape.scope == "same":
         changes.append("negatives come from the anchor's own view only")
-    if shape.group != "all":
-        changes.append(f"one direction: only the {shape.group} view's rows are anchors")
-    denominator = "negatives" if shape.inside == "none" else "all"
-    loss = NTXent(**base, denominator=denominator, include_self=alone)
-    return Statement(loss, tuple(changes))
+    loss = NTXent(
+        **base,
+        denominator="negatives" if shape.inside == "none" else "all",
+        include_self=alone,
+        anchors="both" if shape.group == "all" else "first",
+    )
+    return Statement(loss, tuple(changes), shape.group == "second")
 
 
 def _supcon(shape: Softmax, divisor: str, base: dict[str, Any], changes: list[str]) -> Statement:

@@ -260,7 +260,7 @@ def fit_at(evidence: Evidence, shape: Shape, divisor: str, parameter: float) -> 
 _BATCH_PAIRS = ((0, 1), (1, 2), (0, 2))
 
 
-def _promising(ratios: Floats, most: int = 60) -> list[tuple[int, int, tuple[int, int]]]:
+def _promising(ratios: Floats, most: int = 120) -> list[tuple[int, int, tuple[int, int]]]:
     """Where the ratios of two batches cross, and the others' are not far; the best ones first."""
     found = []
     for pair in _BATCH_PAIRS:

@@ -24,6 +24,10 @@ class BadTarget(Exception):
     """The target cannot be found or made; the message says why and what to do."""
 
 
+class BadRequest(ValueError):
+    """A form, framework or expectation that does not exist; the message names those that do."""
+
+
 @dataclass(frozen=True)
 class Target:
     """A function, or a class with the arguments of its constructor."""

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nearfar.check import BadTarget, Report
+from nearfar.check import BadRequest, BadTarget, Report
 from nearfar.check import check as run_check
 from nearfar.cli.errors import BadInput
 
@@ -34,7 +34,7 @@ def check(
             memory_limit=memory_limit * 2**20,
             **options,
         )
-    except (BadTarget, ValueError) as error:
+    except (BadTarget, BadRequest) as error:
         raise BadInput(str(error)) from error
     if as_json:
         typer.echo(json.dumps(report.to_dict(), indent=2))
