@@ -10,7 +10,7 @@
 0.3220
 """
 
-from nearfar import data, distances, divergences, metrics, queue
+from nearfar import data, distances, divergences, metrics, presets, queue
 from nearfar.losses import (
     CLIP,
     DCL,
@@ -27,6 +27,7 @@ from nearfar.losses import (
     Triplet,
     loss_from_dict,
 )
+from nearfar.presets import preset
 
 __version__ = "0.1.0"
 
@@ -50,5 +51,7 @@ __all__ = [
     "divergences",
     "loss_from_dict",
     "metrics",
+    "preset",
+    "presets",
     "queue",
 ]

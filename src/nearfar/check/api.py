@@ -12,6 +12,7 @@ from nearfar.check.finding import FAULT, NOTE, Finding
 from nearfar.check.forms import FORMS
 from nearfar.check.gradient import check_gradient
 from nearfar.check.identity import identify
+from nearfar.check.implementations import sharing
 from nearfar.check.probing import numbers_of, parameter_of, probe
 from nearfar.check.report import Report
 from nearfar.check.running import InProcess, Runner
@@ -129,6 +130,8 @@ def _check(
         expected=expect,
         findings=tuple(findings),
     )
+    if identity.exact is not None:
+        report = replace(report, implementations=sharing(identity.exact, identity.fixed))
     at_hand = (runner, own, parameter, identity)
     more: list[Finding] = []
     if "gradient" in parts:

@@ -8,6 +8,7 @@ from nearfar.check.identity import Identity
 from nearfar.check.naming import spelled
 from nearfar.check.targets import BadRequest
 from nearfar.losses import DCL, HCL, LOSSES, Loss, NTXent
+from nearfar.presets import preset, table
 
 
 @dataclass(frozen=True)
@@ -40,18 +41,31 @@ def read_expected(text: str) -> Expected:
     except (SyntaxError, ValueError):
         name, named, call = text.strip(), {}, None
     cls = LOSSES.get(name.lower())
+    if cls is None and text.strip().lower() in (row.name.lower() for row in table()):
+        return _preset(text.strip())
     if cls is None or (call is not None and call.args):
         known = ", ".join(sorted(c.__name__ for c in LOSSES.values()))
         raise BadRequest(
-            f"expected a loss such as SupCon or SupCon(average='pairs'), one of {known}; "
-            f"received {text!r}"
+            f"expected a loss such as SupCon or SupCon(average='pairs'), one of {known}, or a "
+            f"name that nearfar presets lists; received {text!r}"
         )
     try:
         loss = cls(**named)
     except TypeError as error:
         raise BadRequest(f"{text!r}: {error}; nearfar losses {name} shows its fields") from error
-    free = frozenset(f.name for f in fields(loss) if "number" in f.metadata) - {"scale", *named}
-    return Expected(loss, free)
+    return Expected(loss, _numbers(loss) - {"scale", *named})
+
+
+def _preset(name: str) -> Expected:
+    try:
+        loss = preset(name)
+    except ValueError as error:
+        raise BadRequest(str(error)) from error
+    return Expected(loss, _numbers(loss) - {"scale"})
+
+
+def _numbers(loss: Loss) -> frozenset[str]:
+    return frozenset(f.name for f in fields(loss) if "number" in f.metadata)
 
 
 def canonical(loss: Loss) -> Loss:

@@ -123,8 +123,8 @@ class Report:
             lines.append(("that is", remark))
         for rival in found.rivals:
             lines.append(("or", rival))
-        if self.implementations:
-            lines.append(("the same", ", ".join(self.implementations)))
+        for k, name in enumerate(self.implementations):
+            lines.append(("the same" if k == 0 else "", name))
         lines.append(("how sure", self._evidence(found)))
         for text in self.differences:
             lines.append(("to expected", text))

@@ -9,7 +9,8 @@ from nearfar.cli.errors import OneLineErrors
 
 app = typer.Typer(
     cls=OneLineErrors,
-    help="Learn a projection of labelled rows by a contrastive loss, use it, list the losses.",
+    help="Learn a projection of labelled rows by a contrastive loss, use it, list the losses and "
+    "the public implementations that they equal.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
@@ -160,6 +161,7 @@ def losses(
 
 
 @app.command()
+<<<<<<< HEAD
 def check(
     target: Annotated[
         str,
@@ -197,3 +199,19 @@ def check(
     options = {"expect": expect, "call": call, "framework": framework, "seed": seed}
     code = run(target, set_ or [], json, time_limit, memory_limit, batches=batches, **options)
     raise typer.Exit(code)
+=======
+def presets(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="One implementation, with its traps.")
+    ] = None,
+) -> None:
+    """List public implementations by the loss they equal, and how to move from one of them."""
+    from rich.console import Console
+
+    from nearfar.cli.implementations import show_all, show_one
+
+    if name is None:
+        show_all(Console())
+    else:
+        show_one(Console(), name)
+>>>>>>> presets

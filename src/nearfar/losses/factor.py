@@ -24,7 +24,7 @@ class ScaledLoss(Loss, abstract=True):
     def _check_replaced(self, replaced: dict[str, Any]) -> None:
         if self.scale_by == "temperature" and replaced.get("temperature") is not None:
             raise ValueError(
-                f'{type(self).__name__}: expected no temperature at the call with scale_by='
+                f"{type(self).__name__}: expected no temperature at the call with scale_by="
                 '"temperature", whose factor is stated by the temperature of the loss; received '
                 "one: make another loss, dataclasses.replace(loss, temperature=...), or state "
                 'scale_by="constant"'

@@ -1,0 +1,219 @@
+"""Implementations that no loss here states yet, and why."""
+
+from nearfar.presets.record import UNRECORDED, Preset
+
+_PML = "2.9.0"
+_ST = "6.2.0"
+_PML_FOLDER = "pytorch_metric_learning/losses/"
+_ST_FOLDER = "sentence_transformers/sentence_transformer/losses/"
+_NO_LOSS = "nearfar has no {} loss"
+
+_ROWS = [
+    (
+        "sentence-transformers/MultipleNegativesRankingLoss:all_directions",
+        _ST,
+        _ST_FOLDER + "multiple_negatives_ranking.py",
+        "one sum of an anchor over all four directions holds its positive twice; it is not NT-Xent",
+    ),
+    (
+        "sentence-transformers/BatchHardTripletLoss",
+        _ST,
+        _ST_FOLDER + "batch_hard_triplet.py",
+        "an anchor without positives counts with a positive distance of 0, one without negatives "
+        "with its farthest row; without such anchors it is BatchTriplet(margin=5, mining='hard')",
+    ),
+    (
+        "sentence-transformers/OnlineContrastiveLoss",
+        _ST,
+        _ST_FOLDER + "online_contrastive.py",
+        "it adds up pairs that are chosen by the hardest of the other kind",
+    ),
+    (
+        "sentence-transformers/CoSENTLoss",
+        _ST,
+        _ST_FOLDER + "cosent.py",
+        "one global logarithm over ordered pairs of pairs; " + _NO_LOSS.format("such"),
+    ),
+    (
+        "pytorch-metric-learning/ContrastiveLoss",
+        _PML,
+        _PML_FOLDER + "contrastive_loss.py",
+        "distances are not squared, and positive and negative pairs that violate have a mean each",
+    ),
+    (
+        "pytorch-metric-learning/NPairsLoss",
+        _PML,
+        _PML_FOLDER + "n_pairs_loss.py",
+        "it picks one pair of every label",
+    ),
+    (
+        "pytorch-metric-learning/LiftedStructureLoss",
+        _PML,
+        _PML_FOLDER + "lifted_structure_loss.py",
+        _NO_LOSS.format("lifted-structure"),
+    ),
+    (
+        "pytorch-metric-learning/MultiSimilarityLoss",
+        _PML,
+        _PML_FOLDER + "multi_similarity_loss.py",
+        _NO_LOSS.format("multi-similarity"),
+    ),
+    (
+        "pytorch-metric-learning/CircleLoss",
+        _PML,
+        _PML_FOLDER + "circle_loss.py",
+        _NO_LOSS.format("circle"),
+    ),
+    (
+        "pytorch-metric-learning/ProxyAnchorLoss",
+        _PML,
+        _PML_FOLDER + "proxy_anchor_loss.py",
+        "it has weights of its own, one proxy per class",
+    ),
+    (
+        "lightly/DCLWLoss",
+        "1.6.0",
+        "lightly/loss/dcl_loss.py",
+        "each positive has a weight, 2 - B softmax(similarity / sigma) over the batch, detached",
+    ),
+    (
+        "lightly/VICRegLoss",
+        "1.6.0",
+        "lightly/loss/vicreg_loss.py",
+        _NO_LOSS.format("variance-covariance"),
+    ),
+    (
+        "lightly/BarlowTwinsLoss",
+        "1.6.0",
+        "lightly/loss/barlow_twins_loss.py",
+        _NO_LOSS.format("redundancy-reduction"),
+    ),
+    (
+        "lightly/HypersphereLoss",
+        "1.6.0",
+        "lightly/loss/hypersphere_loss.py",
+        "alignment and uniformity are metrics here, nearfar.metrics, not a loss",
+    ),
+    (
+        "tensorflow-similarity/MultiNegativesRankLoss",
+        "0.17",
+        "tensorflow_similarity/losses/multinegrank_loss.py",
+        "its denominator has 1 added; InfoNCE(similarity='dot') equals it when each query is given "
+        "its negatives (B, K, d) with a row of zeros among them",
+    ),
+    (
+        "tensorflow-similarity/SoftNearestNeighborLoss",
+        "0.17",
+        "tensorflow_similarity/losses/softnn_loss.py",
+        "1e-9 inside the logarithm bounds the loss; without it SupCon(positives='log_sum', "
+        "without_positives='zero')",
+    ),
+    (
+        "tensorflow-similarity/TripletLoss",
+        "0.17",
+        "tensorflow_similarity/losses/triplet_loss.py",
+        "its semi-hard threshold is the farthest positive, with the easiest negative in need",
+    ),
+    (
+        "tensorflow-similarity/CircleLoss",
+        "0.17",
+        "tensorflow_similarity/losses/circle_loss.py",
+        _NO_LOSS.format("circle"),
+    ),
+    (
+        "tensorflow-addons/LiftedStructLoss",
+        "2a8d073",
+        "tensorflow_addons/losses/lifted.py",
+        _NO_LOSS.format("lifted-structure"),
+    ),
+    (
+        "quaterion/TripletLoss",
+        "96e8c76",
+        "quaterion/loss/triplet_loss.py",
+        "its semi-hard mining compares pairs of different anchors, and its hard mining divides by "
+        "the mean hardest negative",
+    ),
+    (
+        "quaterion/CircleLoss",
+        "26b4cf5",
+        "quaterion/loss/circle_loss.py",
+        _NO_LOSS.format("circle"),
+    ),
+    (
+        "TinyZeaMays/CircleLoss",
+        UNRECORDED,
+        "circle_loss.py",
+        _NO_LOSS.format("circle"),
+    ),
+    (
+        "keras/Circle",
+        UNRECORDED,
+        "keras/src/losses/losses.py",
+        _NO_LOSS.format("circle"),
+    ),
+    (
+        "research-ms-loss/MultiSimilarityLoss",
+        UNRECORDED,
+        "ret_benchmark/losses/multi_similarity_loss.py",
+        _NO_LOSS.format("multi-similarity"),
+    ),
+    (
+        "Revisiting_DML/NPair",
+        UNRECORDED,
+        "criteria/npair.py",
+        _NO_LOSS.format("N-pair"),
+    ),
+    (
+        "Revisiting_DML/Lifted",
+        UNRECORDED,
+        "criteria/lifted.py",
+        _NO_LOSS.format("lifted-structure"),
+    ),
+    (
+        "Proxy-Anchor/Proxy_Anchor",
+        UNRECORDED,
+        "code/losses.py",
+        "it has weights of its own, one proxy per class",
+    ),
+    (
+        "align_uniform/align_loss+uniform_loss",
+        UNRECORDED,
+        "align_uniform/__init__.py",
+        "alignment and uniformity are metrics here, nearfar.metrics, not a loss",
+    ),
+    (
+        "open-metric-learning/TripletLossPlain:soft",
+        "4",
+        "oml/losses/triplet.py",
+        "log(1 + exp(d_ap - d_an)) in place of the margin; " + _NO_LOSS.format("soft triplet"),
+    ),
+    (
+        "tensorflow-similarity/MultiSimilarityLoss",
+        "0.17",
+        "tensorflow_similarity/losses/multisim_loss.py",
+        _NO_LOSS.format("multi-similarity"),
+    ),
+    (
+        "tensorflow-similarity/LiftedStructLoss",
+        "0.17",
+        "tensorflow_similarity/losses/lifted_structure_loss.py",
+        _NO_LOSS.format("lifted-structure"),
+    ),
+    (
+        "solo-learn/VICReg",
+        "b5a2b05",
+        "solo/losses/vicreg.py",
+        _NO_LOSS.format("variance-covariance"),
+    ),
+    (
+        "solo-learn/BarlowTwins",
+        "b5a2b05",
+        "solo/losses/barlow.py",
+        _NO_LOSS.format("redundancy-reduction"),
+    ),
+]
+
+UNCOVERED = [
+    Preset(name=name, version=version, source=source, loss=None, reason=reason)
+    for name, version, source, reason in _ROWS
+]

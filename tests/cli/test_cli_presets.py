@@ -1,0 +1,36 @@
+"""`nearfar presets`: every implementation, and the way from one of them."""
+
+import nearfar as nf
+
+
+def test_every_implementation_is_listed(run):
+    result = run("presets")
+    assert result.exit_code == 0
+    text = "".join(result.stdout.split())
+    for row in nf.presets.table():
+        assert row.name in text
+        if row.loss is None:
+            assert "".join(row.reason.split()) in text
+    assert "scale=2,temperature=1" in text
+
+
+def test_one_with_its_migration(run):
+    result = run("presets", "optax/NTXENT")
+    assert result.exit_code == 0
+    assert "optax.losses.ntxent(z, y, temperature=0.07)" in result.stdout
+    assert 'loss = nf.preset("optax/ntxent")' in result.stdout
+    assert repr(nf.preset("optax/ntxent")) in result.stdout
+
+
+def test_one_that_is_not_covered(run):
+    result = run("presets", "keras/Circle")
+    assert result.exit_code == 0
+    assert "Not covered yet: nearfar has no circle loss" in result.stdout
+
+
+def test_unknown(run):
+    result = run("presets", "optax/ntxen")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: expected a name of nearfar.presets.table(); received")
+    assert "'optax/ntxent'" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
