@@ -13,7 +13,7 @@ Inputs = tuple[np.ndarray, ...]
 
 @dataclass(frozen=True)
 class Form:
-    """A way to be called. `give` makes the arguments, `take` finds the parts' gradients in theirs."""
+    """A way to be called: `give` makes the arguments, `take` finds the parts in their gradients."""
 
     name: str
     kind: str

@@ -23,6 +23,7 @@ from nearfar.check.space import (
     softmax_shapes,
     triplet_shapes,
 )
+from nearfar.check.space.stack import Marks
 from nearfar.losses import Loss
 
 LEAST = 5  # batches, of which one at least is held back
@@ -125,7 +126,7 @@ def _in_form(
     made = batches(probe.form.kind, count, seed)
     values, each, failed = run_values(runner, probe, parameter, given, made)
     findings = [Finding("run", level, text) for level, text in failed]
-    usable = np.isfinite(values).all(axis=0)
+    usable: Marks = np.asarray(np.isfinite(values).all(axis=0))
     if usable.sum() < min(LEAST, count):
         unknown = Identity(None, False, batches=int(usable.sum()))
         return unknown, findings
@@ -217,7 +218,7 @@ def judge(
         near = _nearest(found, kind, asked)
         return Identity(None, False, nearest=near, **facts)
     tolerance = next(t for t in evidence.tolerances if best.deviation <= t)
-    same, others = _apart(found, kind, evidence)
+    others = _others(found, kind, evidence)
     statement = state(best, kind, asked)
     if vector:
         statement = _as_vector(statement)
@@ -247,19 +248,20 @@ def _as_vector(statement: Statement) -> Statement:
     return replace(statement, loss=loss)
 
 
-def _apart(found: list[Match], kind: str, evidence: Evidence) -> tuple[list[Match], list[Match]]:
-    """Matches that are one function on any batch, and those that are not."""
+def _others(found: list[Match], kind: str, evidence: Evidence) -> list[Match]:
+    """Matches that are another function than the first, on batches which it has not seen."""
     given = evidence.given
     fresh = Stack(batches(kind, 9, seed=977))
     first = found[0].values(fresh, given)
-    same, others = [found[0]], []
+    others: list[Match] = []
     size = np.abs(first) + 1e-9
     for match in found[1:]:
         values = match.values(fresh, given)
         with np.errstate(invalid="ignore"):
             near = np.abs(values - first) <= 10 * evidence.tolerances[0] * size
-        (same if near.all() else others).append(match)
-    return same, others
+        if not near.all():
+            others.append(match)
+    return others
 
 
 def _verify(

@@ -212,7 +212,7 @@ def _softmax(shape: Softmax, divisor: str, kind: str, temperature: float) -> Sta
             changes.append("the positive is left out of the denominator")
         if shape.scope != "queue":
             changes.append({"queue and keys": "other rows' keys are negatives too",
-                            "keys": "negatives are the other rows' keys only"}[shape.scope])  # fmt: skip
+                            "keys": "negatives are other rows' keys only"}[shape.scope])  # fmt: skip
         return Statement(InfoNCE(**base), tuple(changes))
     return _of_views(shape, base, alone, changes)
 

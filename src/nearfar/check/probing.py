@@ -93,10 +93,8 @@ def probe(
     """All ways in which the target gives a number, and what became of the others."""
     forms = [FORMS[call]] if call else by_names(list(runner.target.positional))
     arguments = parameter.arguments(parameter.default) if parameter else {}
-    if parameter and _number(runner.target.arguments.get(parameter.name)) is None:
-        # An argument that has its own default is left to it.
-        if runner.target.known.get(parameter.name) is not None:
-            arguments = {}
+    if parameter and runner.target.known.get(parameter.name) is not None:
+        arguments = {}  # it has a default, or what --set gave
     order = [framework] if framework else _order(runner)
     found: list[Probe] = []
     failures: list[tuple[str, str]] = []

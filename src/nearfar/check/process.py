@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Self
+from typing import IO, Any, Self
 
 import numpy as np
 
@@ -20,8 +20,8 @@ _DEATHS = 2  # of which the rest of the same calls are spared
 @dataclass
 class _Open:
     process: "subprocess.Popen[bytes]"
-    requests: BinaryIO
-    replies: BinaryIO
+    requests: IO[bytes]
+    replies: IO[bytes]
 
 
 class OwnProcess:

@@ -78,18 +78,16 @@ def check_stability(
 
 
 def _lines(facts: Facts) -> Iterator[tuple[str, str]]:
-    def limits(key: str, all_of: float) -> str:
-        return ", ".join(
-            f"{dtype} {'none' if limit is None else f'{limit:g}'}{' and beyond' * (limit == all_of)}"
-            for dtype, (limit, _, _) in facts[key].items()
-        )
+    def limits(key: str, end: float, beyond: str) -> str:
+        found = {dtype: limit for dtype, (limit, _, _) in facts[key].items()}
+        texts = {d: "none" if x is None else f"{x:g}" for d, x in found.items()}
+        return ", ".join(f"{d} {texts[d]}{beyond * (x == end)}" for d, x in found.items())
 
     if facts["temperature"]:
-        yield "right down to", "temperature: " + limits("temperature", TEMPERATURES[-1])
+        yield "right down to", "temperature: " + limits("temperature", TEMPERATURES[-1], " or less")
     if facts["scale"]:
-        yield "right up to", "rows times: " + limits("scale", SCALES[-1])
-    for name, text in facts["cases"].items():
-        yield name, text
+        yield "right up to", "rows times: " + limits("scale", SCALES[-1], " or more")
+    yield from facts["cases"].items()
 
 
 Limit = tuple[float | None, float, str]

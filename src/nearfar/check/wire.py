@@ -14,7 +14,8 @@ def send(stream: BinaryIO, message: dict[str, Any], arrays: list[np.ndarray] | N
     """Write a message and the arrays that belong to it."""
     text = np.frombuffer(json.dumps(message).encode(), np.uint8)
     packed = io.BytesIO()
-    np.savez(packed, message=text, **{f"a{k}": x for k, x in enumerate(arrays or [])})
+    named: dict[str, Any] = {f"a{k}": x for k, x in enumerate(arrays or [])}
+    np.savez(packed, message=text, **named)
     data = packed.getvalue()
     stream.write(struct.pack("<Q", len(data)) + data)
     stream.flush()

@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from nearfar.check import wire
@@ -63,8 +64,7 @@ def _limit(memory: int) -> None:
     try:
         import resource
 
-        with open("/proc/self/statm") as file:
-            used = int(file.read().split()[0]) * resource.getpagesize()
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + memory, used + memory))
     except (ImportError, OSError, ValueError):
         return  # not where there is no such limit

@@ -161,7 +161,6 @@ def losses(
 
 
 @app.command()
-<<<<<<< HEAD
 def check(
     target: Annotated[
         str,
@@ -199,7 +198,9 @@ def check(
     options = {"expect": expect, "call": call, "framework": framework, "seed": seed}
     code = run(target, set_ or [], json, time_limit, memory_limit, batches=batches, **options)
     raise typer.Exit(code)
-=======
+
+
+@app.command()
 def presets(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="One implementation, with its traps.")
@@ -214,4 +215,3 @@ def presets(
         show_all(Console())
     else:
         show_one(Console(), name)
->>>>>>> presets

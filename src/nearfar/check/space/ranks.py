@@ -1,4 +1,4 @@
-"""Ranked targets: every other row as a positive, against rows whose target is farther, or nearer."""
+"""Ranked targets: every other row a positive, against rows whose target is farther, or nearer."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +51,7 @@ class Stack:
             self._similar[metric, normalised] = self._pad([_compare(metric, *two) for two in made])
         return self._similar[metric, normalised]
 
-    def _pad(self, arrays: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
+    def _pad(self, arrays: Sequence[Any]) -> Any:
         found = np.zeros((len(arrays), self.rows, self.columns), arrays[0].dtype)
         for k, x in enumerate(arrays):
             found[k, : x.shape[0], : x.shape[1]] = x
@@ -59,24 +60,24 @@ class Stack:
     @cached_property
     def valid(self) -> Marks:
         """(B, n, m)"""
-        return self._pad([np.ones((len(x), y.shape[-2]), bool) for x, y in self._sides])
+        return np.asarray(self._pad([np.ones((len(x), y.shape[-2]), bool) for x, y in self._sides]))
 
     @cached_property
     def anchors(self) -> Marks:
         """(B, n)"""
-        return self.valid.any(axis=2)
+        return np.asarray(self.valid.any(axis=2))
 
     @cached_property
     def itself(self) -> Marks:
         """(B, n, m), all False where an anchor is none of the candidates."""
         if not self.own_rows:
             return np.zeros_like(self.valid)
-        return self._pad([np.eye(len(x), dtype=bool) for x, _ in self._sides])
+        return np.asarray(self._pad([np.eye(len(x), dtype=bool) for x, _ in self._sides]))
 
     @cached_property
     def positives(self) -> Marks:
         """(B, n, m), without the anchor itself."""
-        return self._pad([_positives(batch, self.kind) for batch in self.batches])
+        return np.asarray(self._pad([_positives(batch, self.kind) for batch in self.batches]))
 
     @cached_property
     def scopes(self) -> dict[str, Marks]:
@@ -111,7 +112,7 @@ class Stack:
             columns = np.asarray(batch.facts, float).reshape(len(batch.facts), -1)
             apart = columns[:, None] - columns[None]
             found.append((np.abs(apart) if metric == "l1" else apart**2).sum(axis=2))
-        return self._pad(found)
+        return np.asarray(self._pad(found))
 
 
 def normalise(parts: Sequence[Floats], which: str) -> list[Floats]:
@@ -170,4 +171,4 @@ def _positives(batch: Batch, kind: str) -> Marks:
     assert batch.facts is not None
     if kind == "targets":
         return ~np.eye(n, dtype=bool)
-    return (batch.facts[:, None] == batch.facts[None]) & ~np.eye(n, dtype=bool)
+    return np.asarray((batch.facts[:, None] == batch.facts[None]) & ~np.eye(n, dtype=bool))

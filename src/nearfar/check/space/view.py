@@ -49,7 +49,7 @@ class Shape(Protocol):
         """How far from what is published; the simpler of two equal statements is named."""
 
     def each(self, view: View) -> Floats:
-        """Each anchor's value, (K, B, n); 0 for rows that are none, one value (K, B, 1) at times."""
+        """Each anchor's value, (K, B, n), 0 for rows that are none; or the batch's, (K, B, 1)."""
 
     def divisors(self, view: View) -> dict[str, Floats]:
         """What the sum of them may be divided by, (K, B) or (B,)."""
