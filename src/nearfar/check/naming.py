@@ -103,11 +103,9 @@ def state(match: Match, kind: str, parameter: float) -> Statement:
         changed["scale_by"] = "temperature"
     elif match.power:
         changed["scale"] = _neat(changed["scale"] * parameter**match.power)
-        changes.append(
-            f"the factor is {match.factor * made.loss.scale:.6g} "
-            + ("x" if match.power == 1 else "/")
-            + " temperature"
-        )
+        factor = match.factor * made.loss.scale
+        times = "" if abs(factor - 1) < 1e-9 else f"{factor:.6g} x "
+        changes.append(f"the factor is {times}{'' if match.power == 1 else '1 / '}temperature")
     return Statement(replace(loss, **changed), tuple(changes), made.swapped)
 
 
@@ -212,7 +210,7 @@ def _softmax(shape: Softmax, divisor: str, kind: str, temperature: float) -> Sta
             changes.append("the positive is left out of the denominator")
         if shape.scope != "queue":
             changes.append({"queue and keys": "other rows' keys are negatives too",
-                            "keys": "negatives are other rows' keys only"}[shape.scope])  # fmt: skip
+                            "keys": "negatives are the other keys"}[shape.scope])  # fmt: skip
         return Statement(InfoNCE(**base), tuple(changes))
     return _of_views(shape, base, alone, changes)
 

@@ -87,7 +87,7 @@ def search(evidence: Evidence, shapes: Iterable[Shape]) -> list[Match]:
     few = evidence.stack.take(range(min(SCREEN, len(evidence.stack))))
     found = _told(evidence, few, everything)
     agreeing = _agreeing(found, evidence)
-    for low, high in ((-1.0, 2.8), (2.8, np.inf)):  # the published ones first
+    for low, high in ((-1.0, 2.8), (2.8, 8.0)):  # the published ones first
         if agreeing:
             break
         found += _solved(evidence, few, [s for s in everything if low < s.cost <= high])
@@ -231,9 +231,8 @@ def _solved_on(
 ) -> list[Match]:
     rows = _rows(shapes, View(few, grid))
     values = evidence.values[0, : len(few)]
-    ratios = values / rows.values  # (R, K, B)
     found = []
-    for r, k, pair in _promising(ratios):
+    for r, k, pair in _promising(values, rows.values):
         piece = (grid[k], grid[k + 1])
         near = _refine(rows.shapes[r], rows.divisors[r], few, values, pair, piece)
         if near is None:
@@ -260,24 +259,39 @@ def fit_at(evidence: Evidence, shape: Shape, divisor: str, parameter: float) -> 
 _BATCH_PAIRS = ((0, 1), (1, 2), (0, 2))
 
 
-def _promising(ratios: Floats, most: int = 120) -> list[tuple[int, int, tuple[int, int]]]:
-    """Where the ratios of two batches cross, and the others' are not far; the best ones first."""
+def _promising(
+    values: Floats, sums_of: Floats, most: int = 120
+) -> list[tuple[int, int, tuple[int, int]]]:
+    """Where two batches' ratios cross, and the others' are not far; the best ones first.
+
+    values (B,) against sums (R, K, B); products instead of ratios, which have poles.
+    """
     found = []
+    size = np.sqrt(np.mean(values**2))
     for pair in _BATCH_PAIRS:
-        if max(pair) >= ratios.shape[-1]:
+        if max(pair) >= len(values):
             continue
-        change = ratios[..., pair[0]] - ratios[..., pair[1]]
+        change = _crossed(values, sums_of, pair)
         low, high = change[:, :-1], change[:, 1:]
         crossing = (low * high <= 0) & np.isfinite(low) & np.isfinite(high)
-        share = np.where(crossing, low / (low - high), 0)[..., None]
-        there = ratios[:, :-1] * (1 - share) + ratios[:, 1:] * share
-        apart = np.ptp(there, axis=-1) / np.abs(there).max(axis=-1)
-        apart = np.where(crossing & np.isfinite(apart), apart, np.inf)
-        for place in np.argsort(apart, axis=None)[:most]:
-            r, k = np.unravel_index(place, apart.shape)
-            if apart[r, k] < 0.25:
-                found.append((int(r), int(k), pair))
+        rows, places = np.nonzero(crossing)
+        if not rows.size:
+            continue
+        share = low[rows, places] / (low[rows, places] - high[rows, places])
+        share = np.nan_to_num(share)[:, None]
+        there = sums_of[rows, places] * (1 - share) + sums_of[rows, places + 1] * share
+        factor = (there * values).sum(axis=1) / (there**2).sum(axis=1)
+        apart = np.abs(values - factor[:, None] * there).max(axis=1) / size
+        apart = np.where(np.isfinite(apart), apart, np.inf)
+        for k in np.argsort(apart)[:most]:
+            if apart[k] < 0.25:
+                found.append((int(rows[k]), int(places[k]), pair))
     return found
+
+
+def _crossed(values: Floats, sums_of: Floats, pair: tuple[int, int]) -> Floats:
+    p, q = pair
+    return np.asarray(values[p] * sums_of[..., q] - values[q] * sums_of[..., p])
 
 
 def _refine(
@@ -295,8 +309,7 @@ def _refine(
     for _ in range(14):
         points = np.linspace(low, high, 17)
         view = View(two, points)
-        ratios = values / (sums(shape, view) / shape.divisors(view)[divisor])
-        change = ratios[:, 0] - ratios[:, 1]
+        change = _crossed(values, sums(shape, view) / shape.divisors(view)[divisor], (0, 1))
         pieces = np.flatnonzero(change[:-1] * change[1:] <= 0)
         if not pieces.size or not np.isfinite(change).all():
             return None

@@ -44,7 +44,7 @@ class Ranks:
             + 2 * self.self_in
             + 2 * self.self_positive
             + 0.1 * (self.label_distance == "l2")
-            + {"mean_log": 0, "sum_log": 0.6}.get(self.over, 3)
+            + {"mean_log": 0, "sum_log": 1.0}.get(self.over, 3)
         )
 
     def divisors(self, view: View) -> dict[str, Floats]:
