@@ -91,12 +91,25 @@ def identify(
 ) -> tuple[Identity, Probe, list[Finding]]:
     """Hold a target against the space in each form it ran in; the first that fits is its own."""
     best: tuple[Identity, Probe, list[Finding]] | None = None
-    for found in probes:
-        identity, findings = _in_form(runner, found, parameter, numbers, count, seed)
-        if best is None or _rank(identity) < _rank(best[0]):
-            best = identity, found, findings
-        if identity.statement is not None and identity.sure:
-            break
+    gathered = [_gather(runner, found, parameter, count, seed) for found in probes]
+    # What is likely in any form comes before what is unlikely in the first.
+    for thorough in (False, True):
+        for found, (evidence, vectors, findings) in zip(probes, gathered, strict=True):
+            if evidence is None:
+                identity, more = Identity(None, False), []
+            else:
+                matches = search(
+                    evidence, shapes_for(found.form.kind, evidence.stack.parts, numbers), thorough
+                )
+                if found.form.kind == "targets":
+                    matches, more = _by_columns(runner, found, parameter, evidence, matches)
+                else:
+                    more = []
+                identity = judge(evidence, matches, found.form.kind, vectors)
+            if best is None or _rank(identity) < _rank(best[0]):
+                best = identity, found, findings + more
+            if identity.statement is not None and identity.sure:
+                return best
     assert best is not None
     return best
 
@@ -114,34 +127,28 @@ def varied(parameter: Parameter | None) -> Floats:
     return np.array([*usual, parameter.default])
 
 
-def _in_form(
-    runner: Runner,
-    probe: Probe,
-    parameter: Parameter | None,
-    numbers: dict[str, float],
-    count: int,
-    seed: int,
-) -> tuple[Identity, list[Finding]]:
+Gathered = tuple[Evidence | None, list[list[Floats]], list[Finding]]
+
+
+def _gather(
+    runner: Runner, probe: Probe, parameter: Parameter | None, count: int, seed: int
+) -> Gathered:
+    """Values of a target in one form; no evidence where too few are finite."""
     given = varied(parameter)
     made = batches(probe.form.kind, count, seed)
     values, each, failed = run_values(runner, probe, parameter, given, made)
     findings = [Finding("run", level, text) for level, text in failed]
     usable: Marks = np.asarray(np.isfinite(values).all(axis=0))
     if usable.sum() < min(LEAST, count):
-        unknown = Identity(None, False, batches=int(usable.sum()))
-        return unknown, findings
+        return None, [], findings
     stack = Stack([b for b, good in zip(made, usable, strict=True) if good])
     tolerances = _TOLERANCES.get(probe.outcome.dtype, _COARSE)
     if probe.dtype != "float64":
         tolerances = _COARSE
     kind = parameter.kind if parameter else None
     evidence = Evidence(stack, values[:, usable], kind, given, tolerances)
-    found = search(evidence, shapes_for(probe.form.kind, stack.parts, numbers))
-    if probe.form.kind == "targets":
-        found, wide = _by_columns(runner, probe, parameter, evidence, found)
-        findings += wide
     vectors = [[v for v, good in zip(row, usable, strict=True) if good] for row in each]
-    return judge(evidence, found, probe.form.kind, vectors), findings
+    return evidence, vectors, findings
 
 
 def _by_columns(

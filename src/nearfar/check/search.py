@@ -81,13 +81,20 @@ class _Rows(NamedTuple):
 
 
 @np.errstate(all="ignore")  # at some temperature some convention overflows: it does not agree
-def search(evidence: Evidence, shapes: Iterable[Shape]) -> list[Match]:
-    """All that agree, the simplest first; else the nearest ones."""
+def search(evidence: Evidence, shapes: Iterable[Shape], thorough: bool = True) -> list[Match]:
+    """All that agree, the simplest first; else the nearest ones.
+
+    Parameters
+    ----------
+    thorough
+        Look for fixed temperatures and margins among the less likely conventions too.
+    """
     everything = list(shapes)
     few = evidence.stack.take(range(min(SCREEN, len(evidence.stack))))
     found = _told(evidence, few, everything)
     agreeing = _agreeing(found, evidence)
-    for low, high in ((-1.0, 2.8), (2.8, 8.0)):  # the published ones first
+    likely = (-1.0, 2.8)
+    for low, high in (likely, (2.8, 8.0)) if thorough else (likely,):
         if agreeing:
             break
         found += _solved(evidence, few, [s for s in everything if low < s.cost <= high])
@@ -284,7 +291,7 @@ def _promising(
         apart = np.abs(values - factor[:, None] * there).max(axis=1) / size
         apart = np.where(np.isfinite(apart), apart, np.inf)
         for k in np.argsort(apart)[:most]:
-            if apart[k] < 0.25:
+            if apart[k] < 0.2:
                 found.append((int(rows[k]), int(places[k]), pair))
     return found
 
@@ -303,17 +310,20 @@ def _refine(
     piece: tuple[float, float],
 ) -> float | None:
     """The parameter in a piece of the grid at which two batches' ratios are equal."""
-    two, (low, high) = stack.take(pair), piece
-    values = values[list(pair)]
+    low, high = piece
     # Each round looks at several points at once and keeps the part with the change of sign.
-    for _ in range(14):
+    for round_number in range(12):
         points = np.linspace(low, high, 17)
-        view = View(two, points)
-        change = _crossed(values, sums(shape, view) / shape.divisors(view)[divisor], (0, 1))
+        view = View(stack, points)
+        found = sums(shape, view) / shape.divisors(view)[divisor]
+        change = _crossed(values, found, pair)
         pieces = np.flatnonzero(change[:-1] * change[1:] <= 0)
         if not pieces.size or not np.isfinite(change).all():
             return None
-        low, high = points[pieces[0]], points[pieces[0] + 1]
+        k = pieces[0]
+        if round_number == 1 and _apart(values, found[k : k + 1])[0] > 0.02:
+            return None  # where two batches agree the others do not
+        low, high = points[k], points[k + 1]
         if high - low <= 1e-14 * high:
             break
     return float((low + high) / 2)

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 
 from nearfar.check.batches import Floats
-from nearfar.check.space.softmax import OVER, over_positives, reductions, similarity_cost, usual
+from nearfar.check.space.softmax import OVER, known, over_positives, reductions, similarity_cost
 from nearfar.check.space.softmax import similarities as all_similarities
 from nearfar.check.space.stack import Marks
 from nearfar.check.space.view import View
@@ -41,8 +41,11 @@ class Ranks:
             + 4 * (self.powers != (1, 1))
             + {">=": 0, "<=": 1, ">": 2, "<": 2.5}[self.order]
             + (self.with_own if self.order in ("<", ">") else 0)
-            + 2 * self.self_in
-            + 2 * self.self_positive
+            + (
+                1.5
+                if self.self_in and self.self_positive
+                else 2 * (self.self_in + self.self_positive)
+            )
             + 0.1 * (self.label_distance == "l2")
             + {"mean_log": 0, "sum_log": 1.0}.get(self.over, 3)
         )
@@ -101,7 +104,7 @@ def rank_shapes(parts: int, powers: tuple[tuple[int, int], ...]) -> Iterator[Ran
     orders = ((">=", False), ("<=", False), (">", False), ("<", False), (">", True), ("<", True))
     both = (False, True)
     for (metric, normalised, sign), power in product(all_similarities(parts, "targets"), powers):
-        if power != (1, 1) and not usual(metric, normalised, sign):
+        if power != (1, 1) and not known(metric, normalised, sign):
             continue
         for (order, own), self_in, self_positive, distance, over in product(
             orders, both, both, ("l1", "l2"), OVER

@@ -197,36 +197,38 @@ def softmax_shapes(kind: str, parts: int, powers: tuple[tuple[int, int], ...]) -
     groups = ("all", "first", "second") if kind == "views" else ("all",)
     insides = ("own", "none", "twice") if single else ("all", "own", "none", "twice")
     for (metric, normalised, sign), power in product(similarities(parts, kind), powers):
-        if power != (1, 1) and not usual(metric, normalised, sign):
+        if power != (1, 1) and not known(metric, normalised, sign):
             continue
+        rare = (not known(metric, normalised, sign)) + (power not in PLAIN_POWERS)
         for scope, inside, self_in, self_positive in product(scopes, insides, selves, selves):
-            if self_positive and inside == "twice":
+            odd = rare + (scope in ("same", "keys")) + (self_positive and kind == "views")
+            if odd > 1 or (self_positive and inside == "twice"):
                 continue
-            plain = not self_in and not self_positive and inside != "twice"
+            plain = not self_in and not self_positive and inside != "twice" and not odd
             insertions = ((False, False), (True, False), (False, True)) if plain else (
                 (False, False),
             )  # fmt: skip
-            manners = _manners(single and not self_positive, inside)
-            if self_positive and single and inside == "own":
-                insides_here: tuple[str, ...] = ("own", "all")
-            else:
-                insides_here = (inside,)
-            for (one, averaged), over, group, inner in product(
-                insertions, manners, groups, insides_here
-            ):
-                yield Softmax(
-                    metric, normalised, sign, power, scope, group, inner, self_in, one, averaged,
-                    self_positive, over,
-                )  # fmt: skip
+            # A row that is its own positive may share a denominator with the other one.
+            shared = self_positive and single and inside == "own"
+            for inner in ("own", "all") if shared else (inside,):
+                manners = _manners(single and not self_positive, inside, bool(odd))
+                for (one, averaged), over, group in product(insertions, manners, groups):
+                    if over in WHOLE and (one or averaged):
+                        continue
+                    yield Softmax(
+                        metric, normalised, sign, power, scope, group, inner, self_in, one,
+                        averaged, self_positive, over,
+                    )  # fmt: skip
 
 
-def usual(metric: str, normalised: str, sign: int) -> bool:
-    """One thing at a time: temperatures go astray in losses whose similarity is in order."""
+PLAIN_POWERS = ((1, 1), (0, 0), (2, 2))
+
+
+def known(metric: str, normalised: str, sign: int) -> bool:
+    """Whether a similarity is published; slips in it are not searched with other rare ones."""
     return sign > 0 and (normalised == NONE or (metric == "dot" and normalised == ALL))
 
 
-def _manners(single: bool, inside: str) -> tuple[str, ...]:
-    whole = WHOLE if inside in ("all", "none") else WHOLE[1:]
-    if single:
-        return ("sum_log", *(WHOLE if inside == "none" else WHOLE[1:]))
-    return (*OVER, *whole)
+def _manners(single: bool, inside: str, odd: bool) -> tuple[str, ...]:
+    whole = () if odd else WHOLE if inside in ("all", "none") else WHOLE[1:]
+    return ("sum_log", *whole) if single else (*OVER, *whole)
