@@ -1,12 +1,13 @@
 """Functions as people write them are named, without hints, in every framework."""
 
-import nearfar as nf
 import other_samples
 import pytest
 import samples
 import torch_samples
-from nearfar.check import check
 from oracles.drawn import draw
+
+import nearfar as nf
+from nearfar.check import check
 
 
 def identity(fn, **given):
@@ -23,9 +24,7 @@ EXACT = {
     samples.nested_ntxent: nf.NTXent(temperature=0.5),
     torch_samples.ntxent: nf.NTXent(temperature=0.5),
     torch_samples.TwiceNTXent: nf.NTXent(temperature=0.1, scale=2),
-    torch_samples.pairwise_supcon: nf.SupCon(
-        denominator="own_positive", without_positives="zero"
-    ),
+    torch_samples.pairwise_supcon: nf.SupCon(denominator="own_positive", without_positives="zero"),
     torch_samples.self_supcon: nf.SupCon(include_self=True),
     torch_samples.log_of_sums: nf.SupCon(positives="log_sum"),
     torch_samples.moco: nf.InfoNCE(temperature=0.07),
@@ -45,7 +44,7 @@ def test_named_exactly(fn):
     assert found.loss == EXACT[fn]
 
 
-@pytest.mark.parametrize("order", ["farther", "nearer"])
+@pytest.mark.parametrize("order", [pytest.param("farther", marks=pytest.mark.long), "nearer"])
 def test_supcr_without_sign_mean_and_with_the_diagonal(order):
     fn = samples.careless_supcr if order == "farther" else samples.backward_supcr
     found = statement(fn)
@@ -119,6 +118,7 @@ def test_a_vector_is_one_value_per_anchor():
     assert found.loss == nf.SupCon(reduction="none")
 
 
+@pytest.mark.long
 def test_too_small_a_difference_is_no_name():
     """An error of a hundredth in a single pair is neither overlooked nor explained away."""
 
@@ -141,9 +141,9 @@ def tally(seeds):
 
 
 def test_random_conventions_are_named():
-    right, wrong = tally(range(300, 306))
+    right, wrong = tally(range(300, 304))
     assert not wrong
-    assert right == 6
+    assert right == 4
 
 
 @pytest.mark.long

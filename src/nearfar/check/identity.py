@@ -95,16 +95,15 @@ def identify(
     # What is likely in any form comes before what is unlikely in the first.
     for thorough in (False, True):
         for found, (evidence, vectors, findings) in zip(probes, gathered, strict=True):
+            more: list[Finding] = []
             if evidence is None:
-                identity, more = Identity(None, False), []
+                identity = Identity(None, False)
             else:
                 matches = search(
                     evidence, shapes_for(found.form.kind, evidence.stack.parts, numbers), thorough
                 )
                 if found.form.kind == "targets":
                     matches, more = _by_columns(runner, found, parameter, evidence, matches)
-                else:
-                    more = []
                 identity = judge(evidence, matches, found.form.kind, vectors)
             if best is None or _rank(identity) < _rank(best[0]):
                 best = identity, found, findings + more

@@ -3,14 +3,16 @@
 import io
 import json
 import struct
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
 from nearfar.check.running import Call, Outcome
 
 
-def send(stream: BinaryIO, message: dict[str, Any], arrays: list[np.ndarray] | None = None) -> None:
+def send(
+    stream: IO[bytes], message: dict[str, Any], arrays: list[np.ndarray] | None = None
+) -> None:
     """Write a message and the arrays that belong to it."""
     text = np.frombuffer(json.dumps(message).encode(), np.uint8)
     packed = io.BytesIO()
@@ -21,7 +23,7 @@ def send(stream: BinaryIO, message: dict[str, Any], arrays: list[np.ndarray] | N
     stream.flush()
 
 
-def receive(stream: BinaryIO) -> tuple[dict[str, Any], list[np.ndarray]]:
+def receive(stream: IO[bytes]) -> tuple[dict[str, Any], list[np.ndarray]]:
     """Read one.
 
     Raises
@@ -35,7 +37,7 @@ def receive(stream: BinaryIO) -> tuple[dict[str, Any], list[np.ndarray]]:
     return message, [packed[f"a{k}"] for k in range(len(packed.files) - 1)]
 
 
-def _exactly(stream: BinaryIO, count: int) -> bytes:
+def _exactly(stream: IO[bytes], count: int) -> bytes:
     found = b""
     while len(found) < count:
         more = stream.read(count - len(found))

@@ -5,7 +5,7 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 from nearfar.check import wire
 from nearfar.check.running import InProcess, loaded_frameworks
@@ -27,7 +27,7 @@ def main() -> None:
         _serve(requests, replies)
 
 
-def _serve(requests: BinaryIO, replies: BinaryIO) -> None:
+def _serve(requests: IO[bytes], replies: IO[bytes]) -> None:
     opened, _ = wire.receive(requests)
     try:
         runner = InProcess(resolve(opened["target"], opened["arguments"]))

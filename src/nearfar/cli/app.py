@@ -183,6 +183,13 @@ def check(
         typer.Option("--set", metavar="NAME=VALUE", help="An argument to pass; may be repeated."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print numbers for programs.")] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PART",
+            help="identity, gradient, stability or cost; may be repeated. [default: all]",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Chooses the batches.")] = 0,
     batches: Annotated[int, typer.Option(min=6, help="How many it is compared on.")] = 10,
     time_limit: Annotated[float, typer.Option(min=1, help="Seconds for one call.")] = 30,
@@ -196,6 +203,8 @@ def check(
     from nearfar.cli.check import check as run
 
     options = {"expect": expect, "call": call, "framework": framework, "seed": seed}
+    if only:
+        options["parts"] = only
     code = run(target, set_ or [], json, time_limit, memory_limit, batches=batches, **options)
     raise typer.Exit(code)
 
