@@ -1,7 +1,7 @@
 """The commands and their options; what a command does is imported only when it runs."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -202,7 +202,9 @@ def check(
     """
     from nearfar.cli.check import check as run
 
-    options = {"expect": expect, "call": call, "framework": framework, "seed": seed}
+    options: dict[str, Any] = {
+        "expect": expect, "call": call, "framework": framework, "seed": seed
+    }  # fmt: skip
     if only:
         options["parts"] = only
     code = run(target, set_ or [], json, time_limit, memory_limit, batches=batches, **options)
