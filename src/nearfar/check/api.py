@@ -72,8 +72,8 @@ def check(
 
     >>> import nearfar as nf
     >>> report = check(nf.NTXent(temperature=0.2), call="views", parts=["identity"])
-    >>> report.identity.exact
-    NTXent(scale=1.0, reduction='mean', temperature=0.2, similarity='cosine', ...)
+    >>> print(report.identity.statement)
+    NTXent(temperature=0.2)
     """
     _refuse(call, framework, batches, parts)
     wanted = None if expect is None else read_expected(expect)
