@@ -1,7 +1,7 @@
 """The commands and their options; what a command does is imported only when it runs."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -282,6 +282,57 @@ def losses(
         show_all(Console())
     else:
         show_one(Console(), name)
+
+
+@app.command()
+def check(
+    target: Annotated[
+        str,
+        typer.Argument(metavar="TARGET", help="module:function, module:Class(args), file.py:name."),
+    ],
+    expect: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What it should be: supcon, SupCon(average='pairs')."),
+    ] = None,
+    call: Annotated[
+        str | None,
+        typer.Option(metavar="FORM", help="How it is called: views, labels, ... [default: tried]"),
+    ] = None,
+    framework: Annotated[
+        str | None,
+        typer.Option(help="numpy, torch, tensorflow or jax. [default: tried]"),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="An argument to pass; may be repeated."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print numbers for programs.")] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PART",
+            help="identity, gradient, stability or cost; may be repeated. [default: all]",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Chooses the batches.")] = 0,
+    batches: Annotated[int, typer.Option(min=6, help="How many it is compared on.")] = 10,
+    time_limit: Annotated[float, typer.Option(min=1, help="Seconds for one call.")] = 30,
+    memory_limit: Annotated[int, typer.Option(min=64, help="MB beyond the imports.")] = 4096,
+) -> None:
+    """Find out which loss a function really is, and whether it is sound.
+
+    Exit code 0: it is the loss that --expect names (or a known one) and sound; 1: it is not;
+    2: it could not be run. TARGET runs in a process of its own, under the limits.
+    """
+    from nearfar.cli.check import check as run
+
+    options: dict[str, Any] = {
+        "expect": expect, "call": call, "framework": framework, "seed": seed
+    }  # fmt: skip
+    if only:
+        options["parts"] = only
+    code = run(target, set_ or [], json, time_limit, memory_limit, batches=batches, **options)
+    raise typer.Exit(code)
 
 
 @app.command()

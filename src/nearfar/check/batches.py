@@ -1,0 +1,151 @@
+"""Batches that tell conventions apart: small, seeded, asymmetric, of different sizes.
+
+Rows are not normalised. Some batches lie in all directions and some in a narrow cone: where a
+temperature is low only the latter show what is in a denominator, where it is high the former do.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+KINDS = ("views", "labels", "labelled_views", "targets", "wide_targets", "queue", "own", "triplets")
+"""What a loss may be given: two views, embeddings with labels or with targets, ..."""
+
+_CONES = (0.0, 1.5, 5.0, 0.6, 12.0, 2.5)  # how far the cone's axis outweighs the directions
+
+_SIZES = (1.3, 0.4, 0.8, 0.6, 1.0)
+
+# Several positives for an anchor, classes of one row, no two batches with the same counts.
+_CLASSES = (
+    (0, 0, 0, 0, 1, 1, 2, 2, 2, 3),
+    (0, 1, 0, 2, 1, 3, 0, 4),
+    (2, 2, 2, 1, 1, 1, 0, 0, 0, 0, 0, 5),
+    (0, 0, 1, 1, 1, 2, 2, 2, 2),
+    (4, 4, 1, 1, 0, 2, 3),
+    (0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 3),
+)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one call is about, whatever form it is given in."""
+
+    kind: str
+    parts: tuple[Floats, ...]  # embeddings
+    facts: NDArray[np.generic] | None = None  # labels (n,), targets (n,) or (n, t)
+
+    def scaled(self, factor: float) -> "Batch":
+        """The same with longer rows."""
+        return Batch(self.kind, tuple(factor * x for x in self.parts), self.facts)
+
+
+def batches(kind: str, count: int, seed: int = 0) -> list[Batch]:
+    """Make so many batches of a kind.
+
+    >>> [batch.parts[0].shape for batch in batches("labels", 3)]
+    [(10, 5), (8, 6), (12, 7)]
+    """
+    rng = np.random.default_rng([seed, KINDS.index(kind)])
+    return [_sized(_MAKERS[kind](rng, k), k) for k in range(count)]
+
+
+def rows(rng: np.random.Generator, shape: tuple[int, ...], axis: Floats, cone: float) -> Floats:
+    """Rows of different lengths around an axis."""
+    lengths = rng.uniform(0.6, 1.7, (*shape[:-1], 1))
+    spread = np.sqrt(shape[-1] * (1 + cone**2))
+    found: Floats = (rng.normal(size=shape) + cone * axis) * lengths / spread
+    return found
+
+
+def _frame(rng: np.random.Generator, k: int) -> tuple[int, Floats, float]:
+    d = 5 + k % 3
+    return d, rng.normal(size=d), _CONES[k % len(_CONES)]
+
+
+def _sized(batch: Batch, k: int) -> Batch:
+    """Some batches are small against any margin."""
+    return batch.scaled(_SIZES[k % len(_SIZES)])
+
+
+def _near(rng: np.random.Generator, x: Floats, cone: float) -> Floats:
+    """Another view of the same objects."""
+    size = np.linalg.norm(x, axis=-1).mean() / np.sqrt(x.shape[-1] * (1 + cone**2))
+    noise = 0.7 * size * rng.normal(size=x.shape)
+    found: Floats = (x + noise) * rng.uniform(0.7, 1.5, (*x.shape[:-1], 1))
+    return found
+
+
+def _views(rng: np.random.Generator, k: int) -> Batch:
+    d, axis, cone = _frame(rng, k)
+    a = rows(rng, ((5, 4, 6, 3)[k % 4], d), axis, cone)
+    return Batch("views", (a, _near(rng, a, cone)))
+
+
+def _labels(rng: np.random.Generator, k: int) -> Batch:
+    d, axis, cone = _frame(rng, k)
+    labels = np.array(_CLASSES[k % len(_CLASSES)])
+    if k:
+        labels = rng.permutation(labels)
+    z = rows(rng, (len(labels), d), axis, cone)
+    size = np.linalg.norm(z, axis=1).mean() / np.sqrt(d * (1 + cone**2))
+    centres = 0.7 * size * rng.normal(size=(labels.max() + 1, d))
+    return Batch("labels", (z + centres[labels],), labels)
+
+
+def _labelled_views(rng: np.random.Generator, k: int) -> Batch:
+    """Rows 2i and 2i + 1 are views of an object; a class holds several objects, or one."""
+    d, axis, cone = _frame(rng, k)
+    objects = np.array(((0, 0, 1, 2, 0), (0, 1, 0, 2), (1, 1, 0, 0, 0, 2), (0, 0, 1))[k % 4])
+    first = rows(rng, (len(objects), d), axis, cone)
+    both = np.stack([first, _near(rng, first, cone)], axis=1)
+    return Batch("labelled_views", (both.reshape(-1, d),), np.repeat(objects, 2))
+
+
+def _targets(rng: np.random.Generator, k: int) -> Batch:
+    d, axis, cone = _frame(rng, k)
+    n = (8, 6, 9, 7)[k % 4]
+    # Quarters, whose distances are exact in every dtype; some tie.
+    targets = rng.integers(-7, 8, n) / 4
+    targets[1] = targets[0]
+    return Batch("targets", (rows(rng, (n, d), axis, cone),), targets)
+
+
+def _wide_targets(rng: np.random.Generator, k: int) -> Batch:
+    d, axis, cone = _frame(rng, k)
+    n = 7 + k % 2
+    return Batch("wide_targets", (rows(rng, (n, d), axis, cone),), rng.integers(-7, 8, (n, 2)) / 4)
+
+
+def _query(rng: np.random.Generator, k: int) -> tuple[Floats, Floats, int, Floats, float]:
+    d, axis, cone = _frame(rng, k)
+    query = rows(rng, ((5, 4, 6, 3)[k % 4], d), axis, cone)
+    return query, _near(rng, query, cone), (9, 7, 11, 8)[k % 4], axis, cone
+
+
+def _queue(rng: np.random.Generator, k: int) -> Batch:
+    query, key, size, axis, cone = _query(rng, k)
+    return Batch("queue", (query, key, rows(rng, (size, len(axis)), axis, cone)))
+
+
+def _own(rng: np.random.Generator, k: int) -> Batch:
+    query, key, size, axis, cone = _query(rng, k)
+    negatives = rows(rng, (len(query), size, len(axis)), axis, cone)
+    return Batch("own", (query, key, negatives))
+
+
+def _triplets(rng: np.random.Generator, k: int) -> Batch:
+    d, axis, _ = _frame(rng, k)
+    cone = _CONES[k % 2]  # distances have no temperature that would need a narrow one
+    anchor = rows(rng, ((7, 5, 9, 6)[k % 4], d), axis, cone)
+    return Batch("triplets", (anchor, _near(rng, anchor, cone), _near(rng, anchor, cone / 2)))
+
+
+_MAKERS: dict[str, Callable[[np.random.Generator, int], Batch]] = {
+    "views": _views, "labels": _labels, "labelled_views": _labelled_views, "targets": _targets,
+    "wide_targets": _wide_targets,
+    "queue": _queue, "own": _own, "triplets": _triplets,
+}  # fmt: skip

@@ -1,0 +1,123 @@
+"""Call forms: how the same batch is handed to a function."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nearfar.check.batches import Batch
+
+Inputs = tuple[np.ndarray, ...]
+
+
+@dataclass(frozen=True)
+class Form:
+    """A way to be called: `give` makes the arguments, `take` finds the parts in their gradients."""
+
+    name: str
+    kind: str
+    text: str
+    give: Callable[[Batch], Inputs]
+    take: Callable[[Inputs], Inputs]
+    hints: tuple[str, ...] = ()
+    """What the names of such a function's parameters begin with, in order."""
+
+    def embeddings(self, inputs: Inputs) -> tuple[int, ...]:
+        """Numbers of the arguments that are embeddings."""
+        if self.name.endswith("_first"):
+            return (1,)
+        return (0,) if self.kind in _WITH_FACTS else tuple(range(len(inputs)))
+
+
+_WITH_FACTS = ("labels", "labelled_views", "targets")
+
+
+def _parts(batch: Batch) -> Inputs:
+    return batch.parts
+
+
+def _same(given: Inputs) -> Inputs:
+    return given
+
+
+def _first(given: Inputs) -> Inputs:
+    return given[:1]
+
+
+def _facts_last(batch: Batch) -> Inputs:
+    return (batch.parts[0], _facts(batch))
+
+
+def _facts_first(batch: Batch) -> Inputs:
+    return (_facts(batch), batch.parts[0])
+
+
+def _facts(batch: Batch) -> np.ndarray:
+    assert batch.facts is not None
+    return batch.facts
+
+
+def _pairs(batch: Batch) -> np.ndarray:
+    x = batch.parts[0]
+    return x.reshape(len(x) // 2, 2, x.shape[1])
+
+
+def _unpair(given: Inputs) -> Inputs:
+    return (given[0].reshape(-1, given[0].shape[-1]),)
+
+
+def _halves(given: Inputs) -> Inputs:
+    n = len(given[0]) // 2
+    return given[0][:n], given[0][n:]
+
+
+FORMS = {
+    form.name: form
+    for form in (
+        Form("views", "views", "two views (N, d)", _parts, _same),
+        Form("labels", "labels", "embeddings (n, d), labels (n,)", _facts_last, _first,
+             ("", "label|target|y|class")),
+        Form("targets", "targets", "embeddings (n, d), targets (n,)", _facts_last, _first,
+             ("", "target|value|y|age|label")),
+        Form("queue", "queue", "query (N, d), key (N, d), queue (K, d)", _parts, _same,
+             ("", "", "queue|neg|bank|mem")),
+        Form("triplets", "triplets", "anchor, positive, negative, each (N, d)", _parts, _same,
+             ("anchor|a", "pos|p", "neg|n")),
+        Form("negatives", "own", "query (N, d), key (N, d), negatives (N, K, d)", _parts, _same,
+             ("", "", "neg")),
+        Form("stacked", "views", "both views stacked, (N, 2, d)",
+             lambda b: (np.stack(b.parts, axis=1),), lambda g: (g[0][:, 0], g[0][:, 1])),
+        Form("concatenated", "views", "one view below the other, (2N, d)",
+             lambda b: (np.concatenate(b.parts),), _halves),
+        Form("interleaved", "views", "rows of both views in turn, (2N, d)",
+             lambda b: (np.stack(b.parts, axis=1).reshape(-1, b.parts[0].shape[1]),),
+             lambda g: (g[0][0::2], g[0][1::2])),
+        Form("labels_first", "labels", "labels (n,), embeddings (n, d)", _facts_first,
+             lambda g: g[1:], ("label|target|y", "")),
+        Form("targets_first", "targets", "targets (n,), embeddings (n, d)", _facts_first,
+             lambda g: g[1:], ("target|value|y|label", "")),
+        Form("stacked_labels", "labelled_views", "stacked views (N, 2, d), labels (N,)",
+             lambda b: (_pairs(b), _facts(b)[::2]), _unpair, ("", "label|target|y")),
+        Form("queue_columns", "queue", "query (N, d), key (N, d), queue (d, K)",
+             lambda b: (*b.parts[:2], b.parts[2].T), lambda g: (*g[:2], g[2].T),
+             ("", "", "queue|neg|bank|mem")),
+    )
+}  # fmt: skip
+"""In the order in which they are tried."""
+
+
+def by_names(names: list[str]) -> list[Form]:
+    """All forms, first those whose hints the names of the parameters bear out."""
+    return sorted(FORMS.values(), key=lambda form: -_fit(form, [n.lower() for n in names]))
+
+
+def _fit(form: Form, names: list[str]) -> int:
+    if len(names) < len(form.hints):
+        return 0
+    scores: list[Any] = [
+        bool(hint) and any(name.lstrip("_").startswith(h) for h in hint.split("|"))
+        for hint, name in zip(form.hints, names, strict=False)
+    ]
+    wanted = [bool(hint) for hint in form.hints]
+    return sum(scores) if scores == wanted else 0

@@ -1,0 +1,47 @@
+"""Public implementations that are the loss which was found."""
+
+from dataclasses import fields, replace
+from typing import Any
+
+from nearfar.check.expecting import canonical
+from nearfar.losses import Loss
+from nearfar.presets import table
+
+
+def sharing(found: Loss, fixed: bool) -> tuple[str, ...]:
+    """Names of the presets that are this loss at its temperature, margin and other numbers.
+
+    Where the temperature is a constant of the code, a factor of it cannot be told from a number:
+    either will do.
+    """
+    own = canonical(found)
+    names = []
+    for row in table():
+        if row.loss is None or type(canonical(row.loss)) is not type(own):
+            continue
+        theirs = canonical(at_numbers_of(row.loss, own))
+        if theirs == own or (fixed and _same_factor(theirs, own)):
+            names.append(row.name)
+    return tuple(names)
+
+
+def at_numbers_of(loss: Loss, found: Loss) -> Loss:
+    """A loss with another's temperature, margin and the like, but not its factor."""
+    names = [f.name for f in fields(loss) if "number" in f.metadata and f.name != "scale"]
+    changed: dict[str, Any] = {n: getattr(found, n) for n in names if hasattr(found, n)}
+    return replace(loss, **changed)
+
+
+def _same_factor(theirs: Loss, own: Loss) -> bool:
+    factors = [_factor(loss) for loss in (theirs, own)]
+    if abs(factors[0] - factors[1]) > 1e-9 * abs(factors[1]):
+        return False
+    plain: dict[str, Any] = {"scale": 1.0}
+    if hasattr(own, "scale_by"):
+        plain["scale_by"] = "constant"
+    return replace(theirs, **plain) == replace(own, **plain)
+
+
+def _factor(loss: Any) -> float:
+    by = getattr(loss, "scale_by", "constant") == "temperature"
+    return float(loss.scale * (loss.temperature if by else 1))

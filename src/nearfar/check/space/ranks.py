@@ -1,0 +1,114 @@
+"""Ranked targets: every other row a positive, against rows whose target is farther, or nearer."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from nearfar.check.batches import Floats
+from nearfar.check.space.softmax import OVER, known, over_positives, reductions, similarity_cost
+from nearfar.check.space.softmax import similarities as all_similarities
+from nearfar.check.space.stack import Marks
+from nearfar.check.space.view import View
+
+ORDERS = {">=": "farther", "<=": "nearer", ">": "farther", "<": "nearer"}
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """log sum_{k: d_ik (order) d_ij} exp(s_ik) - s_ij."""
+
+    metric: str = "euclidean"
+    normalised: str = "none"
+    sign: int = 1
+    powers: tuple[int, int] = (1, 1)
+    order: str = ">="
+    with_own: bool = False  # the positive itself, where the order leaves ties out
+    self_in: bool = False
+    self_positive: bool = False
+    label_distance: str = "l1"
+    over: str = "mean_log"
+
+    @property
+    def parameter(self) -> str | None:
+        return None if self.powers == (0, 0) else "temperature"
+
+    @property
+    def cost(self) -> float:
+        return (
+            similarity_cost(self.metric, self.normalised, self.sign)
+            + 4 * (self.powers != (1, 1))
+            + {">=": 0, "<=": 1, ">": 2, "<": 2.5}[self.order]
+            + (self.with_own if self.order in ("<", ">") else 0)
+            + (
+                1.5
+                if self.self_in and self.self_positive
+                else 2 * (self.self_in + self.self_positive)
+            )
+            + 0.1 * (self.label_distance == "l2")
+            + {"mean_log": 0, "sum_log": 1.0}.get(self.over, 3)
+        )
+
+    def divisors(self, view: View) -> dict[str, Floats]:
+        group, chosen = view.stack.anchors, self._chosen(view)
+        pairs = self.over == "sum_log"
+        found: dict[str, Floats] = view.keep(
+            ("divisors", self.self_positive, pairs),
+            lambda: reductions(group, None, chosen if pairs else None),
+        )
+        return found
+
+    def each(self, view: View) -> Floats:
+        key = ("ranks", self.metric, self.normalised, self.sign, self.powers, self.order,
+               self.with_own, self.self_in, self.label_distance)  # fmt: skip
+        terms = view.keep(key, lambda: self._terms(view))
+        chosen = self._chosen(view) & np.isfinite(terms)
+        values = over_positives(np.where(chosen, terms, 0), chosen, self.over)
+        return np.where(chosen.any(axis=-1), values, 0)
+
+    def _chosen(self, view: View) -> Marks:
+        stack = view.stack
+        return stack.positives | stack.itself if self.self_positive else stack.positives
+
+    def _terms(self, view: View) -> Floats:
+        x = view.logits(self.metric, self.normalised, self.sign, self.powers[1])
+        inside = view.keep(
+            ("inside", self.order, self.with_own, self.self_in, self.label_distance),
+            lambda: self._inside(view),
+        )
+        top = np.where(view.stack.valid, x, -np.inf).max(axis=-1, keepdims=True)
+        e = np.where(view.stack.valid, np.exp(x - np.where(np.isfinite(top), top, 0)), 0)
+        with np.errstate(divide="ignore"):
+            below = np.log((inside @ e[..., None])[..., 0]) + top
+        return np.asarray(
+            below - view.logits(self.metric, self.normalised, self.sign, self.powers[0])
+        )
+
+    def _inside(self, view: View) -> Floats:
+        """Who is in the denominator of anchor i and positive j, (B, i, j, k)."""
+        stack = view.stack
+        d = stack.label_distances(self.label_distance)
+        compare = {">=": np.greater_equal, "<=": np.less_equal, ">": np.greater, "<": np.less}
+        found = compare[self.order](d[:, :, None, :], d[:, :, :, None])
+        if self.with_own:
+            found = found | np.eye(stack.columns, dtype=bool)
+        found = found & stack.valid[:, :, None, :]
+        if not self.self_in:
+            found = found & ~stack.itself[:, :, None, :]
+        return np.asarray(found, float)
+
+
+def rank_shapes(parts: int, powers: tuple[tuple[int, int], ...]) -> Iterator[Ranks]:
+    """Every convention of the family."""
+    orders = ((">=", False), ("<=", False), (">", False), ("<", False), (">", True), ("<", True))
+    both = (False, True)
+    for (metric, normalised, sign), power in product(all_similarities(parts, "targets"), powers):
+        if power != (1, 1) and not known(metric, normalised, sign):
+            continue
+        for (order, own), self_in, self_positive, distance, over in product(
+            orders, both, both, ("l1", "l2"), OVER
+        ):
+            yield Ranks(
+                metric, normalised, sign, power, order, own, self_in, self_positive, distance, over
+            )

@@ -1,0 +1,234 @@
+"""The softmax family: log D(i, p) - s_ip over positives p, D a sum over a set of candidates."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from nearfar.check.batches import Floats
+from nearfar.check.space.stack import ALL, COLUMNS, NONE, Marks
+from nearfar.check.space.view import View, add_logs, log_sum
+
+OVER = ("mean_log", "sum_log", "log_mean", "log_sum")
+WHOLE = ("log_of_sums", "log_of_mean")  # one logarithm for the whole batch
+
+POWERS = ((1, 1), (0, 0), (2, 2), (-1, -1), (0, 1), (1, 0), (2, 1), (1, 2))
+"""Of the temperature that divides the positive's logit, and those in the denominator."""
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """log D(i, p) - s_ip, put together over the positives of an anchor."""
+
+    metric: str = "dot"
+    normalised: str = ALL
+    sign: int = 1
+    powers: tuple[int, int] = (1, 1)
+    scope: str = "both"
+    group: str = "all"
+    inside: str = "all"  # positives in the denominator: none, own, all, twice (all, and own again)
+    self_in: bool = False
+    one: bool = False  # 1 is added to the denominator
+    averaged: bool = False  # the denominator is a mean
+    self_positive: bool = False
+    over: str = "mean_log"
+
+    @property
+    def parameter(self) -> str | None:
+        return None if self.powers == (0, 0) else "temperature"
+
+    @property
+    def cost(self) -> float:
+        return (
+            similarity_cost(self.metric, self.normalised, self.sign)
+            + 4 * (self.powers != (1, 1))
+            + {"both": 0, "queue": 0, "other": 0.5}.get(self.scope, 3)
+            + 0.4 * (self.group != "all")
+            + {"all": 0, "own": 0.5, "none": 0.5, "twice": 3}[self.inside]
+            + 2 * self.self_in
+            + 3 * self.one
+            + 3 * self.averaged
+            + 2 * self.self_positive
+            + {"mean_log": 0, "sum_log": 0.6, "log_mean": 0.6, "log_sum": 0.7}.get(self.over, 3)
+        )
+
+    def divisors(self, view: View) -> dict[str, Floats]:
+        if self.over in WHOLE:
+            return {"nothing": np.ones(len(view.stack))}
+        usable = self._usable(view)
+        key = ("divisors", self.group, self.self_positive, usable.tobytes(), self.over == "sum_log")
+        found: dict[str, Floats] = view.keep(key, lambda: self._reductions(view, usable))
+        return found
+
+    def _reductions(self, view: View, usable: Marks) -> dict[str, Floats]:
+        stack = view.stack
+        pairs = self._chosen(view) & usable[..., None]
+        several = self.over == "sum_log" and (stack.kind == "labels" or self.self_positive)
+        return reductions(
+            stack.groups[self.group],
+            usable if stack.kind == "labels" else None,
+            pairs if several else None,
+        )
+
+    def each(self, view: View) -> Floats:
+        group = view.stack.groups[self.group]
+        chosen = self._chosen(view) & group[:, :, None]
+        if self.over == "log_of_sums":
+            pulled = log_sum(log_sum(self._positive(view), chosen), axis=-1)
+            pushed = log_sum(self._denominator(view), group, axis=-1)
+            return np.asarray(pushed - pulled)[..., None]
+        terms = view.keep((self._denominator_key(), self.powers[0]), lambda: self._terms(view))
+        values = over_positives(terms, chosen, self.over)
+        values = np.where(self._usable(view) & np.isfinite(values), values, 0)
+        if self.over == "log_of_mean":
+            some = group.sum(axis=-1)
+            shares = log_sum(-terms, chosen)
+            return np.asarray(np.log(some) - log_sum(shares, group, axis=-1))[..., None]
+        return np.asarray(values)
+
+    def _chosen(self, view: View) -> Marks:
+        stack = view.stack
+        return stack.positives | stack.itself if self.self_positive else stack.positives
+
+    def _usable(self, view: View) -> Marks:
+        stack = view.stack
+        usable = stack.groups[self.group] & self._chosen(view).any(axis=2)
+        if self.inside == "none" and not (self.self_in or self.one):
+            usable = usable & stack.scopes[self.scope].any(axis=2)
+        return np.asarray(usable)
+
+    def _positive(self, view: View) -> Floats:
+        return view.logits(self.metric, self.normalised, self.sign, self.powers[0])
+
+    def _candidates(self, view: View) -> Floats:
+        return view.logits(self.metric, self.normalised, self.sign, self.powers[1])
+
+    def _terms(self, view: View) -> Floats:
+        below = self._denominator(view)
+        return (below if below.ndim == 4 else below[..., None]) - self._positive(view)
+
+    def _denominator_key(self) -> tuple[Any, ...]:
+        return (
+            self.metric, self.normalised, self.sign, self.powers[1], self.scope, self.inside,
+            self.self_in, self.one, self.averaged,
+        )  # fmt: skip
+
+    def _denominator(self, view: View) -> Floats:
+        """log D, (K, B, n), or (K, B, n, m) where each positive has its own."""
+        return np.asarray(view.keep(("D", *self._denominator_key()), lambda: self._sum(view)))
+
+    def _sum(self, view: View) -> Floats:
+        stack, x = view.stack, self._candidates(view)
+        rows = self._denominator_key()[:4]
+        negatives, positives = stack.scopes[self.scope], stack.positives
+        found = view.keep((*rows, self.scope), lambda: log_sum(x, negatives))
+        count = negatives.sum(axis=2)
+        if self.self_in:
+            itself = view.keep((*rows, "self"), lambda: np.where(stack.itself, x, 0).sum(axis=-1))
+            found, count = add_logs(found, itself), count + 1
+        if self.one:
+            found, count = add_logs(found, 0.0), count + 1
+        if self.inside in ("all", "twice"):
+            all_of = view.keep((*rows, "positives"), lambda: log_sum(x, positives))
+            found, count = add_logs(found, all_of), count + positives.sum(axis=2)
+        if self.inside in ("own", "twice"):
+            found, count = add_logs(found[..., None], x), count + 1
+        if self.averaged:
+            logs = np.log(np.maximum(count, 1))
+            found = found - (logs[..., None] if found.ndim == 4 else logs)
+        return np.asarray(found)
+
+
+def similarity_cost(metric: str, normalised: str, sign: int) -> float:
+    known = {ALL: 0.0, NONE: 0.3}.get(normalised, 3.0)
+    if metric != "dot":
+        known = 0.4 if normalised == NONE else 2.0
+    return known + 3 * (sign < 0)
+
+
+def over_positives(terms: Floats, chosen: Marks, over: str) -> Floats:
+    """An anchor's terms put together; not finite or 0 where it has none."""
+    if over in ("log_mean", "log_sum", "log_of_mean"):
+        inner = log_sum(-terms, chosen)
+        counts = np.maximum(chosen.sum(axis=-1), 1) if over == "log_mean" else 1
+        return np.asarray(np.log(counts) - inner)
+    values = np.where(chosen, terms, 0).sum(axis=-1)
+    return np.asarray(values / np.maximum(chosen.sum(axis=-1), 1) if over == "mean_log" else values)
+
+
+def reductions(group: Marks, usable: Marks | None, pairs: Marks | None) -> dict[str, Floats]:
+    """What a sum over anchors is divided by, (B,); None for what never differs from another."""
+    anchors = group.sum(axis=1).astype(float)
+    found = {"nothing": np.ones_like(anchors), "anchors": anchors}
+    if usable is not None:
+        found["used anchors"] = usable.sum(axis=1).astype(float)
+    if pairs is not None:
+        found["pairs"] = pairs.sum(axis=(1, 2)).astype(float)
+    found["anchors squared"] = anchors**2
+    found["anchors times others"] = anchors * (anchors - 1)
+    return found
+
+
+def similarities(parts: int, kind: str) -> Iterator[tuple[str, str, int]]:
+    """Metric, which parts are normalised, sign."""
+    some: tuple[str, ...] = ()
+    if parts == 2:
+        some = ("0", "1")
+    elif parts == 3:
+        some = ("0", "1", "2", "01", "02", "12")
+    for normalised in (ALL, NONE, *some, COLUMNS):
+        for sign in (1, -1):
+            yield "dot", normalised, sign
+    for metric in ("euclidean", "sqeuclidean"):
+        for normalised in (NONE, ALL):
+            for sign in (1, -1):
+                yield metric, normalised, sign
+
+
+def softmax_shapes(kind: str, parts: int, powers: tuple[tuple[int, int], ...]) -> Iterator[Softmax]:
+    """Every convention of the family for a kind of batch."""
+    single = kind != "labels"
+    selves = (False, True) if kind in ("views", "labels") else (False,)
+    scopes = {"views": ("both", "other", "same"), "labels": ("both",)}.get(
+        kind, ("queue", "queue and keys", "keys")
+    )
+    groups = ("all", "first", "second") if kind == "views" else ("all",)
+    insides = ("own", "none", "twice") if single else ("all", "own", "none", "twice")
+    for (metric, normalised, sign), power in product(similarities(parts, kind), powers):
+        if power != (1, 1) and not known(metric, normalised, sign):
+            continue
+        rare = (not known(metric, normalised, sign)) + (power not in PLAIN_POWERS)
+        for scope, inside, self_in, self_positive in product(scopes, insides, selves, selves):
+            odd = rare + (scope in ("same", "keys")) + (self_positive and kind == "views")
+            if odd > 1 or (self_positive and inside == "twice"):
+                continue
+            plain = not self_in and not self_positive and inside != "twice" and not odd
+            insertions = ((False, False), (True, False), (False, True)) if plain else (
+                (False, False),
+            )  # fmt: skip
+            # A row that is its own positive may share a denominator with the other one.
+            shared = self_positive and single and inside == "own"
+            for inner in ("own", "all") if shared else (inside,):
+                manners = _manners(single and not self_positive, inside, bool(odd))
+                for (one, averaged), over, group in product(insertions, manners, groups):
+                    if over in WHOLE and (one or averaged):
+                        continue
+                    yield Softmax(
+                        metric, normalised, sign, power, scope, group, inner, self_in, one,
+                        averaged, self_positive, over,
+                    )  # fmt: skip
+
+
+PLAIN_POWERS = ((1, 1), (0, 0), (2, 2))
+
+
+def known(metric: str, normalised: str, sign: int) -> bool:
+    """Whether a similarity is published; slips in it are not searched with other rare ones."""
+    return sign > 0 and (normalised == NONE or (metric == "dot" and normalised == ALL))
+
+
+def _manners(single: bool, inside: str, odd: bool) -> tuple[str, ...]:
+    whole = () if odd else WHOLE if inside in ("all", "none") else WHOLE[1:]
+    return ("sum_log", *whole) if single else (*OVER, *whole)

@@ -1,0 +1,114 @@
+"""Gradient, stability and cost: what is broken is found, what is not is not blamed."""
+
+import pytest
+import samples
+import torch_samples
+
+import nearfar as nf
+from nearfar.check import assert_equivalent, check
+from nearfar.check.batches import batches
+from nearfar.check.cost import check_cost
+from nearfar.check.identity import Identity
+from nearfar.check.measuring import measure
+from nearfar.check.probing import make_call, probe
+from nearfar.check.running import InProcess
+from nearfar.check.targets import as_target
+
+
+def faults(fn, part, **given):
+    report = check(fn, parts=["identity", part], **given)
+    return report, [f.text for f in report.faults]
+
+
+@pytest.mark.long
+def test_a_sound_loss_has_no_fault():
+    report = check(torch_samples.ntxent, call="views")
+    assert not report.faults, report
+    assert report.exit_code == 0
+    assert report.gradient["differences"] < 1e-6
+    assert report.gradient["nearfar"] < 1e-12
+    assert report.stability["temperature"]["float32"][0] == 0.001
+    assert report.cost["nearfar"]["bytes"]
+
+
+def test_a_detached_input_is_found():
+    report, found = faults(torch_samples.cut, "gradient", call="views")
+    assert found == ["b gets no gradient: it is cut, by detach, stop_gradient or a NumPy call"]
+    assert report.exit_code == 1
+
+
+def test_a_gradient_cut_by_numpy_is_found():
+    _, (found,) = faults(torch_samples.cut_by_numpy, "gradient", call="views")
+    assert found.startswith("no input gets a gradient")
+
+
+def test_a_part_of_the_computation_that_is_cut_is_found():
+    def fn(a, b, temperature=0.5):
+        half = torch_samples.ntxent(a, b, temperature) / 2
+        return half + half.detach()
+
+    _, (*found,) = faults(fn, "gradient", call="views")
+    assert found[0] == "a: the gradient is 0.5 times the derivative of the value"
+
+
+def test_overflow_at_a_low_temperature_is_found():
+    report, (found,) = faults(torch_samples.overflows, "stability", call="views")
+    assert found == "float32: wrong from temperature 0.01 down (the value is nan)"
+    assert report.stability["temperature"]["float32"][0] == 0.02
+    assert report.stability["temperature"]["float64"][0] < 0.01
+
+
+def test_nan_without_positives_is_found():
+    _, (found,) = faults(torch_samples.nan_without_positives, "stability", call="labels")
+    assert found == "no positives: the value is nan"
+
+
+def test_cubic_memory_is_found():
+    runner = InProcess(as_target(torch_samples.cubic))
+    (ran,), _ = probe(runner, "targets", None, None)
+    facts, findings = check_cost(runner, ran, None, Identity(None, False), 2**29)
+    assert 2.6 < facts["memory_exponent"] < 3.4
+    assert [f.level for f in findings] == ["fault"]
+    assert "memory grows with n^" in findings[0].text
+
+
+@pytest.mark.long
+def test_square_memory_is_no_fault():
+    runner = InProcess(as_target(torch_samples.ntxent))
+    (ran,), _ = probe(runner, "views", None, None)
+    facts, findings = check_cost(runner, ran, None, Identity(None, False), 2**32)
+    assert not findings
+    assert facts["memory_exponent"] < 2.6
+
+
+def test_peak_memory_counts_what_is_freed_again():
+    import numpy as np
+
+    target = as_target(lambda a, b: float(np.ones(10_000_000).sum()))
+    (ran,), _ = probe(InProcess(target), "views", "numpy", None)
+    call = make_call(ran.form, batches("views", 1)[0], "numpy", "float64", {})
+    assert measure(target, call, None).bytes == pytest.approx(80e6, rel=0.1)
+
+
+def test_assert_equivalent():
+    assert_equivalent(torch_samples.ntxent, nf.NTXent())
+    assert_equivalent(samples.squared_triplet, nf.Triplet())
+
+
+@pytest.mark.parametrize(
+    ("fn", "loss", "said"),
+    [
+        (torch_samples.TwiceNTXent, nf.NTXent(temperature=0.1), r"in value it is NTXent\(scale=2"),
+        (torch_samples.cut, nf.NTXent(), "an input gets no gradient"),
+        (samples.gives_nan, nf.NTXent(), "it gives nan"),
+        (samples.wants_more, nf.NTXent(), "could not be run"),
+    ],
+)
+def test_assert_equivalent_says_what_differs(fn, loss, said):
+    with pytest.raises(AssertionError, match=said):
+        assert_equivalent(fn, loss, call="views")
+
+
+def test_assert_equivalent_refuses_a_form_of_other_inputs():
+    with pytest.raises(ValueError, match="inputs of NTXent"):
+        assert_equivalent(torch_samples.ntxent, nf.NTXent(), call="labels")

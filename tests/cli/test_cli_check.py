@@ -1,0 +1,103 @@
+"""``nearfar check`` in processes of their own: crashes, limits, exit codes, JSON."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from nearfar.check.process import OwnProcess
+from nearfar.check.targets import BadTarget, resolve, split
+from nearfar.cli.app import app
+
+HERE = Path(__file__).parent.parent / "check"
+SAMPLES = HERE / "samples.py"
+
+
+def run(*args):
+    return CliRunner().invoke(app, ["check", *map(str, args)])
+
+
+def test_a_good_target_passes_and_is_told_in_json():
+    done = run(f"{SAMPLES}:nested_ntxent", "--expect", "ntxent", "--json", "--set",
+               "temperature=0.2", "--only", "identity", "--only", "stability")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert told["as_expected"] is True
+    assert told["call"] == "stacked"
+    assert told["identity"]["loss"]["temperature"] == 0.2
+    assert told["identity"]["held_back"] == 6
+    assert told["stability"]["temperature"]["float64"][0] < 0.01
+    assert not told["cost"]
+
+
+def test_the_table():
+    done = run(f"{SAMPLES}:squared_triplet", "--expect", "Triplet(distance='euclidean')")
+    assert done.exit_code == 1
+    assert "distance is 'sqeuclidean', expected 'euclidean'" in " ".join(done.stdout.split())
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "said"),
+    [
+        ("crashes", 2, "its process crashed"),
+        ("hangs", 2, "took more than 2 s and was ended"),
+        ("takes_memory", 2, "MemoryError"),
+        ("gives_nan", 1, "NaN or infinity"),
+        ("wants_more", 2, "missing"),
+    ],
+)
+def test_what_goes_wrong_is_a_finding(name, code, said):
+    done = run(f"{SAMPLES}:{name}", "--time-limit", "2", "--call", "views", "--memory-limit", 512)
+    assert done.exit_code == code, done.output
+    assert said in " ".join(done.stdout.split())
+    assert "Traceback" not in done.output
+
+
+def test_prints_do_not_reach_the_report():
+    done = run(f"{SAMPLES}:prints", "--call", "views", "--json", "--only", "identity")
+    told = json.loads(done.stdout)
+    assert "so far so good" not in done.stdout
+    assert any("prints" in f["text"] for f in told["findings"])
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["samples"], "expected TARGET as module:function"),
+        (["no_such_module_at_all:f"], "cannot import"),
+        (["no_such.py:f"], "there is no file"),
+        ([f"{SAMPLES}:absent"], "has no 'absent'"),
+        ([f"{SAMPLES}:prints(open('x'))"], "cannot read"),
+        ([f"{SAMPLES}:prints", "--set", "colour=3"], "takes no argument 'colour'"),
+        ([f"{SAMPLES}:prints", "--set", "colour"], "NAME=VALUE"),
+        ([f"{SAMPLES}:prints", "--only", "speed"], "expected parts among"),
+        ([f"{SAMPLES}:prints", "--call", "sideways"], "expected call to be one of"),
+        ([f"{SAMPLES}:prints", "--expect", "nosuchloss"], "expected a loss such as"),
+    ],
+)
+def test_bad_requests_are_one_line(args, said):
+    done = run(*args)
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_process_that_died_is_started_again():
+    with OwnProcess(f"{SAMPLES}:crashes", {}, 20, 2**30) as runner:
+        from nearfar.check.batches import batches
+        from nearfar.check.forms import FORMS
+        from nearfar.check.probing import make_call
+
+        call = make_call(FORMS["views"], batches("views", 1)[0], "numpy", "float64", {})
+        assert [o.died for o in runner.run([call])] == ["crash"]
+        assert [o.died for o in runner.run([call])] == ["crash"]
+
+
+def test_arguments_are_literals():
+    assert split("m:C(0.5, mode='x')") == ("m", "C", (0.5,), {"mode": "x"})
+    with pytest.raises(BadTarget, match="literals"):
+        split("m:C(__import__('os'))")
+    target = resolve(f"{HERE / 'torch_samples.py'}:TwiceNTXent(0.3)")
+    assert target.arguments == {"temperature": 0.3}
