@@ -1,9 +1,13 @@
 """CLIP of two halves of a picture, with a batch of 1,024 through encoders that see 64 at once.
 
-    python examples/cached_clip.py --small
+The upper half of a digit has to find its lower half. The number is how often that is among the
+first ten of 500 held-out halves; chance is 0.02.
 
-The upper half of a digit has to find its lower half. Prints how often it is the first of the
-held-out halves, or among the first ten.
+    python examples/cached_clip.py --seed 0
+
+Expected: recall@10 0.7 to 0.9 (seeds 0, 1, 2: 0.794, 0.792, 0.824).
+Time on 2 cores: 10 s.
+Data: digits, with scikit-learn.
 """
 
 import argparse
@@ -15,9 +19,6 @@ from torch import nn
 
 import nearfar as nf
 import nearfar.torch
-
-EXPECTED, TOLERANCE = 0.75, 0.10
-"""Recall at 10 among 500 halves; chance is 0.02."""
 
 
 def tower() -> nn.Module:
@@ -31,6 +32,7 @@ def main() -> int:
     options.add_argument("--small", action="store_true", help="half of the steps")
     given = options.parse_args()
 
+    steps, (low, high) = (60, (0.6, 0.85)) if given.small else (120, (0.7, 0.9))
     torch.manual_seed(given.seed)
     x = torch.as_tensor(load_digits().data, dtype=torch.float32) / 16
     x = x[torch.randperm(len(x))]
@@ -39,7 +41,7 @@ def main() -> int:
     criterion = nearfar.torch.Loss(nf.CLIP(), learn_temperature=True)
     parameters = [*upper.parameters(), *lower.parameters(), *criterion.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=2e-3)
-    for step in range(60 if given.small else 120):
+    for step in range(steps):
         batch = train[torch.randperm(len(train))[:1024]]
         optimizer.zero_grad()
         halves = batch[:, :32], batch[:, 32:]
@@ -58,8 +60,8 @@ def main() -> int:
     better = (similar > similar.diagonal()[:, None]).sum(1)
     found = (better < 10).float().mean().item()
     print(f"recall@1 {(better < 1).float().mean():.3f}")
-    print(f"recall@10 {found:.3f}, expected {EXPECTED} +- {TOLERANCE}")
-    return int(abs(found - EXPECTED) > TOLERANCE)
+    print(f"recall@10 {found:.3f} (expected {low} to {high})")
+    return int(not low <= found <= high)
 
 
 if __name__ == "__main__":

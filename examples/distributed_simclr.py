@@ -1,9 +1,13 @@
-"""SimCLR on the digits of scikit-learn over several processes, whatever their share of the batch.
+"""SimCLR on digits over several processes, whatever their share of the batch.
 
-    torchrun --nproc-per-node=3 examples/distributed_simclr.py --small
+Two noisy views of each digit, NT-Xent over the batch of all ranks, DDP. The number is the share of
+held-out digits whose nearest neighbour is of their class.
 
-Two noisy views of each digit, NT-Xent over the batch of all ranks, DDP. Prints the share of
-held-out digits whose nearest neighbour is of their class, and the loss that all ranks see.
+    torchrun --nproc-per-node=3 examples/distributed_simclr.py --seed 0
+
+Expected: 1-NN accuracy 0.94 to 0.99, for any number of processes.
+Time on 2 cores: 10 s.
+Data: digits, with scikit-learn.
 """
 
 import argparse
@@ -19,8 +23,7 @@ import nearfar as nf
 from nearfar.metrics import knn_accuracy
 from nearfar.torch.distributed import Loss
 
-EXPECTED, TOLERANCE = 0.97, 0.03
-"""Accuracy; between seeds and numbers of processes it differs by 0.01."""
+LOW, HIGH = 0.94, 0.99
 
 
 def views(x: torch.Tensor, generator: torch.Generator) -> list[torch.Tensor]:
@@ -67,8 +70,8 @@ def main() -> int:
     found = knn_accuracy(z[held_out], labels[held_out], z[train], labels[train], k=1)
     dist.destroy_process_group()
     if rank == 0:
-        print(f"accuracy {found:.3f} on {ranks} ranks, expected {EXPECTED} +- {TOLERANCE}")
-    return int(abs(found - EXPECTED) > TOLERANCE)
+        print(f"{ranks} ranks, 1-NN accuracy {found:.3f} (expected {LOW} to {HIGH})")
+    return int(not LOW <= found <= HIGH)
 
 
 if __name__ == "__main__":

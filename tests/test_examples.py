@@ -24,7 +24,7 @@ def test_there_are_examples():
 def test_described(path):
     text = path.read_text(encoding="utf-8")
     opening = text.split('"""')[1]
-    for part in (f"python examples/{path.name} --seed 0", "Expected:", "2 cores", "Data:"):
+    for part in (f" examples/{path.name} --seed 0", "Expected:", "2 cores", "Data:"):
         assert part in opening
     assert f"]({path.name})" in (FOLDER / "README.md").read_text(encoding="utf-8")
 
@@ -32,8 +32,11 @@ def test_described(path):
 @pytest.mark.long
 @every_example
 def test_small(path, tmp_path):
+    start = [sys.executable]
+    if "torchrun" in path.read_text(encoding="utf-8"):
+        start += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
-        [sys.executable, str(path), "--small", "--seed", "0"],
+        [*start, str(path), "--small", "--seed", "0"],
         cwd=tmp_path,
         env=os.environ | {"NEARFAR_DATA": str(tmp_path)},  # small runs need no download
         capture_output=True,
