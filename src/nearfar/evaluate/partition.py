@@ -8,9 +8,13 @@ from nearfar.evaluate.passes import Passes, Seen
 from nearfar.evaluate.plan import Plan, all_pairs, by_class, rectangular, tile_side, uniform
 from nearfar.evaluate.protocol import Anchors, PartitionRule, Slopes
 from nearfar.evaluate.settings import Settings
+from nearfar.evaluate.store import Store
 from nearfar.evaluate.tiles import exponentials_for
-from nearfar.frameworks import Array, Namespace
+from nearfar.frameworks import Array, Kept, Namespace
 from nearfar.pairing import Pairing, PairingKind, pair_up
+
+# Tiles that a thread works in.
+_BUFFERS = 4
 
 _NOTHING_TO_DO = (
     "no anchor of this batch has a positive (or every denominator is empty): the loss is 0 and has "
@@ -27,12 +31,19 @@ class PartitionEvaluation(Settings):
     include_self: bool = False
 
     def forward(
-        self, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
+        self,
+        ns: Namespace,
+        inputs: tuple[Array, ...],
+        wanted: tuple[bool, ...],
+        kept: Kept | None = None,
     ) -> tuple[Array, tuple[Array, ...]]:
         batch = _Batch(self, ns, inputs)
-        seen = batch.passes().see()
-        losses = [self.rule.finish(ns, batch.anchors(side))[0] for side in seen]
-        loss = sum(losses[1:], losses[0])
+        passes = batch.passes(store=kept is not None and any(wanted))
+        seen = passes.see()
+        finished = [self.rule.finish(ns, batch.anchors(side)) for side in seen]
+        if kept is not None and any(wanted):
+            kept.leave((batch, passes, seen, [slopes for _, slopes in finished]))
+        loss = sum((losses for losses, _ in finished[1:]), finished[0][0])
         loss = batch.weights * ns.xp.where(batch.counted, loss, ns.xp.zeros_like(loss))
         ns.warn_if(~ns.xp.any(batch.counted), _NOTHING_TO_DO)
         saved = tuple(
@@ -49,16 +60,13 @@ class PartitionEvaluation(Settings):
         saved: tuple[Array, ...],
         upstream: Array,
         wanted: tuple[bool, ...],
+        kept: Kept | None = None,
     ) -> tuple[Array | None, ...]:
-        batch = _Batch(self, ns, inputs)
-        found = iter(saved)
-        seen = tuple(self._recall(found) for _ in batch.sides)
+        batch, passes, seen, own = (kept and kept.take()) or self._again(ns, inputs, saved)
         if self.reduction.reduction == "none":
             upstream = batch.pairing.arrange(ns, upstream)
-        slopes = tuple(
-            batch.weighted(self.rule.finish(ns, batch.anchors(side))[1], upstream) for side in seen
-        )
-        gradients = batch.passes().gradient(seen, slopes)
+        slopes = tuple(batch.weighted(s, upstream) for s in own)
+        gradients = passes.gradient(seen, slopes)
         restored = [
             batch.similarity.restore(ns, rows, g, batch.temperature)
             for rows, g in zip(batch.sides, gradients, strict=True)
@@ -69,6 +77,16 @@ class PartitionEvaluation(Settings):
         slope = sum(by_temperature[1:], by_temperature[0])
         aligned = self.align(ns, inputs, wanted, embeddings, (slope,))
         return self.in_their_dtypes(ns, inputs, aligned)
+
+    def _again(
+        self, ns: Namespace, inputs: tuple[Array, ...], saved: tuple[Array, ...]
+    ) -> tuple["_Batch", Passes, tuple[Seen, ...], list[Slopes]]:
+        """What the forward pass knew, from what it saved."""
+        batch = _Batch(self, ns, inputs)
+        found = iter(saved)
+        seen = tuple(self._recall(found) for _ in batch.sides)
+        slopes = [self.rule.finish(ns, batch.anchors(side))[1] for side in seen]
+        return batch, batch.passes(), seen, slopes
 
     def idle(self, ns: Namespace, inputs: tuple[Array, ...]) -> Array:
         """True for anchors whose loss does not depend on their negatives, though they have some."""
@@ -121,8 +139,10 @@ class _Batch:
         weights = self.settings.reduction.weights(self.ns, self.count, self.counted)
         self.weights = weights / len(self.sides)
 
-    def passes(self) -> Passes:
-        rule, options = self.settings.rule, self.settings.options
+    def passes(self, store: bool = False) -> Passes:
+        ns, rule, options = self.ns, self.settings.rule, self.settings.options
+        plan, workers = self._plan(), ns.workers(options.workers)
+        room = options.memory - (workers or 1) * _BUFFERS * self.side**2 * self.itemsize
         bound = self.similarity.bound(self.ns, self.sides, self.temperature)
         times = max(abs(s.times) for s in rule.sums)
         return Passes(
@@ -130,11 +150,13 @@ class _Batch:
             rule=rule,
             similarity=self.similarity,
             sides=self.sides,
-            plan=self._plan(),
+            plan=plan,
             same=lambda i, j: self.pairing.same(self.ns, i, j),
             include_self=self.settings.include_self,
             exponentials=exponentials_for(bound * times, self.itemsize),
-            workers=options.workers,
+            workers=workers,
+            store=Store(ns, plan, room, self.sides[0].p) if store else None,
+            pairing=self.pairing if self.pairing.partnered else None,
         )
 
     def _plan(self) -> Plan:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from nearfar.evaluate.settings import Settings
-from nearfar.frameworks import Array, Namespace
+from nearfar.frameworks import Array, Kept, Namespace
 
 Gradients = tuple[Array | None, ...]
 
@@ -45,7 +45,11 @@ class RowEvaluation(Settings):
     """What all losses by rows share: when to take the gradient, and what to keep for it."""
 
     def forward(
-        self, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
+        self,
+        ns: Namespace,
+        inputs: tuple[Array, ...],
+        wanted: tuple[bool, ...],
+        kept: Kept | None = None,
     ) -> tuple[Array, tuple[Array, ...]]:
         wanted = self.differentiated(inputs, wanted)
         each = self.reduction.reduction == "none"
@@ -54,6 +58,8 @@ class RowEvaluation(Settings):
         found = batch.run(batch.one if any(wanted) and not each else None)
         factor = self.reduction.factor(ns, found.terms, batch.usable)
         if each:
+            if kept is not None and any(wanted):
+                kept.leave(batch)
             return batch.restore(found.losses * factor), ()
         saved = tuple(g * factor for g in found.gradients if g is not None)
         return ns.xp.sum(found.losses) * factor, saved
@@ -65,14 +71,15 @@ class RowEvaluation(Settings):
         saved: tuple[Array, ...],
         upstream: Array,
         wanted: tuple[bool, ...],
+        kept: Kept | None = None,
     ) -> Gradients:
         wanted = self.differentiated(inputs, wanted)
         if self.reduction.reduction == "none":
-            batch = self._batch(ns, inputs, wanted)
+            batch = (kept and kept.take()) or self._batch(ns, inputs, wanted)
             gradients = batch.run(batch.arrange(upstream) * self.reduction.scale).gradients
         else:
-            kept = iter(saved)
-            gradients = tuple(next(kept) * upstream if w else None for w in wanted)
+            found = iter(saved)
+            gradients = tuple(next(found) * upstream if w else None for w in wanted)
         return self.in_their_dtypes(ns, inputs, gradients)
 
     def outline(
