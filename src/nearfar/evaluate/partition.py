@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from nearfar.evaluate.passes import Passes, Seen
+from nearfar.evaluate.passes import Partners, Passes, Seen
 from nearfar.evaluate.plan import Plan, all_pairs, by_class, rectangular, tile_side, uniform
 from nearfar.evaluate.protocol import Anchors, PartitionRule, Slopes
 from nearfar.evaluate.settings import Settings
@@ -12,6 +12,7 @@ from nearfar.evaluate.store import Store
 from nearfar.evaluate.tiles import exponentials_for
 from nearfar.frameworks import Array, Kept, Namespace
 from nearfar.pairing import Pairing, PairingKind, pair_up
+from nearfar.similarity import Rows
 
 # Tiles that a thread works in.
 _BUFFERS = 4
@@ -131,7 +132,7 @@ class _Batch:
         empty = self.ns.zeros((n,), self.sides[0].p)
         self.count = self.pairing.counts(self.ns, empty, all_pairs(n, self.side))
         self.counted = self.count > 0
-        rows = self.ns.xp.sum(self.ns.xp.ones_like(self.count))
+        rows = n if isinstance(n, int) else self.ns.xp.sum(self.ns.xp.ones_like(self.count))
         itself = 0 if self.settings.include_self or len(self.sides) == 2 else 1
         self.negatives = rows - self.count - itself
         if rule.needs_negatives:
@@ -156,8 +157,20 @@ class _Batch:
             exponentials=exponentials_for(bound * times, self.itemsize),
             workers=workers,
             store=Store(ns, plan, room, self.sides[0].p) if store else None,
-            pairing=self.pairing if self.pairing.partnered else None,
+            partners=self._partners(),
         )
+
+    def _partners(self) -> Partners | None:
+        """Where every anchor has one positive, which is found without tiles."""
+        if not (self.pairing.partnered and self.settings.include_self in (False, True)):
+            return None
+        ns, sides = self.ns, self.sides
+        p = self.pairing.scatter(ns, tuple(rows.p for rows in sides))
+        raw = (None, None)
+        if sides[0].raw is not None:
+            raw = self.pairing.scatter(ns, tuple(rows.raw for rows in sides))
+        a, b = (Rows(p[k], raw=raw[k], factor=sides[0].factor) for k in range(2))
+        return Partners(a, b, self.pairing)
 
     def _plan(self) -> Plan:
         pairing = self.pairing

@@ -36,6 +36,28 @@ class Seen(NamedTuple):
     pair: Array | None
 
 
+class Partners(NamedTuple):
+    """Rows of which the k-th of `a` and the k-th of `b` are each other's only positives."""
+
+    a: Rows
+    b: Rows
+    pairing: Pairing
+
+    def linear(self, ns: Namespace, similarity: Similarity) -> tuple[Array, ...]:
+        """The logit of its positive, for every anchor of every side."""
+        column = similarity.paired(ns, self.a, self.b)[:, None]
+        return tuple(side[:, 0] for side in self.pairing.gather(ns, (column, column)))
+
+    def pull(
+        self, ns: Namespace, similarity: Similarity, slopes: tuple[Slopes, ...]
+    ) -> tuple[Array, ...]:
+        """Gradient of those logits, for every side."""
+        columns = tuple(s.linear[:, None] for s in slopes if s.linear is not None)
+        a, b = self.pairing.scatter(ns, columns)
+        flow = similarity.pull_paired(ns, self.a, self.b, (a + b)[:, 0])
+        return self.pairing.gather(ns, flow)
+
+
 class Passes(NamedTuple):
     """Everything about a batch that does not change from tile to tile.
 
@@ -54,7 +76,7 @@ class Passes(NamedTuple):
     workers: int | None
     store: Store | None = None
     """Where pass 1 may leave tiles for pass 2."""
-    pairing: Pairing | None = None
+    partners: Partners | None = None
     """Given where every anchor has one positive and these are found without tiles."""
 
     # -- pass 1 ----------------------------------------------------------------------------
@@ -107,8 +129,8 @@ class Passes(NamedTuple):
         linear = tuple(self._start_each(_zeros)) if self._linear_in_tiles() else ()
         plan = tuple(t for t in self.plan if self._sums(t.kind) or (linear and t.kind.positives))
         sums, linear = sweep(ns, plan, body, (start, linear), self.workers)
-        if self.pairing and rule.linear:
-            linear = self._spread(self.pairing, self.similarity.paired(ns, *self._partners()))
+        if self.partners and rule.linear:
+            linear = self.partners.linear(ns, self.similarity)
         empty = {"negatives": -float("inf"), "positives": 0.0}
         logs = [
             tuple(self.exponentials.log(ns, state, empty[s.over]) for state in states)
@@ -150,8 +172,8 @@ class Passes(NamedTuple):
         """Gradient of each side's rows, from the weighted slopes of its anchors."""
         ns = self.ns
         gradients = (
-            self._pull_partners(slopes)
-            if self.pairing and self.rule.linear
+            self.partners.pull(ns, self.similarity, slopes)
+            if self.partners and self.rule.linear
             else tuple(ns.zeros(ns.shape(rows.p), rows.p) for rows in self.sides)
         )
         first = tuple(s.logs[0] for s in slopes)
@@ -296,7 +318,8 @@ class Passes(NamedTuple):
             return found
         if store:
             scratch = store.scratch(i, j, scratch)
-        tile = self.similarity.tile(self.ns, *self._blocks(i, j), self._itself(kind, i, j), scratch)
+        itself = self._itself(kind, i, j) if self.similarity.tells_itself else None
+        tile = self.similarity.tile(self.ns, *self._blocks(i, j), itself, scratch)
         if store and store.has_place(i, j):
             store.keep(i, j, tile)
         return tile
@@ -315,31 +338,7 @@ class Passes(NamedTuple):
         return all(s.over == last.over and s.times == 2 * last.times for s in others)
 
     def _linear_in_tiles(self) -> bool:
-        return self.rule.linear and self.pairing is None
-
-    def _partners(self) -> tuple[Rows, Rows]:
-        """Rows of which the k-th are each other's only positives."""
-        assert self.pairing is not None
-        p = self.pairing.scatter(self.ns, tuple(rows.p for rows in self.sides))
-        raw: tuple[Array | None, ...] = (None, None)
-        if self.sides[0].raw is not None:
-            raw = self.pairing.scatter(self.ns, tuple(rows.raw for rows in self.sides))
-        factor = self.sides[0].factor
-        return Rows(p[0], raw=raw[0], factor=factor), Rows(p[1], raw=raw[1], factor=factor)
-
-    def _spread(self, pairing: Pairing, x: Array) -> tuple[Array, ...]:
-        """What each pair has, for both of its anchors."""
-        column = x[:, None]
-        return tuple(side[:, 0] for side in pairing.gather(self.ns, (column, column)))
-
-    def _pull_partners(self, slopes: tuple[Slopes, ...]) -> tuple[Array, ...]:
-        """Gradient of every anchor's positive logit."""
-        assert self.pairing is not None
-        ns = self.ns
-        column = tuple(s.linear[:, None] for s in slopes if s.linear is not None)
-        a, b = self.pairing.scatter(ns, column)
-        flow = self.similarity.pull_paired(ns, *self._partners(), (a + b)[:, 0])
-        return self.pairing.gather(ns, flow)
+        return self.rule.linear and self.partners is None
 
     def _itself(self, kind: Kind, i: Block, j: Block) -> Array | None:
         """True where a row meets itself; None where none does."""
@@ -353,9 +352,19 @@ class Passes(NamedTuple):
         """What in a tile is no positive, and what is no negative; None where all is."""
         if not kind.masked:
             return None
-        same, itself = self.same(i, j), self._itself(kind, i, j)
+        if self.store:
+            return self.store.masks(i, j, lambda: self._masks(kind, i, j))
+        return self._masks(kind, i, j)
+
+    def _masks(self, kind: Kind, i: Block, j: Block) -> dict[str, Array]:
+        same = self.same(i, j)
+        positives = self.rule.pair or self._linear_in_tiles()
+        positives = positives or any(s.over == "positives" for s in self.rule.sums)
+        if self.partners and not positives and not self.include_self:
+            return {"negatives": same}  # views know that a row is itself
+        itself = self._itself(kind, i, j)
         found = {}
-        if self.rule.pair or self._linear_in_tiles() or len({s.over for s in self.rule.sums}) > 1:
+        if positives:
             found["positives"] = ~same if itself is None else ~same | itself
         if itself is not None:
             same = same & ~itself if self.include_self else same | itself

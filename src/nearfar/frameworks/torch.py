@@ -7,14 +7,15 @@ autograd; that is exact, and keeps n x n arrays as any dense second derivative d
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
+from inspect import signature
 from typing import Any, ClassVar
 
-import array_api_compat.torch as xp
 import numpy as np
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from nearfar.frameworks import torch_names as xp
 from nearfar.frameworks.base import (
     Array,
     Block,
@@ -59,6 +60,9 @@ class _Pure(Namespace):
 
     def double(self, x: Array) -> Array:
         return x if x.device.type == "mps" else x.double()
+
+    def take(self, x: Array, order: Array) -> Array:
+        return torch.index_select(x, 0, self.asarray(order, x, torch.int64))
 
     def zeros(self, shape: tuple[int, ...], like: Array) -> Array:
         return torch.zeros(shape, dtype=like.dtype, device=like.device)
@@ -230,9 +234,13 @@ def _namespace(arrays: Sequence[torch.Tensor]) -> _Pure:
     return _PURE if any(_is_wrapped(x) for x in arrays) else _IN_PLACE
 
 
-def full_precision(inputs: tuple[Array, ...]) -> torch.autocast:
+def full_precision(inputs: tuple[Array, ...]) -> AbstractContextManager[Any]:
     """Autocast would send the tiles' products to half precision; casts are made at the edge."""
-    return torch.autocast(inputs[0].device.type, enabled=False)
+    device = inputs[0].device.type
+    if not torch.is_autocast_enabled(device):
+        return nullcontext()  # which a small batch notices
+    off: AbstractContextManager[Any] = torch.autocast(device, enabled=False)
+    return off
 
 
 class _Glue(torch.autograd.Function):  # type: ignore[misc]
@@ -273,6 +281,10 @@ class _Glue(torch.autograd.Function):  # type: ignore[misc]
             kept = kept if ns.in_place else None
             grads = ctx.evaluation.backward(ns, inputs, saved, upstream, wanted, kept)
         return None, None, None, *grads
+
+
+# PyTorch asks for it in every call; working it out takes as long as a product of a small batch.
+_Glue.forward.__signature__ = signature(_Glue.forward)  # type: ignore[attr-defined]
 
 
 def _operators() -> Any:
