@@ -19,6 +19,9 @@ class Pairing(Protocol):
     together: int
     """Where it does not: blocks of multiples of so many rows keep positives together, or 0."""
 
+    partnered: bool
+    """Whether the k-th rows of the parts are each other's only positives."""
+
     def gather(self, ns: Namespace, parts: tuple[Array, ...]) -> tuple[Array, ...]:
         """The embeddings as one or two sides of rows (n, d), in the pairing's order."""
 
@@ -43,6 +46,7 @@ class Views:
 
     sizes: list[int] | None = None
     together = 2
+    partnered = True
 
     def __init__(self, ns: Namespace, like: Array) -> None:
         self._pairs = ns.shape(like)[0]
@@ -79,6 +83,7 @@ class _AsGiven:
 
     n: Any
     together = 0
+    partnered = False
 
     sizes: list[int] | None = None
 
@@ -97,6 +102,8 @@ class _AsGiven:
 
 class Matched(_AsGiven):
     """Two sides (N, d): row i of each is the only positive of row i of the other."""
+
+    partnered = True
 
     def __init__(self, ns: Namespace, like: Array) -> None:
         self.n = ns.shape(like)[0]

@@ -4,13 +4,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from nearfar.evaluate.passes import Passes, Seen
+from nearfar.evaluate.passes import Partners, Passes, Seen
 from nearfar.evaluate.plan import Plan, all_pairs, by_class, rectangular, tile_side, uniform
 from nearfar.evaluate.protocol import Anchors, PartitionRule, Slopes
 from nearfar.evaluate.settings import Settings
+from nearfar.evaluate.store import Store
 from nearfar.evaluate.tiles import exponentials_for
-from nearfar.frameworks import Array, Namespace
+from nearfar.frameworks import Array, Kept, Namespace
 from nearfar.pairing import Pairing, PairingKind, pair_up
+from nearfar.similarity import Rows
+
+# Tiles that a thread works in.
+_BUFFERS = 4
 
 _NOTHING_TO_DO = (
     "no anchor of this batch has a positive (or every denominator is empty): the loss is 0 and has "
@@ -32,12 +37,19 @@ class PartitionEvaluation(Settings):
     first_only: bool = False
 
     def forward(
-        self, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
+        self,
+        ns: Namespace,
+        inputs: tuple[Array, ...],
+        wanted: tuple[bool, ...],
+        kept: Kept | None = None,
     ) -> tuple[Array, tuple[Array, ...]]:
         batch = PartitionBatch(self, ns, inputs)
-        seen = batch.passes().see()
-        losses = [self.rule.finish(ns, batch.anchors(side))[0] for side in seen]
-        loss = sum(losses[1:], losses[0])
+        passes = batch.passes(store=kept is not None and any(wanted))
+        seen = passes.see()
+        finished = [self.rule.finish(ns, batch.anchors(side)) for side in seen]
+        if kept is not None and any(wanted):
+            kept.leave((batch, passes, seen, [slopes for _, slopes in finished]))
+        loss = sum((losses for losses, _ in finished[1:]), finished[0][0])
         loss = batch.weights * ns.xp.where(batch.counted, loss, ns.xp.zeros_like(loss))
         ns.warn_if(~ns.xp.any(batch.counted), _NOTHING_TO_DO)
         saved = tuple(
@@ -55,18 +67,15 @@ class PartitionEvaluation(Settings):
         saved: tuple[Array, ...],
         upstream: Array,
         wanted: tuple[bool, ...],
+        kept: Kept | None = None,
     ) -> tuple[Array | None, ...]:
-        batch = PartitionBatch(self, ns, inputs)
-        found = iter(saved)
-        seen = tuple(self._recall(found) for _ in batch.sides)
+        batch, passes, seen, own = (kept and kept.take()) or self._again(ns, inputs, saved)
         if self.reduction.reduction == "none":
             if self.first_only:
                 upstream = ns.xp.concat([upstream, ns.xp.zeros_like(upstream)], axis=0)
             upstream = batch.pairing.arrange(ns, upstream)
-        slopes = tuple(
-            batch.weighted(self.rule.finish(ns, batch.anchors(side))[1], upstream) for side in seen
-        )
-        gradients = batch.passes().gradient(seen, slopes)
+        slopes = tuple(batch.weighted(s, upstream) for s in own)
+        gradients = passes.gradient(seen, slopes)
         restored = [
             batch.similarity.restore(ns, rows, g, batch.temperature)
             for rows, g in zip(batch.sides, gradients, strict=True)
@@ -77,6 +86,16 @@ class PartitionEvaluation(Settings):
         slope = sum(by_temperature[1:], by_temperature[0])
         aligned = self.align(ns, inputs, wanted, embeddings, (slope,))
         return self.in_their_dtypes(ns, inputs, aligned)
+
+    def _again(
+        self, ns: Namespace, inputs: tuple[Array, ...], saved: tuple[Array, ...]
+    ) -> tuple["PartitionBatch", Passes, tuple[Seen, ...], list[Slopes]]:
+        """What the forward pass knew, from what it saved."""
+        batch = PartitionBatch(self, ns, inputs)
+        found = iter(saved)
+        seen = tuple(self._recall(found) for _ in batch.sides)
+        slopes = [self.rule.finish(ns, batch.anchors(side))[1] for side in seen]
+        return batch, batch.passes(), seen, slopes
 
     def idle(self, ns: Namespace, inputs: tuple[Array, ...]) -> Array:
         """True for anchors whose loss does not depend on their negatives, though they have some."""
@@ -136,7 +155,7 @@ class PartitionBatch:
             halves = xp.reshape(xp.ones_like(self.count), (2, -1))
             first = xp.concat([halves[0, :], xp.zeros_like(halves[1, :])], axis=0)
             self.counted = self.counted & (self.pairing.arrange(self.ns, first) > 0)
-        rows = self.ns.xp.sum(self.ns.xp.ones_like(self.count))
+        rows = n if isinstance(n, int) else self.ns.xp.sum(self.ns.xp.ones_like(self.count))
         itself = 0 if self.settings.include_self or len(self.sides) == 2 else 1
         self.negatives = rows - self.count - itself
         if rule.needs_negatives:
@@ -144,8 +163,10 @@ class PartitionBatch:
         weights = self.settings.reduction.weights(self.ns, self.count, self.counted)
         self.weights = weights / len(self.sides)
 
-    def passes(self) -> Passes:
-        rule, options = self.settings.rule, self.settings.options
+    def passes(self, store: bool = False) -> Passes:
+        ns, rule, options = self.ns, self.settings.rule, self.settings.options
+        plan, workers = self._plan(), ns.workers(options.workers)
+        room = options.memory - (workers or 1) * _BUFFERS * self.side**2 * self.itemsize
         bound = self.similarity.bound(self.ns, self.sides, self.temperature)
         times = max(abs(s.times) for s in rule.sums)
         return Passes(
@@ -153,12 +174,26 @@ class PartitionBatch:
             rule=rule,
             similarity=self.similarity,
             sides=self.sides,
-            plan=self._plan(),
+            plan=plan,
             same=lambda i, j: self.pairing.same(self.ns, i, j),
             include_self=self.settings.include_self,
             exponentials=exponentials_for(bound * times, self.itemsize),
-            workers=options.workers,
+            workers=workers,
+            store=Store(ns, plan, room, self.sides[0].p) if store else None,
+            partners=self._partners(),
         )
+
+    def _partners(self) -> Partners | None:
+        """Where every anchor has one positive, which is found without tiles."""
+        if not (self.pairing.partnered and self.settings.include_self in (False, True)):
+            return None
+        ns, sides = self.ns, self.sides
+        p = self.pairing.scatter(ns, tuple(rows.p for rows in sides))
+        raw = (None, None)
+        if sides[0].raw is not None:
+            raw = self.pairing.scatter(ns, tuple(rows.raw for rows in sides))
+        a, b = (Rows(p[k], raw=raw[k], factor=sides[0].factor) for k in range(2))
+        return Partners(a, b, self.pairing)
 
     def _plan(self) -> Plan:
         pairing = self.pairing

@@ -18,9 +18,11 @@ from typing import NamedTuple, TypeVar
 
 from nearfar.evaluate.plan import Kind, Plan, Tiles
 from nearfar.evaluate.protocol import Pair, PartitionRule, Slopes
+from nearfar.evaluate.store import Store
 from nearfar.evaluate.sweep import sweep
 from nearfar.evaluate.tiles import GUARDED, Exponentials, State
 from nearfar.frameworks import Array, Block, Namespace, Scratch
+from nearfar.pairing import Pairing
 from nearfar.similarity import Place, Rows, Similarity, Tile
 
 T = TypeVar("T")
@@ -32,6 +34,28 @@ class Seen(NamedTuple):
     logs: tuple[Array, ...]
     linear: Array | None
     pair: Array | None
+
+
+class Partners(NamedTuple):
+    """Rows of which the k-th of `a` and the k-th of `b` are each other's only positives."""
+
+    a: Rows
+    b: Rows
+    pairing: Pairing
+
+    def linear(self, ns: Namespace, similarity: Similarity) -> tuple[Array, ...]:
+        """The logit of its positive, for every anchor of every side."""
+        column = similarity.paired(ns, self.a, self.b)[:, None]
+        return tuple(side[:, 0] for side in self.pairing.gather(ns, (column, column)))
+
+    def pull(
+        self, ns: Namespace, similarity: Similarity, slopes: tuple[Slopes, ...]
+    ) -> tuple[Array, ...]:
+        """Gradient of those logits, for every side."""
+        columns = tuple(s.linear[:, None] for s in slopes if s.linear is not None)
+        a, b = self.pairing.scatter(ns, columns)
+        flow = similarity.pull_paired(ns, self.a, self.b, (a + b)[:, 0])
+        return self.pairing.gather(ns, flow)
 
 
 class Passes(NamedTuple):
@@ -52,6 +76,10 @@ class Passes(NamedTuple):
     workers: int | None
     complete: Callable[[Array], Array] = lambda x: x
     """Makes values of the anchors whole, (n,), where this process computes some of them only."""
+    store: Store | None = None
+    """Where pass 1 may leave tiles for pass 2."""
+    partners: Partners | None = None
+    """Given where every anchor has one positive and these are found without tiles."""
 
     # -- pass 1 ----------------------------------------------------------------------------
 
@@ -66,33 +94,45 @@ class Passes(NamedTuple):
 
     def _see_sums(self) -> tuple[list[tuple[Array, ...]], tuple[Array, ...]]:
         ns, rule = self.ns, self.rule
-        scratch = ns.scratch()
 
         def body(
             tiles: Tiles,
             carry: tuple[list[tuple[State, ...]], tuple[Array, ...]],
             i: Block,
             j: Block,
+            scratch: Scratch | None,
         ) -> tuple[list[tuple[State, ...]], tuple[Array, ...]]:
             sums, linear = list(carry[0]), carry[1]
-            places = self._places(tiles.kind, i, j)
-            logits = self._tile(tiles.kind, i, j, scratch).logits
-            positives, negatives = self._strangers(tiles.kind, i, j)
-            if linear and tiles.kind.positives:
-                linear = self._add_sums(linear, places, _drop(ns, logits, positives))
-            wanted = self._sums(tiles.kind)
+            kind, add = tiles.kind, self.exponentials.add_
+            places = self._places(kind, i, j)
+            logits = self._tile(kind, i, j, scratch).logits
+            kept = self.store is not None and self.store.has_place(i, j)
+            strangers = self._strangers(kind, i, j)
+            if linear and kind.positives:
+                x = ns.copy(logits, scratch, "linear")
+                x = x if strangers is None else ns.fill_(x, strangers["positives"], 0)
+                linear = self._add_sums(linear, places, x)
+            wanted = self._sums(kind)
+            if self._keeps_applied(kind):
+                y = self._applied(logits, wanted[-1], strangers)
+                for k in wanted[:-1]:
+                    twice = self.exponentials.doubled(ns, y, scratch)
+                    sums[k] = add(ns, sums[k], places, twice, scratch, False)
+                sums[wanted[-1]] = add(ns, sums[wanted[-1]], places, y, scratch, kept)
+                return sums, linear
             for k in wanted:
-                x = logits if k == wanted[-1] else ns.copy(logits, scratch, "times")
-                x = self._exponent(x, k, positives, negatives)
-                sums[k] = self.exponentials.add_(ns, sums[k], places, x, scratch)
+                last = k == wanted[-1] and not kept
+                x = logits if last else ns.copy(logits, scratch, "times")
+                y = self._applied(x, k, strangers)
+                sums[k] = add(ns, sums[k], places, y, scratch, False)
             return sums, linear
 
         start = [tuple(self._start_each(self.exponentials.start)) for _ in rule.sums]
-        linear = tuple(self._start_each(_zeros)) if rule.linear else ()
-        plan = tuple(
-            t for t in self.plan if self._sums(t.kind) or (rule.linear and t.kind.positives)
-        )
+        linear = tuple(self._start_each(_zeros)) if self._linear_in_tiles() else ()
+        plan = tuple(t for t in self.plan if self._sums(t.kind) or (linear and t.kind.positives))
         sums, linear = sweep(ns, plan, body, (start, linear), self.workers)
+        if self.partners and rule.linear:
+            linear = self.partners.linear(ns, self.similarity)
         empty = {"negatives": -float("inf"), "positives": 0.0}
         logs = [
             tuple(self.exponentials.log(ns, state, empty[s.over]) for state in states)
@@ -102,11 +142,13 @@ class Passes(NamedTuple):
 
     def _see_pairs(self, pair: Pair, logs: list[tuple[Array, ...]]) -> tuple[Array, ...]:
         ns = self.ns
-        scratch = ns.scratch()
 
-        def body(tiles: Tiles, states: tuple[State, ...], i: Block, j: Block) -> tuple[State, ...]:
+        def body(
+            tiles: Tiles, states: tuple[State, ...], i: Block, j: Block, scratch: Scratch | None
+        ) -> tuple[State, ...]:
             logits = self._tile(tiles.kind, i, j, scratch).logits
-            strangers, _ = self._strangers(tiles.kind, i, j)
+            found = self._strangers(tiles.kind, i, j)
+            strangers = None if found is None else found["positives"]
             out = states
             for axis, place in enumerate(self._places(tiles.kind, i, j)):
                 u = self._relative(ns.copy(logits, scratch, "u"), logs[0], place, axis)
@@ -131,7 +173,11 @@ class Passes(NamedTuple):
     def gradient(self, seen: tuple[Seen, ...], slopes: tuple[Slopes, ...]) -> tuple[Array, ...]:
         """Gradient of each side's rows, from the weighted slopes of its anchors."""
         ns = self.ns
-        gradients = tuple(ns.zeros(ns.shape(rows.p), rows.p) for rows in self.sides)
+        gradients = (
+            self.partners.pull(ns, self.similarity, slopes)
+            if self.partners and self.rule.linear
+            else tuple(ns.zeros(ns.shape(rows.p), rows.p) for rows in self.sides)
+        )
         first = tuple(s.logs[0] for s in slopes)
         if self.rule.pair:
             gradients, pulled = self._pull_pairs(self.rule.pair, seen, slopes, gradients)
@@ -145,7 +191,7 @@ class Passes(NamedTuple):
             )
             for k, s in enumerate(self.rule.sums)
         ]
-        linear = tuple(s.linear for s in slopes) if self.rule.linear else ()
+        linear = tuple(s.linear for s in slopes) if self._linear_in_tiles() else ()
         return self._pull_sums(weights, linear, gradients)
 
     def _pull_pairs(
@@ -157,10 +203,15 @@ class Passes(NamedTuple):
     ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
         """Add the positives' part; return too what their functions add to the first sum's slope."""
         ns = self.ns
-        scratch = ns.scratch()
         logs = tuple(one.logs[0] for one in seen)
 
-        def along(logits: Array, strangers: Array | None, place: Place, axis: int) -> Array:
+        def along(
+            logits: Array,
+            strangers: Array | None,
+            place: Place,
+            axis: int,
+            scratch: Scratch | None,
+        ) -> Array:
             """slope_i phi'(u), times exp(phi(u) - log of the sum) where the rule takes that log."""
             u = self._relative(ns.copy(logits, scratch, f"slope{axis}"), logs, place, axis)
             if pair.log:
@@ -176,15 +227,20 @@ class Passes(NamedTuple):
             return ns.mul_(out, _across(ns, slopes[place.side].pair, place.block, axis))
 
         def body(
-            tiles: Tiles, carry: tuple[tuple[Array, ...], tuple[Array, ...]], i: Block, j: Block
+            tiles: Tiles,
+            carry: tuple[tuple[Array, ...], tuple[Array, ...]],
+            i: Block,
+            j: Block,
+            scratch: Scratch | None,
         ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
             gradients, pulled = carry
             tile = self._tile(tiles.kind, i, j, scratch)
-            strangers, _ = self._strangers(tiles.kind, i, j)
+            found = self._strangers(tiles.kind, i, j)
+            strangers = None if found is None else found["positives"]
             places = self._places(tiles.kind, i, j)
             parts = []
             for axis, place in enumerate((Place(0, i), Place(len(self.sides) - 1, j))):
-                part = along(tile.logits, strangers, place, axis)
+                part = along(tile.logits, strangers, place, axis, scratch)
                 if axis < len(places):
                     sums = ns.column_sums(part) if axis else ns.row_sums(part)
                     pulled = _replaced(
@@ -192,6 +248,9 @@ class Passes(NamedTuple):
                     )
                 parts.append(part)
             g = ns.add_(parts[0], parts[1])
+            if self.store and self.similarity.keeps_logits and self._sums(tiles.kind):
+                # They are wanted once more, and what comes now may consume them.
+                tile = tile._replace(logits=ns.copy(tile.logits, scratch, "once more"))
             return self._pull(gradients, places, i, j, tile, g, scratch), pulled
 
         plan = tuple(t for t in self.plan if t.kind.positives)
@@ -205,31 +264,41 @@ class Passes(NamedTuple):
         gradients: tuple[Array, ...],
     ) -> tuple[Array, ...]:
         ns = self.ns
-        scratch = ns.scratch()
         last = len(self.sides) - 1
 
         def body(
-            tiles: Tiles, gradients: tuple[Array, ...], i: Block, j: Block
+            tiles: Tiles, gradients: tuple[Array, ...], i: Block, j: Block, scratch: Scratch | None
         ) -> tuple[Array, ...]:
-            tile = self._tile(tiles.kind, i, j, scratch)
-            positives, negatives = self._strangers(tiles.kind, i, j)
-            wanted = self._sums(tiles.kind)
-            g = None
-            for k in wanted:
-                keep = self.similarity.keeps_logits or k != wanted[-1]
-                x = ns.copy(tile.logits, scratch, f"sum{k}") if keep else tile.logits
-                x = self._exponent(x, k, positives, negatives)
+            kind = tiles.kind
+            seen_before = self.store is not None and self.store.find(i, j) is not None
+            tile = self._tile(kind, i, j, scratch)
+            wanted, applied = self._sums(kind), self._keeps_applied(kind)
+            in_tile = linear and kind.positives
+            # Of a tile that was kept with its strangers filled in these are not asked again.
+            strangers = None if applied and seen_before else self._strangers(kind, i, j)
+            parts: list[Array] = []
+            g: Array = None
+            if applied:
+                y = tile.logits
+                if not seen_before:
+                    y = self._applied(y, wanted[-1], strangers)
+                parts = [self.exponentials.doubled(ns, y, scratch) for _ in wanted[:-1]] + [y]
+            for position, k in enumerate(wanted):
+                if not applied:
+                    keep = self.similarity.keeps_logits or k != wanted[-1]
+                    x = ns.copy(tile.logits, scratch, f"sum{k}") if keep else tile.logits
+                    parts.append(self._applied(x, k, strangers))
                 row = tuple(ns.rows(w, i) for w in weights[k][0])
                 column = tuple(ns.rows(w, j) for w in weights[k][last])
-                part = self.exponentials.coefficients(ns, x, row, column, scratch)
-                g = part if g is None else ns.add_(g, part)
-            if linear and tiles.kind.positives:
+                part = self.exponentials.coefficients(ns, parts[position], row, column, scratch)
+                g = part if not position else ns.add_(g, part)
+            if in_tile:
                 pull = ns.outer_sum(
                     ns.rows(linear[0], i), ns.rows(linear[last], j), scratch, "linear"
                 )
-                pull = _drop(ns, pull, positives)
-                g = pull if g is None else ns.add_(g, pull)
-            return self._pull(gradients, self._places(tiles.kind, i, j), i, j, tile, g, scratch)
+                pull = pull if strangers is None else ns.fill_(pull, strangers["positives"], 0)
+                g = ns.add_(g, pull) if wanted else pull
+            return self._pull(gradients, self._places(kind, i, j), i, j, tile, g, scratch)
 
         plan = tuple(t for t in self.plan if self._sums(t.kind) or (linear and t.kind.positives))
         return sweep(ns, plan, body, gradients, self.workers)
@@ -244,7 +313,34 @@ class Passes(NamedTuple):
         return Place(0, i), Place(len(self.sides) - 1, j)
 
     def _tile(self, kind: Kind, i: Block, j: Block, scratch: Scratch | None) -> Tile:
-        return self.similarity.tile(self.ns, *self._blocks(i, j), self._itself(kind, i, j), scratch)
+        """Logits, or what pass 1 left of them: see `_keeps_applied`."""
+        store = self.store
+        found = store.find(i, j) if store else None
+        if found is not None:
+            return found
+        if store:
+            scratch = store.scratch(i, j, scratch)
+        itself = self._itself(kind, i, j) if self.similarity.tells_itself else None
+        tile = self.similarity.tile(self.ns, *self._blocks(i, j), itself, scratch)
+        if store and store.has_place(i, j):
+            store.keep(i, j, tile)
+        return tile
+
+    def _keeps_applied(self, kind: Kind) -> bool:
+        """Whether a tile's only use is one that `Exponentials.applied_` serves all of.
+
+        Sums over the same members, each of twice the last one's exponent.
+        """
+        sums = [self.rule.sums[k] for k in self._sums(kind)]
+        if not sums or self.similarity.keeps_logits:
+            return False
+        if kind.positives and (self._linear_in_tiles() or self.rule.pair):
+            return False
+        *others, last = sums
+        return all(s.over == last.over and s.times == 2 * last.times for s in others)
+
+    def _linear_in_tiles(self) -> bool:
+        return self.rule.linear and self.partners is None
 
     def _itself(self, kind: Kind, i: Block, j: Block) -> Array | None:
         """True where a row meets itself; None where none does."""
@@ -254,32 +350,44 @@ class Passes(NamedTuple):
     def _blocks(self, i: Block, j: Block) -> tuple[Rows, Rows]:
         return self.sides[0].block(self.ns, i), self.sides[-1].block(self.ns, j)
 
-    def _strangers(self, kind: Kind, i: Block, j: Block) -> tuple[Array | None, Array | None]:
+    def _strangers(self, kind: Kind, i: Block, j: Block) -> dict[str, Array] | None:
         """What in a tile is no positive, and what is no negative; None where all is."""
         if not kind.masked:
-            return None, None
-        same, itself = self.same(i, j), self._itself(kind, i, j)
-        if itself is None:
-            return ~same, same
-        if self.include_self == "positive":
-            return ~(same | itself), same | itself
-        return ~same | itself, same & ~itself if self.include_self else same | itself
+            return None
+        if self.store:
+            return self.store.masks(i, j, lambda: self._masks(kind, i, j))
+        return self._masks(kind, i, j)
+
+    def _masks(self, kind: Kind, i: Block, j: Block) -> dict[str, Array]:
+        same = self.same(i, j)
+        positives = self.rule.pair or self._linear_in_tiles()
+        positives = positives or any(s.over == "positives" for s in self.rule.sums)
+        if self.partners and not positives and not self.include_self:
+            return {"negatives": same}  # views know that a row is itself
+        itself = self._itself(kind, i, j)
+        if itself is not None and self.include_self == "positive":
+            same, itself = same | itself, None  # the anchor is one of its own positives
+        found = {}
+        if positives:
+            found["positives"] = ~same if itself is None else ~same | itself
+        if itself is not None:
+            same = same & ~itself if self.include_self else same | itself
+        return found | {"negatives": same}
 
     def _sums(self, kind: Kind) -> list[int]:
         """The declared sums that find members in tiles of a kind."""
         found = {"positives": kind.positives, "negatives": kind.negatives}
         return [k for k, s in enumerate(self.rule.sums) if found[s.over]]
 
-    def _exponent(
-        self, x: Array, k: int, positives: Array | None, negatives: Array | None
-    ) -> Array:
-        """What sum k exponentiates: times * logit, and -inf for strangers. Consumes `x`."""
+    def _applied(self, x: Array, k: int, strangers: dict[str, Array] | None) -> Array:
+        """`Exponentials.applied_` of what sum k exponentiates, times * logit; consumes `x`."""
         s = self.rule.sums[k]
         if s.times != 1:
             x = self.ns.mul_(x, s.times)
-        # Before the exponential, not after it: a stranger's logit may overflow.
-        strangers = positives if s.over == "positives" else negatives
-        return x if strangers is None else self.ns.fill_(x, strangers, -float("inf"))
+        if strangers is not None:
+            # Before the exponential, not after it: a stranger's logit may overflow.
+            x = self.ns.fill_(x, strangers[s.over], -float("inf"))
+        return self.exponentials.applied_(self.ns, x)
 
     def _add_sums(
         self, sums: tuple[Array, ...], places: tuple[Place, ...], x: Array
@@ -312,10 +420,6 @@ class Passes(NamedTuple):
 
 def _zeros(ns: Namespace, n: int, like: Array) -> Array:
     return ns.zeros((n,), like)
-
-
-def _drop(ns: Namespace, x: Array, strangers: Array | None) -> Array:
-    return x if strangers is None else ns.xp.where(strangers, ns.xp.zeros_like(x), x)
 
 
 def _across(ns: Namespace, x: Array, block: Block, axis: int) -> Array:

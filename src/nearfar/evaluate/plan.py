@@ -1,6 +1,7 @@
 """Which tiles there are and what is known of them: plain numbers, no arrays."""
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -91,6 +92,11 @@ def uniform(n: Any, side: int, together: int) -> Plan:
             Tiles(off, (Every("above", n, side),)),
         ]
         return tuple(plan)
+    return _uniform(n, side, step, off)
+
+
+@lru_cache(8)
+def _uniform(n: int, side: int, step: int, off: Kind) -> Plan:
     blocks = balanced(n, side, step)
     return _with_tiles(
         [
@@ -107,6 +113,11 @@ def rectangular(n: Any, side: int) -> Plan:
     if not isinstance(n, int):
         off = tuple(Every(over, n, side) for over in ("above", "below"))
         return Tiles(DIAGONAL, (Every("diagonal", n, side),)), Tiles(NEGATIVE, off)
+    return _rectangular(n, side)
+
+
+@lru_cache(8)
+def _rectangular(n: int, side: int) -> Plan:
     blocks = balanced(n, side)
     count = len(blocks)
     # The k-th diagonal, wrapped around, meets every block of rows and of columns once.

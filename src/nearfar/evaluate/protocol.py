@@ -2,7 +2,7 @@
 
 from typing import Any, Literal, NamedTuple, Protocol
 
-from nearfar.frameworks import Array, Block, Namespace
+from nearfar.frameworks import Array, Block, Namespace, Scratch
 
 Over = Literal["negatives", "positives"]
 
@@ -108,6 +108,7 @@ class Others(NamedTuple):
     """The columns outside which `same` is false."""
     targets: tuple[Array, Array] | None
     """Of the anchors and of all rows."""
+    scratch: Scratch | None
 
 
 class WithinRule(Protocol):

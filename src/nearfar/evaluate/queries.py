@@ -60,7 +60,7 @@ class _Batch:
         self.usable = self.one > 0
         # Four arrays of a block of logits, or of the rows that `own` negatives compare; where none
         # is written in place, twice as many.
-        buffers = 8 if ns.scratch() is None else 4
+        buffers = 4 if ns.in_place else 8
         width = ns.shape(self.sides[self.candidates].p)[0]
         if self.own is not None:
             width = self.own * ns.shape(self.sides[_QUERY].p)[1]
@@ -75,7 +75,6 @@ class _Batch:
 
     def run(self, weights: Array | None) -> Found:
         ns = self.ns
-        scratch = ns.scratch()
         one = self.one
         n = ns.shape(one)
         start: Carry = (ns.zeros(n, one), ())
@@ -87,7 +86,8 @@ class _Batch:
             weight = None if weights is None else ns.rows(weights, i)
             return self._block(carry, i, weight, scratch)
 
-        loss, gradients = ns.loop(self.blocks, body, start)
+        with ns.scratch() as scratch:
+            loss, gradients = ns.loop(self.blocks, body, start)
         terms = one / self.settings.share[1]  # of one query in all, whoever computes it
         if weights is None:
             return Found(loss, terms, (None,) * len(self.inputs))

@@ -10,7 +10,7 @@ from math import ceil
 from typing import Any, NamedTuple, Protocol
 
 from nearfar.evaluate.settings import Settings
-from nearfar.frameworks import Array, Every, Items, Namespace
+from nearfar.frameworks import Array, Every, Items, Kept, Namespace
 
 Gradients = tuple[Array | None, ...]
 
@@ -57,7 +57,11 @@ class RowEvaluation(Settings):
     """Which part of the anchors this process computes, of how many."""
 
     def forward(
-        self, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
+        self,
+        ns: Namespace,
+        inputs: tuple[Array, ...],
+        wanted: tuple[bool, ...],
+        kept: Kept | None = None,
     ) -> tuple[Array, tuple[Array, ...]]:
         wanted = self.differentiated(inputs, wanted)
         each = self.reduction.reduction == "none"
@@ -66,6 +70,8 @@ class RowEvaluation(Settings):
         found = batch.run(batch.one if any(wanted) and not each else None)
         factor = self.reduction.factor(ns, found.terms, batch.usable)
         if each:
+            if kept is not None and any(wanted):
+                kept.leave(batch)
             return batch.restore(found.losses * factor), ()
         saved = tuple(g * factor for g in found.gradients if g is not None)
         return ns.xp.sum(found.losses) * factor, saved
@@ -77,14 +83,15 @@ class RowEvaluation(Settings):
         saved: tuple[Array, ...],
         upstream: Array,
         wanted: tuple[bool, ...],
+        kept: Kept | None = None,
     ) -> Gradients:
         wanted = self.differentiated(inputs, wanted)
         if self.reduction.reduction == "none":
-            batch = self._batch(ns, inputs, wanted)
+            batch = (kept and kept.take()) or self._batch(ns, inputs, wanted)
             gradients = batch.run(batch.arrange(upstream) * self.reduction.scale).gradients
         else:
-            kept = iter(saved)
-            gradients = tuple(next(kept) * upstream if w else None for w in wanted)
+            found = iter(saved)
+            gradients = tuple(next(found) * upstream if w else None for w in wanted)
         return self.in_their_dtypes(ns, inputs, gradients)
 
     def outline(

@@ -70,6 +70,10 @@ class _OwnBatch(PartitionBatch):
             return DeviceLabels(self.ns, inputs[1])
         return super()._pair_up(inputs)
 
+    def _partners(self) -> None:
+        """None: their gradient is that of all rows, of which this process computes its own."""
+        return None
+
     def _counts(self, like: Array) -> Array:
         if self.settings.pairing != "many_labels":
             return super()._counts(like)

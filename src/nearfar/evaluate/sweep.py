@@ -1,11 +1,10 @@
 """Going over tiles: one after another, or those of a round side by side in threads."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from nearfar.evaluate.plan import Plan, Tiles
-from nearfar.frameworks import Every, Items, Namespace
+from nearfar.frameworks import Every, Items, Namespace, Scratch
 
 Carry = TypeVar("Carry")
 
@@ -17,25 +16,27 @@ def sweep(
     carry: Carry,
     workers: int | None,
 ) -> Carry:
-    """Fold ``carry = body(tiles, carry, i, j)`` over all tiles of a plan.
+    """Fold ``carry = body(tiles, carry, i, j, scratch)`` over all tiles of a plan.
 
     With workers, the tiles of a round run in threads. They share no block, so they write to
     disjoint rows of the same accumulators, in one order whatever the number of threads: the result
     does not depend on it.
     """
-    if workers is None or not ns.threads:
-        for tiles in plan:
-            for items in _runs(tiles):
-                carry = ns.loop(items, _on(body, tiles), carry)
+    with ns.scratch() as scratch:
+        if workers is None:
+            for tiles in plan:
+                for items in _runs(tiles):
+                    carry = ns.loop(items, _on(body, tiles, scratch), carry)
+            return carry
+        with ns.pool(workers) as run:
+            for tiles in plan:
+                step = _on(body, tiles, scratch)
+                for items in tiles.rounds:
+                    assert not isinstance(items, Every)
+                    # The body writes into the carry it is given and returns those same arrays.
+                    for _ in run(lambda ij, step=step: step(carry, *ij), items):
+                        pass
         return carry
-    with ns.one_thread_each(), ThreadPoolExecutor(workers) as pool:
-        for tiles in plan:
-            for items in tiles.rounds:
-                assert not isinstance(items, Every)
-                # The body writes into the carry it is given and returns those same arrays.
-                for _ in pool.map(lambda ij, t=tiles: body(t, carry, *ij), items):
-                    pass
-    return carry
 
 
 def _runs(tiles: Tiles) -> Iterator[Items]:
@@ -46,5 +47,5 @@ def _runs(tiles: Tiles) -> Iterator[Items]:
     yield from (items for items in tiles.rounds if isinstance(items, Every))
 
 
-def _on(body: Callable[..., Carry], tiles: Tiles) -> Callable[..., Carry]:
-    return lambda carry, i, j: body(tiles, carry, i, j)
+def _on(body: Callable[..., Carry], tiles: Tiles, scratch: Scratch | None) -> Callable[..., Carry]:
+    return lambda carry, i, j: body(tiles, carry, i, j, scratch)

@@ -20,17 +20,27 @@ class Exponentials(Protocol):
     def start(self, ns: Namespace, n: int, like: Array) -> State:
         """An empty sum for each of n anchors."""
 
+    def applied_(self, ns: Namespace, x: Array) -> Array:
+        """What both passes start from, so that it may be kept; consumes `x`.
+
+        In `x` -inf marks what does not belong.
+        """
+
+    def doubled(self, ns: Namespace, y: Array, scratch: Scratch | None) -> Array:
+        """`applied_` of 2 x, from y = `applied_` of x."""
+
     def add_(
         self,
         ns: Namespace,
         states: tuple[State, ...],
         places: tuple[Any, ...],
-        x: Array,
+        y: Array,
         scratch: Scratch | None,
+        kept: bool,
     ) -> tuple[State, ...]:
         """Add exp(x) along the rows of a tile, and along its columns at a second place.
 
-        `x` is consumed; -inf marks what does not belong.
+        `y` is `applied_` of x, and consumed unless it is to be kept.
         """
 
     def log(self, ns: Namespace, state: State, empty: float) -> Array:
@@ -40,9 +50,9 @@ class Exponentials(Protocol):
         """What `coefficients` needs of anchors whose loss has this slope by the logarithm."""
 
     def coefficients(
-        self, ns: Namespace, x: Array, row: State, column: State, scratch: Scratch | None
+        self, ns: Namespace, y: Array, row: State, column: State, scratch: Scratch | None
     ) -> Array:
-        """slope_i exp(x_ij - log_i) + slope_j exp(x_ij - log_j); consumes `x`."""
+        """slope_i exp(x_ij - log_i) + slope_j exp(x_ij - log_j); consumes y = `applied_` of x."""
 
 
 def exponentials_for(bound: float, itemsize: int) -> Exponentials:
@@ -51,6 +61,12 @@ def exponentials_for(bound: float, itemsize: int) -> Exponentials:
 
 
 class Plain:
+    def applied_(self, ns: Namespace, x: Array) -> Array:
+        return ns.exp_(x)
+
+    def doubled(self, ns: Namespace, y: Array, scratch: Scratch | None) -> Array:
+        return ns.mul_(ns.copy(y, scratch, "doubled"), y)
+
     def start(self, ns: Namespace, n: int, like: Array) -> State:
         return (ns.zeros((n,), like),)
 
@@ -59,13 +75,13 @@ class Plain:
         ns: Namespace,
         states: tuple[State, ...],
         places: tuple[Any, ...],
-        x: Array,
+        y: Array,
         scratch: Scratch | None,
+        kept: bool,
     ) -> tuple[State, ...]:
-        e = ns.exp_(x)
         out = list(states)
         for (side, block), sums in zip(places, (ns.row_sums, ns.column_sums), strict=False):
-            out[side] = (ns.add_rows_(out[side][0], block, sums(e)),)
+            out[side] = (ns.add_rows_(out[side][0], block, sums(y)),)
         return tuple(out)
 
     def log(self, ns: Namespace, state: State, empty: float) -> Array:
@@ -75,12 +91,18 @@ class Plain:
         return (slope * ns.xp.exp(-_finite(ns, log)),)
 
     def coefficients(
-        self, ns: Namespace, x: Array, row: State, column: State, scratch: Scratch | None
+        self, ns: Namespace, y: Array, row: State, column: State, scratch: Scratch | None
     ) -> Array:
-        return ns.mul_(ns.exp_(x), ns.outer_sum(row[0], column[0], scratch, "outer"))
+        return ns.mul_(y, ns.outer_sum(row[0], column[0], scratch, "outer"))
 
 
 class Guarded:
+    def applied_(self, ns: Namespace, x: Array) -> Array:
+        return x
+
+    def doubled(self, ns: Namespace, y: Array, scratch: Scratch | None) -> Array:
+        return ns.mul_(ns.copy(y, scratch, "doubled"), 2)
+
     def start(self, ns: Namespace, n: int, like: Array) -> State:
         zeros = ns.zeros((n,), like)
         return zeros - float("inf"), ns.zeros((n,), like)
@@ -90,13 +112,14 @@ class Guarded:
         ns: Namespace,
         states: tuple[State, ...],
         places: tuple[Any, ...],
-        x: Array,
+        y: Array,
         scratch: Scratch | None,
+        kept: bool,
     ) -> tuple[State, ...]:
         out = list(states)
         for axis, (side, block) in enumerate(places):
             last = axis == len(places) - 1
-            spare = x if last else ns.copy(x, scratch, "guarded")
+            spare = y if last and not kept else ns.copy(y, scratch, "guarded")
             out[side] = self.absorb(ns, out[side], block, spare, 1 - axis)
         return tuple(out)
 
@@ -118,11 +141,11 @@ class Guarded:
         return slope, _finite(ns, log)
 
     def coefficients(
-        self, ns: Namespace, x: Array, row: State, column: State, scratch: Scratch | None
+        self, ns: Namespace, y: Array, row: State, column: State, scratch: Scratch | None
     ) -> Array:
-        along = ns.copy(x, scratch, "guarded")
+        along = ns.copy(y, scratch, "guarded")
         along = ns.mul_(ns.exp_(ns.sub_(along, row[1][:, None])), row[0][:, None])
-        across = ns.mul_(ns.exp_(ns.sub_(x, column[1][None, :])), column[0][None, :])
+        across = ns.mul_(ns.exp_(ns.sub_(y, column[1][None, :])), column[0][None, :])
         return ns.add_(across, along)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from nearfar.evaluate.plan import all_pairs, anchors_by_class, each_block, row_block
 from nearfar.evaluate.protocol import Others, WithinRule
 from nearfar.evaluate.rows import Found, RowEvaluation
-from nearfar.frameworks import Array, Block, Namespace
+from nearfar.frameworks import Array, Block, Namespace, Scratch
 from nearfar.pairing import Pairing, PairingKind, pair_up
 from nearfar.similarity import Place
 
@@ -63,13 +63,12 @@ class _Batch:
 
     def run(self, weights: Array | None) -> Found:
         ns, rows = self.ns, self.rows
-        scratch = ns.scratch()
         everyone = Block(0, self.n)
 
         def body(carry: Carry, i: Block, window: Block = everyone) -> Carry:
             loss, terms, gradients = carry
             anchors = rows.block(ns, i)
-            others = self._others(i, window)
+            others = self._others(i, window, scratch)
             tile = self.similarity.tile(ns, anchors, rows, others.itself, scratch)
             weight = None if weights is None else ns.rows(weights, i)
             losses, counted, slopes = self.rule.rows(ns, tile.logits, others, weight)
@@ -90,7 +89,8 @@ class _Batch:
             each_block(self.n, self.side) if sizes is None else anchors_by_class(sizes, self.side)
         )
         start: Carry = (none, ns.zeros((self.n,), rows.p), flow)
-        loss, terms, flow = ns.loop(self.settings.mine(blocks), body, start)
+        with ns.scratch() as scratch:
+            loss, terms, flow = ns.loop(self.settings.mine(blocks), body, start)
         if weights is None:
             return Found(loss, terms, (None,) * len(self.inputs))
         z, slope = self.similarity.restore(ns, rows, flow[0], self.temperature)
@@ -98,9 +98,10 @@ class _Batch:
         aligned = self.settings.align(ns, self.inputs, self.wanted, embeddings, (slope,))
         return Found(loss, terms, aligned)
 
-    def _others(self, i: Block, window: Block) -> Others:
+    def _others(self, i: Block, window: Block, scratch: Scratch | None) -> Others:
         ns, everyone = self.ns, Block(0, self.n)
         itself = ns.same(i, everyone, self.rows.p)
         if self.targets is not None:
-            return Others(itself, None, window, (ns.rows(self.targets, i), self.targets))
-        return Others(itself, self.pairing.same(ns, i, everyone), window, None)
+            targets = ns.rows(self.targets, i), self.targets
+            return Others(itself, None, window, targets, scratch)
+        return Others(itself, self.pairing.same(ns, i, everyone), window, None, scratch)

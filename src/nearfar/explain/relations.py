@@ -65,11 +65,11 @@ class Relations:
         )
         for start in range(0, len(order), side):
             rows = order[start : start + side]
-            tile = self.similarity.tile(
-                ns, ordered.block(ns, Block(start, len(rows))), sides[1], None, ns.scratch()
-            )
+            block = ordered.block(ns, Block(start, len(rows)))
             positives, negatives = self.masks(rows[:, None], columns[None, :])
-            yield Tile(rows, tile.logits, positives, negatives)
+            with ns.scratch() as scratch:
+                tile = self.similarity.tile(ns, block, sides[1], None, scratch)
+                yield Tile(rows, tile.logits, positives, negatives)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ wherever arrays cannot be written to, and under a framework's own differentiatio
 override what they can do in place.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from math import prod
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
@@ -43,9 +43,13 @@ class Evaluation(Protocol):
     """
 
     def forward(
-        self, ns: "Namespace", inputs: tuple[Array, ...], wanted: tuple[bool, ...]
+        self,
+        ns: "Namespace",
+        inputs: tuple[Array, ...],
+        wanted: tuple[bool, ...],
+        kept: "Kept | None" = None,
     ) -> tuple[Array, tuple[Array, ...]]:
-        """Return the value and what `backward` wants to find again."""
+        """Return the value and what `backward` wants to find again; `kept` may spare it work."""
 
     def backward(
         self,
@@ -54,6 +58,7 @@ class Evaluation(Protocol):
         saved: tuple[Array, ...],
         upstream: Array,
         wanted: tuple[bool, ...],
+        kept: "Kept | None" = None,
     ) -> tuple[Array | None, ...]:
         """Return one gradient per input, None where it is not wanted."""
 
@@ -61,6 +66,24 @@ class Evaluation(Protocol):
         self, ns: "Namespace", inputs: tuple[Array, ...], wanted: tuple[bool, ...]
     ) -> tuple[tuple[Any, ...], ...]:
         """Shapes of what `forward` returns: the value, then all that it saves."""
+
+
+class Kept:
+    """What `forward` of an eager program leaves for its gradient, in whatever form.
+
+    It is taken once: a gradient that is asked for again is computed from the inputs.
+    """
+
+    def __init__(self) -> None:
+        self._left: Any = None
+
+    def leave(self, left: Any) -> None:
+        self._left = left
+
+    def take(self) -> Any:
+        """What was left; None the second time."""
+        left, self._left = self._left, None
+        return left
 
 
 class Statement(NamedTuple):
@@ -95,8 +118,8 @@ class Namespace:
 
     name: ClassVar[str]
     xp: Any
-    threads: ClassVar[bool] = False
-    """Whether tiles may be spread over threads: arrays are written in place, and without a pool."""
+    in_place: ClassVar[bool] = False
+    """Whether operations ending in `_` write into their argument."""
 
     # -- the edges -------------------------------------------------------------------------
 
@@ -157,9 +180,10 @@ class Namespace:
         self, evaluation: Evaluation, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
     ) -> tuple[Array, tuple[Array | None, ...]]:
         """Value and gradients, detached."""
-        value, saved = evaluation.forward(self, inputs, wanted)
+        kept = Kept() if self.in_place else None
+        value, saved = evaluation.forward(self, inputs, wanted, kept)
         upstream = self.xp.ones_like(value)
-        return value, evaluation.backward(self, inputs, saved, upstream, wanted)
+        return value, evaluation.backward(self, inputs, saved, upstream, wanted, kept)
 
     def warn_if(self, flag: Array, message: str) -> None:
         """Warn where looking at `flag` costs nothing, which is NumPy only."""
@@ -178,9 +202,13 @@ class Namespace:
             carry = body(carry, *item)
         return carry
 
-    def one_thread_each(self) -> AbstractContextManager[Any]:
-        """Hold this framework's own pool to one thread per caller."""
-        return nullcontext()
+    def workers(self, wanted: int | None) -> int | None:
+        """Threads to spread tiles over: as wanted, or what is fastest here; None: no pool."""
+        return None
+
+    def pool(self, workers: int) -> AbstractContextManager[Callable[..., Iterator[Any]]]:
+        """So many threads as a `map`, and everything else held to one thread meanwhile."""
+        raise NotImplementedError
 
     def cond(self, flag: Any, yes: Callable[[], Any], no: Callable[[], Any]) -> Any:
         """``yes()`` where the flag is true, else ``no()``.
@@ -264,9 +292,13 @@ class Namespace:
 
     # -- tiles -----------------------------------------------------------------------------
 
-    def scratch(self) -> Scratch | None:
-        """Buffers for one evaluation, or None where nothing is reused."""
-        return None
+    def scratch(self) -> AbstractContextManager[Scratch | None]:
+        """Buffers to work in, which are reused afterwards; None where nothing is in place."""
+        return nullcontext()
+
+    def store(self, size: int, like: Array) -> Array:
+        """Room for so many numbers, unset; in place only."""
+        raise NotImplementedError
 
     def product(self, a: Array, b: Array, scratch: Scratch | None, key: str) -> Array:
         """``a @ b.T``, in the buffer named `key`."""

@@ -1,35 +1,24 @@
 """NumPy: everything in place, in buffers that are reused from tile to tile."""
 
-import threading
 import warnings
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
 import array_api_compat.numpy as xp
 import numpy as np
 
+from nearfar.frameworks import threads
 from nearfar.frameworks.base import Array, Block, DType, Evaluation, Namespace, Scratch, Statement
+from nearfar.frameworks.buffers import Spare
 
-
-class _Buffers:
-    """One flat array per name and thread, seen in the shape that is asked for."""
-
-    def __init__(self) -> None:
-        self._flat: dict[tuple[int, str], np.ndarray] = {}
-
-    def buffer(self, key: str, shape: tuple[int, ...], like: Array) -> Array:
-        size = int(np.prod(shape))
-        name = (threading.get_ident(), key)
-        flat = self._flat.get(name)
-        if flat is None or flat.size < size:
-            flat = self._flat[name] = np.empty(size, dtype=like.dtype)
-        return flat[:size].reshape(shape)
+_SPARE = Spare(lambda size, like: np.empty(size, dtype=like.dtype))
 
 
 class NumPy(Namespace):
     name: ClassVar[str] = "numpy"
     xp: Any = xp
-    threads: ClassVar[bool] = True
+    in_place: ClassVar[bool] = True
 
     def is_array(self, x: Any) -> bool:
         return isinstance(x, np.ndarray)
@@ -40,16 +29,11 @@ class NumPy(Namespace):
     def read(self, x: Array) -> np.ndarray:
         return np.asarray(x)
 
-    def one_thread_each(self) -> AbstractContextManager[Any]:
-        try:
-            from threadpoolctl import threadpool_limits
-        except ImportError as error:
-            raise ImportError(
-                "expected threadpoolctl for workers: threads over a threaded BLAS are slower than "
-                "none; install it with pip install threadpoolctl"
-            ) from error
-        limits: AbstractContextManager[Any] = threadpool_limits(1, user_api="blas")
-        return limits
+    def workers(self, wanted: int | None) -> int | None:
+        return threads.default() if wanted is None else wanted
+
+    def pool(self, workers: int) -> AbstractContextManager[Callable[..., Iterator[Any]]]:
+        return threads.pool(workers)
 
     def attach(
         self, evaluation: Evaluation, statement: Statement, inputs: tuple[Array, ...]
@@ -85,8 +69,11 @@ class NumPy(Namespace):
         out = scratch.buffer("product", (a.shape[0], b.shape[1]), x)
         return self.add_rows_(x, block, np.matmul(a, b, out=out))
 
-    def scratch(self) -> Scratch | None:
-        return _Buffers()
+    def scratch(self) -> AbstractContextManager[Scratch]:
+        return _SPARE.lend()
+
+    def store(self, size: int, like: Array) -> Array:
+        return np.empty(size, dtype=like.dtype)
 
     def product(self, a: Array, b: Array, scratch: Scratch | None, key: str) -> Array:
         assert scratch is not None

@@ -7,14 +7,26 @@ autograd; that is exact, and keeps n x n arrays as any dense second derivative d
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from inspect import signature
 from typing import Any, ClassVar
 
-import array_api_compat.torch as xp
 import numpy as np
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from nearfar.frameworks.base import Array, Block, DType, Evaluation, Namespace, Scratch, Statement
+from nearfar.frameworks import torch_names as xp
+from nearfar.frameworks.base import (
+    Array,
+    Block,
+    DType,
+    Evaluation,
+    Kept,
+    Namespace,
+    Scratch,
+    Statement,
+)
+from nearfar.frameworks.buffers import Spare
 
 
 class _Pure(Namespace):
@@ -48,6 +60,9 @@ class _Pure(Namespace):
 
     def double(self, x: Array) -> Array:
         return x if x.device.type == "mps" else x.double()
+
+    def take(self, x: Array, order: Array) -> Array:
+        return torch.index_select(x, 0, self.asarray(order, x, torch.int64))
 
     def zeros(self, shape: tuple[int, ...], like: Array) -> Array:
         return torch.zeros(shape, dtype=like.dtype, device=like.device)
@@ -111,21 +126,21 @@ def _turned(function: Callable[[Array], Array], x: Array, reverse: bool) -> Arra
     return function(x.flip(1)).flip(1) if reverse else function(x)
 
 
-class _Buffers:
-    def __init__(self) -> None:
-        self._flat: dict[str, torch.Tensor] = {}
+def _empty(size: int, like: Array) -> Array:
+    # NumPy asks the system for large pages, which are quicker to get.
+    if like.device.type == "cpu" and like.dtype in _NUMPY:
+        return torch.from_numpy(np.empty(size, _NUMPY[like.dtype]))
+    return torch.empty(size, dtype=like.dtype, device=like.device)
 
-    def buffer(self, key: str, shape: tuple[int, ...], like: Array) -> Array:
-        size = int(np.prod(shape))
-        flat = self._flat.get(key)
-        if flat is None or flat.numel() < size:
-            flat = torch.empty(size, dtype=like.dtype, device=like.device)
-            self._flat[key] = flat
-        return flat[:size].view(shape)
+
+_NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
+_SPARE = Spare(_empty)
 
 
 class Torch(_Pure):
     """In place; for use where autograd does not record."""
+
+    in_place: ClassVar[bool] = True
 
     def attach(
         self, evaluation: Evaluation, statement: Statement, inputs: tuple[Array, ...]
@@ -134,7 +149,8 @@ class Torch(_Pure):
             return _operators().value(statement, inputs)
         recording = torch.is_grad_enabled()
         wanted = tuple(recording and x.requires_grad for x in inputs)
-        value: Array = _Glue.apply(evaluation, wanted, *inputs)[0]
+        kept = Kept() if any(wanted) else None
+        value: Array = _Glue.apply(evaluation, wanted, kept, *inputs)[0]
         return value
 
     def value_and_grad(
@@ -158,8 +174,11 @@ class Torch(_Pure):
         x[block.start : block.start + block.size].addmm_(a, b)
         return x
 
-    def scratch(self) -> Scratch | None:
-        return _Buffers()
+    def scratch(self) -> AbstractContextManager[Scratch]:
+        return _SPARE.lend()
+
+    def store(self, size: int, like: Array) -> Array:
+        return _empty(size, like)
 
     def product(self, a: Array, b: Array, scratch: Scratch | None, key: str) -> Array:
         assert scratch is not None
@@ -215,9 +234,13 @@ def _namespace(arrays: Sequence[torch.Tensor]) -> _Pure:
     return _PURE if any(_is_wrapped(x) for x in arrays) else _IN_PLACE
 
 
-def full_precision(inputs: tuple[Array, ...]) -> torch.autocast:
+def full_precision(inputs: tuple[Array, ...]) -> AbstractContextManager[Any]:
     """Autocast would send the tiles' products to half precision; casts are made at the edge."""
-    return torch.autocast(inputs[0].device.type, enabled=False)
+    device = inputs[0].device.type
+    if not torch.is_autocast_enabled(device):
+        return nullcontext()  # which a small batch notices
+    off: AbstractContextManager[Any] = torch.autocast(device, enabled=False)
+    return off
 
 
 class _Glue(torch.autograd.Function):  # type: ignore[misc]
@@ -226,14 +249,17 @@ class _Glue(torch.autograd.Function):  # type: ignore[misc]
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(evaluation: Evaluation, wanted: tuple[bool, ...], *inputs: Array) -> Any:
+    def forward(
+        evaluation: Evaluation, wanted: tuple[bool, ...], kept: Kept | None, *inputs: Array
+    ) -> Any:
+        ns = _namespace(inputs)
         with full_precision(inputs):
-            value, saved = evaluation.forward(_namespace(inputs), inputs, wanted)
+            value, saved = evaluation.forward(ns, inputs, wanted, kept if ns.in_place else None)
         return value, *saved
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Array, ...]) -> None:
-        ctx.evaluation, _, *arrays = inputs
+        ctx.evaluation, _, ctx.kept, *arrays = inputs
         ctx.arrays = len(arrays)
         ctx.save_for_backward(*arrays, *output[1:])
         ctx.mark_non_differentiable(*output[1:])
@@ -241,19 +267,24 @@ class _Glue(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def backward(ctx: Any, upstream: Array | None, *_: None) -> Any:
-        wanted = ctx.needs_input_grad[2:]
+        wanted = ctx.needs_input_grad[3:]
         if upstream is None:
-            return (None,) * (2 + ctx.arrays)
+            return (None,) * (3 + ctx.arrays)
         inputs, saved = ctx.saved_tensors[: ctx.arrays], ctx.saved_tensors[ctx.arrays :]
-        ns = _namespace((upstream, *inputs))
+        ns, kept = _namespace((upstream, *inputs)), ctx.kept
         with full_precision(inputs):
             if torch.is_grad_enabled():
                 # The gradient is to be differentiated: what was saved is a function of the inputs
                 # too, so it is computed again where autograd sees it.
                 ns = _PURE
                 _, saved = ctx.evaluation.forward(ns, inputs, wanted)
-            grads = ctx.evaluation.backward(ns, inputs, saved, upstream, wanted)
-        return None, None, *grads
+            kept = kept if ns.in_place else None
+            grads = ctx.evaluation.backward(ns, inputs, saved, upstream, wanted, kept)
+        return None, None, None, *grads
+
+
+# PyTorch asks for it in every call; working it out takes as long as a product of a small batch.
+_Glue.forward.__signature__ = signature(_Glue.forward)  # type: ignore[attr-defined]
 
 
 def _operators() -> Any:

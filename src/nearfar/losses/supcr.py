@@ -63,10 +63,10 @@ class Ranks:
         """In the dtype of the targets (or their squares, for whole numbers), (b, n)."""
         assert others.targets is not None
         anchors, everyone = (t[:, None] if len(t.shape) == 1 else t for t in others.targets)
-        apart = Apart(ns, anchors, everyone, ns.scratch())
+        apart = Apart(ns, anchors, everyone, others.scratch)
         if self.label_distance == "l1" or everyone.shape[1] == 1:
-            return apart.fold(lambda total, e: ns.add_(total, ns.xp.abs(e)))
-        squares = apart.fold(lambda total, e: ns.add_(total, ns.mul_(e, e)))
+            return apart.fold(lambda total, e: ns.add_(total, ns.xp.abs(e)), "labels")
+        squares = apart.fold(lambda total, e: ns.add_(total, ns.mul_(e, e)), "labels")
         return ns.xp.sqrt(squares) if ns.is_floating(squares) else squares
 
     def _plain(

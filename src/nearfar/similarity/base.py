@@ -12,7 +12,7 @@ class Rows(NamedTuple):
 
     p: Array  # (n, d)
     square: Array | None = None  # squared norms (n,), Euclidean only
-    length: Array | None = None  # norms of the raw rows (n, 1), cosine only; 0 for a zero row
+    slope: Array | None = None  # 1 / (sqrt(temperature) norm), (n, 1), cosine only; or 0
     raw: Array | None = None  # the rows as given (n, d), Euclidean only
     factor: Any = None  # what differences of raw rows are multiplied by, Euclidean only
 
@@ -41,6 +41,8 @@ class Place(NamedTuple):
 
 class Similarity(ABC):
     degree: ClassVar[int]
+    tells_itself: ClassVar[bool] = False
+    """Whether `tile` has to know where a row meets itself."""
     keeps_logits: ClassVar[bool]
     """Whether `pull_` reads the logits, so that they must outlive the gradient's computation."""
 

@@ -16,6 +16,7 @@ _FEW_FEATURES = 8
 
 class _Euclidean(Similarity):
     keeps_logits = True
+    tells_itself = True
 
     def prepare(
         self, ns: Namespace, parts: tuple[Array, ...], temperature: Any

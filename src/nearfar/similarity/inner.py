@@ -70,9 +70,10 @@ class Cosine(_Inner):
         largest = ns.stop(xp.max(xp.abs(z), axis=1, keepdims=True))
         zero = largest == 0
         one = xp.ones_like(largest)
-        p = z / xp.where(zero, one, largest)
-        norm = xp.sqrt(xp.where(zero, one, xp.sum(p * p, axis=1, keepdims=True)))
-        return Rows(ns.mul_(p, factor / norm), length=largest * norm)
+        largest = xp.where(zero, one, largest)
+        p = z / largest
+        scale = factor / xp.sqrt(xp.where(zero, one, xp.sum(p * p, axis=1, keepdims=True)))
+        return Rows(ns.mul_(p, scale), slope=xp.where(zero, 0 * one, scale / largest))
 
     def bound(self, ns: Namespace, sides: tuple[Rows, ...], temperature: Any) -> float:
         if isinstance(temperature, float):
@@ -84,13 +85,11 @@ class Cosine(_Inner):
         self, ns: Namespace, rows: Rows, gradient: Array, temperature: Any
     ) -> tuple[Array, Array]:
         xp = ns.xp
-        assert rows.length is not None
-        zero = rows.length == 0
+        assert rows.slope is not None
         along = xp.sum(rows.p * gradient, axis=1, keepdims=True)
         # With unit rows u = p sqrt(t): d/dz = (I - u u^T) (d/dp) / (sqrt(t) |z|).
-        length = xp.where(zero, xp.ones_like(along), rows.length) * temperature**0.5
         gradient = ns.sub_(gradient, rows.p * (along * temperature))
-        gradient = ns.mul_(gradient, xp.where(zero, xp.zeros_like(along), 1 / length))
+        gradient = ns.mul_(gradient, rows.slope)
         return gradient, self._euler(ns, along, temperature)
 
 

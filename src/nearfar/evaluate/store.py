@@ -1,0 +1,83 @@
+"""Tiles that pass 1 leaves for pass 2, which then costs half of its products."""
+
+from collections.abc import Callable
+
+from nearfar.evaluate.plan import Plan
+from nearfar.frameworks import Array, Block, Every, Namespace, Scratch
+from nearfar.similarity import Tile
+
+Masks = dict[str, Array]
+
+# Less than this share of all tiles is not worth the memory.
+_WORTH = 0.125
+
+
+class _Lent:
+    """Scratch whose tile is a place in the store."""
+
+    def __init__(self, scratch: Scratch, place: Array) -> None:
+        self._scratch, self._place = scratch, place
+
+    def buffer(self, key: str, shape: tuple[int, ...], like: Array) -> Array:
+        return self._place if key == "tile" else self._scratch.buffer(key, shape, like)
+
+
+class Store:
+    """The first tiles of a plan, as many as fit into so many bytes.
+
+    Which these are depends on the plan alone, not on the order in which threads come to them.
+    """
+
+    def __init__(self, ns: Namespace, plan: Plan, room: int, like: Array) -> None:
+        itemsize = ns.itemsize(like)
+        shapes = _shapes(plan)
+        total = sum(rows * columns for _, rows, columns in shapes) * itemsize
+        self._places: dict[tuple[int, int], Array] = {}
+        self._tiles: dict[tuple[int, int], Tile] = {}
+        self._masks: dict[tuple[int, int], Masks] = {}
+        if room < _WORTH * total:
+            return
+        flat = ns.store(min(room, total) // itemsize, like)
+        used = 0
+        for key, rows, columns in shapes:
+            end = used + rows * columns
+            if end > flat.shape[0]:
+                break
+            self._places[key] = ns.xp.reshape(flat[used:end], (rows, columns))
+            used = end
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def has_place(self, i: Block, j: Block) -> bool:
+        return (i.start, j.start) in self._places
+
+    def scratch(self, i: Block, j: Block, scratch: Scratch | None) -> Scratch | None:
+        """Scratch that makes a tile in its place, if it has one."""
+        place = self._places.get((i.start, j.start))
+        return scratch if place is None or scratch is None else _Lent(scratch, place)
+
+    def keep(self, i: Block, j: Block, tile: Tile) -> None:
+        """Remember what was made with `scratch`."""
+        self._tiles[i.start, j.start] = tile
+
+    def masks(self, i: Block, j: Block, make: Callable[[], Masks]) -> Masks:
+        """Of a tile that is kept, made once."""
+        key = i.start, j.start
+        if key not in self._places:
+            return make()
+        if key not in self._masks:
+            self._masks[key] = make()
+        return self._masks[key]
+
+    def find(self, i: Block, j: Block) -> Tile | None:
+        return self._tiles.get((i.start, j.start))
+
+
+def _shapes(plan: Plan) -> list[tuple[tuple[int, int], int, int]]:
+    found = []
+    for tiles in plan:
+        for items in tiles.rounds:
+            assert not isinstance(items, Every)
+            found += [((i.start, j.start), i.size, j.size) for i, j in items]
+    return found
