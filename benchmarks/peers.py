@@ -1,0 +1,114 @@
+"""Other people's losses, as far as they are installed: each takes tensors and gives a scalar."""
+
+import importlib
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+
+Peer = Callable[..., torch.Tensor]
+
+
+class _Anything(ModuleType):
+    """Has whatever is imported from it."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return type(name, (), {})
+
+
+@contextmanager
+def _without_torchvision() -> Iterator[None]:
+    """Some import it without need for a loss; beside a CPU build of PyTorch it often breaks."""
+    names = ("torchvision", "torchvision.ops", "torchvision.transforms", "torchvision.models")
+    for name in names:
+        stub = _Anything(name)
+        stub.__path__ = []
+        stub.__spec__ = importlib.machinery.ModuleSpec(name, None)
+        sys.modules[name] = stub
+    try:
+        yield
+    finally:
+        for name in [n for n in sys.modules if n.split(".")[0] == "torchvision"]:
+            del sys.modules[name]
+
+
+def lightly_ntxent(temperature: float) -> Peer:
+    with _without_torchvision():
+        losses = importlib.import_module("lightly.loss")
+    return losses.NTXentLoss(temperature=temperature, memory_bank_size=0)
+
+
+def pml_supcon(temperature: float) -> Peer:
+    return importlib.import_module("pytorch_metric_learning.losses").SupConLoss(
+        temperature=temperature
+    )
+
+
+def pml_hard(margin: float) -> Peer:
+    root = "pytorch_metric_learning."
+    losses, miners, reducers = (
+        importlib.import_module(root + name) for name in ("losses", "miners", "reducers")
+    )
+    loss = losses.TripletMarginLoss(margin=margin, reducer=reducers.MeanReducer())
+    miner = miners.BatchHardMiner()
+    return lambda x, labels: loss(x, labels, miner(x, labels))
+
+
+def pml_all(margin: float) -> Peer:
+    return importlib.import_module("pytorch_metric_learning.losses").TripletMarginLoss(
+        margin=margin
+    )
+
+
+def st_all(margin: float) -> Peer:
+    losses = importlib.import_module("sentence_transformers.sentence_transformer.losses")
+    loss = losses.BatchAllTripletLoss(torch.nn.Identity(), margin=margin)
+    return lambda x, labels: loss.compute_loss_from_embeddings([x], labels)
+
+
+def _open_clip() -> ModuleType:
+    """The file of losses alone: the package wants torchvision."""
+    found = importlib.util.find_spec("open_clip")
+    if found is None or found.origin is None:
+        raise ImportError("open_clip is not installed")
+    spec = importlib.util.spec_from_file_location(
+        "open_clip_loss", Path(found.origin).with_name("loss.py")
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def open_clip(temperature: float) -> Peer:
+    loss = _open_clip().ClipLoss()
+    return lambda x, y: loss(x, y, 1 / temperature)
+
+
+def open_siglip(temperature: float, bias: float) -> Peer:
+    loss = _open_clip().SigLipLoss()
+    return lambda x, y: loss(x, y, 1 / temperature, bias)
+
+
+def torch_chunked(temperature: float) -> Peer:
+    """PyTorch's chunked linear cross-entropy, once in each direction."""
+    options = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=256)
+
+    def loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        one_way = torch.nn.functional.linear_cross_entropy
+        target = torch.arange(len(x))
+        there = one_way(x / temperature, y, target, options=options)
+        return (there + one_way(y / temperature, x, target, options=options)) / 2
+
+    return loss
+
+
+def info_nce(temperature: float) -> Peer:
+    return importlib.import_module("info_nce").InfoNCE(temperature=temperature)
