@@ -102,5 +102,7 @@ class _Batch:
         itself = ns.same(i, everyone, self.rows.p)
         if self.targets is not None:
             targets = ns.rows(self.targets, i), self.targets
-            return Others(itself, None, window, targets, scratch)
-        return Others(itself, self.pairing.same(ns, i, everyone), window, None, scratch)
+            return Others(itself, None, window, targets, scratch, None)
+        sizes = self.pairing.sizes
+        most = None if sizes is None else max(sizes) - 1
+        return Others(itself, self.pairing.same(ns, i, everyone), window, None, scratch, most)

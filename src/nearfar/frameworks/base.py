@@ -341,6 +341,12 @@ class Namespace:
         """`x` with `value` where the mask is true."""
         return self.xp.where(mask, self.asarray(value, x), x)
 
+    def relu_(self, x: Array) -> Array:
+        return self.xp.where(x < 0, self.xp.zeros_like(x), x)
+
+    def sign_(self, x: Array) -> Array:
+        return self.sign(x)
+
     def softplus_(self, x: Array) -> Array:
         return self.softplus(x)
 

@@ -146,6 +146,12 @@ class NumPy(Namespace):
         np.copyto(x, x.dtype.type(value), where=mask)
         return x
 
+    def relu_(self, x: Array) -> Array:
+        return np.maximum(x, 0, out=x)
+
+    def sign_(self, x: Array) -> Array:
+        return np.sign(x, out=x)
+
     def softplus_(self, x: Array) -> Array:
         # np.log1p takes six times as long as np.exp in float32. log(w) * e / (w - 1) with
         # w = 1 + e cancels the rounding of w (Kahan); where w == 1, log1p(e) is e itself.

@@ -214,6 +214,12 @@ class Torch(_Pure):
     def fill_(self, x: Array, mask: Array, value: float) -> Array:
         return x.masked_fill_(mask, value)
 
+    def relu_(self, x: Array) -> Array:
+        return x.relu_()
+
+    def sign_(self, x: Array) -> Array:
+        return x.sign_()
+
     def softplus_(self, x: Array) -> Array:
         return torch._C._nn.softplus(x, 1, 40, out=x)
 
