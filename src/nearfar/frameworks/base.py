@@ -259,6 +259,10 @@ class Namespace:
         """Where the entries of each row stand in ascending order, for `gather` and `scatter`."""
         return self.xp.argsort(x, axis=1)
 
+    def merge(self, x: Array) -> Array:
+        """`argsort` of rows that mostly fall and then rise, which need not be sorted anew."""
+        return self.argsort(x)
+
     def gather(self, x: Array, order: Array) -> Array:
         """The entries of each row in this order."""
         raise NotImplementedError

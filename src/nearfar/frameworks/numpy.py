@@ -95,8 +95,14 @@ class NumPy(Namespace):
     # np.take_along_axis.
 
     def argsort(self, x: Array) -> Array:
-        n, m = x.shape
-        order = np.argsort(x, axis=1)
+        return self._flat(np.argsort(x, axis=1))
+
+    def merge(self, x: Array) -> Array:
+        # Timsort merges runs that it finds.
+        return self._flat(np.argsort(x, axis=1, kind="stable"))
+
+    def _flat(self, order: Array) -> Array:
+        n, m = order.shape
         order += m * np.arange(n)[:, None]
         return order
 

@@ -93,6 +93,11 @@ class _Pure(Namespace):
             return torch.from_numpy(np.argsort(x.detach().numpy(), axis=1))
         return torch.argsort(x, dim=1)
 
+    def merge(self, x: Array) -> Array:
+        if x.device.type == "cpu" and x.dtype != torch.bfloat16 and not _is_wrapped(x):
+            return torch.from_numpy(np.argsort(x.detach().numpy(), axis=1, kind="stable"))
+        return torch.argsort(x, dim=1)
+
     def gather(self, x: Array, order: Array) -> Array:
         return torch.gather(x, 1, order)
 
