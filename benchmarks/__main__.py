@@ -114,7 +114,7 @@ def main(
                 results["runs"].append({"workload": name, "rows": n, "candidates": found})
                 console.print(table(name, n, found))
         if figures:
-            to = [64, 128] if smoke else [2**k for k in range(8, 17)]
+            to = [64] if smoke else [2**k for k in range(8, 17)]
             for name in set(names) & set(SCALING):
                 curves = {c: sizes(name, c, to, CAP, step) for c in SCALING[name]}
                 results["scaling"][name] = curves

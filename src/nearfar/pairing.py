@@ -130,6 +130,27 @@ class AllOthers(_AsGiven):
         raise NotImplementedError
 
 
+class SortedTargets(AllOthers):
+    """Rows in the order of one number each, so that distances fall and rise along a row."""
+
+    def __init__(self, ns: Namespace, targets: np.ndarray) -> None:
+        self.n = len(targets)
+        self._order = np.argsort(targets.reshape(-1), kind="stable")
+        self._back = np.argsort(self._order, kind="stable")
+
+    def gather(self, ns: Namespace, parts: tuple[Array, ...]) -> tuple[Array, ...]:
+        return (self.arrange(ns, parts[0]),)
+
+    def scatter(self, ns: Namespace, sides: tuple[Array, ...]) -> tuple[Array, ...]:
+        return (self.restore(ns, sides[0]),)
+
+    def restore(self, ns: Namespace, values: Array) -> Array:
+        return ns.take(values, self._back)
+
+    def arrange(self, ns: Namespace, values: Array) -> Array:
+        return ns.take(values, self._order)
+
+
 class SortedLabels(_AsGiven):
     """Labels that the host can read: rows are sorted by class."""
 
@@ -218,7 +239,9 @@ def pair_up(ns: Namespace, kind: PairingKind, inputs: tuple[Array, ...]) -> Pair
     if kind == "matched":
         return Matched(ns, like)
     if kind == "targets":
-        return AllOthers(ns, like)
+        one = len(inputs[1].shape) == 1 or inputs[1].shape[1] == 1
+        seen = ns.host(inputs[1]) if one else None
+        return AllOthers(ns, like) if seen is None else SortedTargets(ns, seen)
     if kind == "many_labels":
         return ManyLabels(ns, inputs[1], like)
     known = ns.host(inputs[1])

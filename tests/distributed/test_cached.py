@@ -1,11 +1,13 @@
 """A step in chunks is the step of the whole batch."""
 
 import copy
+from itertools import accumulate
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 
 import nearfar as nf
 import nearfar.torch
@@ -89,6 +91,30 @@ def test_two_views_through_one_encoder_under_autocast():
     assert len(seen) == 12
     np.testing.assert_allclose(value, expected, rtol=1e-6)
     _agree(one, two, 0.02)  # bfloat16 sums of the weights' gradients differ in their order
+
+
+def _peak(step):
+    """Bytes that the allocator held at most during a step, beyond those before it."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
+        step()
+    events = [e for e in found.profiler.kineto_results.events() if e.name() == "[memory]"]
+    return max(accumulate(e.nbytes() for e in sorted(events, key=lambda e: e.start_ns())))
+
+
+def test_peak_memory_is_that_of_a_chunk_and_the_embeddings():
+    width = 1024  # so that a chunk's graph outweighs the loss's own arrays
+    encoder = nn.Sequential(
+        nn.Linear(6, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 8)
+    )
+    (x,) = _data(6)
+    labels = torch.arange(ROWS) % 7
+    loss = nf.SupCon().with_options(memory=2**18)
+    encoder(x[:2]).sum().backward()
+    one = _peak(lambda: encoder(x[:CHUNK]).sum().backward())
+    whole = _peak(lambda: _whole([encoder], [x], loss, labels))
+    ours = _peak(lambda: nearfar.torch.cached_step(encoder, x, loss, labels, chunk=CHUNK))
+    assert ours <= 1.3 * one + ROWS * 8 * 4
+    assert whole > 1.5 * ours
 
 
 def test_refusals():

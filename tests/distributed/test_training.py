@@ -73,6 +73,13 @@ def test_bytes_are_those_of_the_page(three):
     _check_bytes(three)
 
 
+def test_rows_that_stand_on_different_ranks_are_refused_by_all(three):
+    for each in three:
+        assert len(each["shifted"]) == 3
+        assert "on every rank; received on rank 0: a 3, b 4" in each["shifted"][0]
+        assert "embeddings 3, labels 4" in each["shifted"][2]
+
+
 def test_a_killed_rank_ends_the_others(three):
     assert "ended" not in three[1]
     for rank in (0, 2):

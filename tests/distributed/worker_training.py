@@ -7,13 +7,14 @@ import os
 import signal
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from ranks import COUNTED, LOSSES, SHARDS, batch, encoder, join, train, write
+from ranks import COUNTED, DIM, LOSSES, SHARDS, batch, encoder, join, train, write
 
-from nearfar.torch.collectives import Ranks
+from nearfar.torch.collectives import Ranks, all_gather
 from nearfar.torch.distributed import Loss
 
 LONG = [("ddp_mean", True), ("ddp_mean", False), ("sum", False)]
@@ -38,7 +39,7 @@ def counted() -> dict:
     total: dict[str, float] = {}
 
     def count(self, what, collective, *arguments):
-        if collective is dist.all_gather_into_tensor:
+        if collective is all_gather:
             sent = (ranks - 1) * arguments[1].nbytes
         elif collective is dist.all_to_all_single:
             _, given, _, lengths = arguments
@@ -85,10 +86,27 @@ def end_one() -> tuple[str, float]:
     return "no error", 0.0
 
 
+def shifted() -> list[str]:
+    """What is said of rows that belong together and stand on different ranks."""
+    told = []
+    one, other = [3, 4, 2], [4, 3, 2]
+    if dist.get_world_size() != 3:
+        return told
+    z, y = (torch.randn(n[dist.get_rank()], DIM) for n in (one, other))
+    labels = torch.zeros(len(y), dtype=torch.int64)
+    for name, inputs in {"ntxent": (z, y), "siglip": (z, y), "supcon": (z, labels)}.items():
+        try:
+            Loss(LOSSES[name])(*inputs)
+        except ValueError as error:
+            told.append(str(error))
+    return told
+
+
 if __name__ == "__main__":
+    warnings.simplefilter("error")
     folder, mode = Path(sys.argv[1]), sys.argv[2]
     join()
-    found = {"trained": trained(mode), "counted": counted()}
+    found = {"trained": trained(mode), "counted": counted(), "shifted": shifted()}
     write(folder, found)
     dist.barrier()
     write(folder, found | {"ended": end_one()})

@@ -109,6 +109,8 @@ class Others(NamedTuple):
     targets: tuple[Array, Array] | None
     """Of the anchors and of all rows."""
     scratch: Scratch | None
+    most: int | None
+    """No anchor of the batch has more positives, where the host knows."""
 
 
 class WithinRule(Protocol):

@@ -41,8 +41,10 @@ class _Batch:
         self.similarity = settings.similarity
         given = settings.sort_out(ns, inputs)
         self.temperature = given.temperature
-        self.targets = given.facts[0] if settings.pairing == "targets" else None
         self.pairing: Pairing = pair_up(ns, settings.pairing, inputs)
+        self.targets = None
+        if settings.pairing == "targets":
+            self.targets = self.pairing.arrange(ns, given.facts[0])
         gathered = self.pairing.gather(ns, (ns.matrix(given.embeddings[0]),))
         (self.rows,) = self.similarity.prepare(ns, gathered, self.temperature)
         self.n = self.pairing.n
@@ -103,5 +105,7 @@ class _Batch:
         itself = ns.same(i, everyone, self.rows.p)
         if self.targets is not None:
             targets = ns.rows(self.targets, i), self.targets
-            return Others(itself, None, window, targets, scratch)
-        return Others(itself, self.pairing.same(ns, i, everyone), window, None, scratch)
+            return Others(itself, None, window, targets, scratch, None)
+        sizes = self.pairing.sizes
+        most = None if sizes is None else max(sizes) - 1
+        return Others(itself, self.pairing.same(ns, i, everyone), window, None, scratch, most)

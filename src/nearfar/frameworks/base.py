@@ -259,6 +259,10 @@ class Namespace:
         """Where the entries of each row stand in ascending order, for `gather` and `scatter`."""
         return self.xp.argsort(x, axis=1)
 
+    def merge(self, x: Array) -> Array:
+        """`argsort` of rows that mostly fall and then rise, which need not be sorted anew."""
+        return self.argsort(x)
+
     def gather(self, x: Array, order: Array) -> Array:
         """The entries of each row in this order."""
         raise NotImplementedError
@@ -340,6 +344,12 @@ class Namespace:
     def fill_(self, x: Array, mask: Array, value: float) -> Array:
         """`x` with `value` where the mask is true."""
         return self.xp.where(mask, self.asarray(value, x), x)
+
+    def relu_(self, x: Array) -> Array:
+        return self.xp.where(x < 0, self.xp.zeros_like(x), x)
+
+    def sign_(self, x: Array) -> Array:
+        return self.sign(x)
 
     def softplus_(self, x: Array) -> Array:
         return self.softplus(x)

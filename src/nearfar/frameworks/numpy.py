@@ -95,8 +95,14 @@ class NumPy(Namespace):
     # np.take_along_axis.
 
     def argsort(self, x: Array) -> Array:
-        n, m = x.shape
-        order = np.argsort(x, axis=1)
+        return self._flat(np.argsort(x, axis=1))
+
+    def merge(self, x: Array) -> Array:
+        # Timsort merges runs that it finds.
+        return self._flat(np.argsort(x, axis=1, kind="stable"))
+
+    def _flat(self, order: Array) -> Array:
+        n, m = order.shape
         order += m * np.arange(n)[:, None]
         return order
 
@@ -145,6 +151,12 @@ class NumPy(Namespace):
     def fill_(self, x: Array, mask: Array, value: float) -> Array:
         np.copyto(x, x.dtype.type(value), where=mask)
         return x
+
+    def relu_(self, x: Array) -> Array:
+        return np.maximum(x, 0, out=x)
+
+    def sign_(self, x: Array) -> Array:
+        return np.sign(x, out=x)
 
     def softplus_(self, x: Array) -> Array:
         # np.log1p takes six times as long as np.exp in float32. log(w) * e / (w - 1) with

@@ -93,6 +93,11 @@ class _Pure(Namespace):
             return torch.from_numpy(np.argsort(x.detach().numpy(), axis=1))
         return torch.argsort(x, dim=1)
 
+    def merge(self, x: Array) -> Array:
+        if x.device.type == "cpu" and x.dtype != torch.bfloat16 and not _is_wrapped(x):
+            return torch.from_numpy(np.argsort(x.detach().numpy(), axis=1, kind="stable"))
+        return torch.argsort(x, dim=1)
+
     def gather(self, x: Array, order: Array) -> Array:
         return torch.gather(x, 1, order)
 
@@ -213,6 +218,12 @@ class Torch(_Pure):
 
     def fill_(self, x: Array, mask: Array, value: float) -> Array:
         return x.masked_fill_(mask, value)
+
+    def relu_(self, x: Array) -> Array:
+        return x.relu_()
+
+    def sign_(self, x: Array) -> Array:
+        return x.sign_()
 
     def softplus_(self, x: Array) -> Array:
         return torch._C._nn.softplus(x, 1, 40, out=x)

@@ -8,11 +8,14 @@ P and N are an anchor's positives and negatives, u = d_ap - d_an + margin.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from nearfar.evaluate import Others
-from nearfar.frameworks import Array, Namespace
+from nearfar.frameworks import Array, Block, Namespace
 from nearfar.losses.merged import Group, Merged
+
+# Up to so many positives comparing each with all negatives is quicker than sorting.
+_FEW = 32
 
 
 class Mined(NamedTuple):
@@ -38,6 +41,32 @@ def every(ns: Namespace, positives: Group, negatives: Group, margin: float) -> M
     chosen = _count(ns, positives) * _count(ns, negatives)
     by_positives, by_all = merged.apart(slopes)
     return Mined(_sum(ns, losses), _sum(ns, reach * nearer), chosen, by_positives, by_all)
+
+
+def every_of_few(
+    ns: Namespace, positives: Group, negatives: Group, margin: float, most: int, scratch: Any
+) -> Mined:
+    """As `every`, for at most so many positives: each against all negatives, nothing sorted."""
+    xp = ns.xp
+    none = xp.full_like(positives.keys, float("inf"))
+    order = ns.argsort(xp.where(positives.members, positives.keys, none))[:, :most]
+    members = ns.gather(positives.members, order)
+    reached = ns.gather(positives.keys, order) + margin
+    reached = xp.where(members, reached, xp.full_like(reached, -float("inf")))
+    away = -xp.where(negatives.members, negatives.keys, xp.full_like(negatives.keys, float("inf")))
+    losses, pulled = xp.zeros_like(away[:, 0]), xp.zeros_like(away)
+    nearer = []
+    for k in range(ns.shape(order)[1]):
+        u = ns.relu_(ns.add_(ns.copy(away, scratch, "u"), reached[:, k : k + 1]))
+        losses = losses + ns.row_sums(u)
+        u = ns.sign_(u)
+        nearer.append(ns.row_sums(u))
+        pulled = ns.add_(pulled, u)
+    by_positives = xp.stack(nearer, axis=1)
+    chosen = _count(ns, positives) * _count(ns, negatives)
+    width = ns.shape(positives.keys)[1]
+    back = ns.scatter(by_positives, order, width)
+    return Mined(losses, _sum(ns, by_positives), chosen, back, ns.mul_(pulled, -1))
 
 
 def all_semihard(ns: Namespace, positives: Group, negatives: Group, margin: float) -> Mined:
@@ -142,7 +171,12 @@ class MinedTriplets:
         positives, negatives = (
             g._replace(members=g.members & some[:, None]) for g in (positives, negatives)
         )
-        found = MINERS[self.mining](ns, positives, negatives, self.margin)
+        if self.mining == "all" and others.most is not None and others.most <= _FEW:
+            found = every_of_few(
+                ns, positives, negatives, self.margin, max(others.most, 1), others.scratch
+            )
+        else:
+            found = MINERS[self.mining](ns, positives, negatives, self.margin)
         terms = found.active if self.count_active else found.chosen
         none = xp.zeros_like(terms)
         losses, terms = (xp.where(some, x, none) for x in (found.losses, terms))
@@ -166,7 +200,9 @@ def _margins(ns: Namespace, merged: Merged, reach: Array, far: Array) -> Array:
 def _first(ns: Namespace, found: Array, like: Array) -> Array:
     """1 at the first place of each row that is true."""
     marks = ns.cast(found, like.dtype)
-    return marks * ns.cast(ns.running_sum(marks, reverse=False) == 1, like.dtype)
+    place = ns.xp.argmax(marks, axis=1)
+    columns = ns.positions(Block(0, ns.shape(found)[1]), like)
+    return ns.mul_(marks, ns.cast(columns[None, :] == place[:, None], like.dtype))
 
 
 def _count(ns: Namespace, group: Group) -> Array:

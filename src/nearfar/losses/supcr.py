@@ -41,7 +41,7 @@ class Ranks:
             return none, none, None if weight is None else 0 * logits
         # The anchor itself comes first, and is left out.
         apart = ns.fill_(self._label_distances(ns, others), others.itself, -1)
-        order = ns.argsort(apart)
+        order = ns.merge(apart)
         apart, s, order = ns.gather(apart, order), ns.gather(logits, order)[:, 1:], order[:, 1:]
         starts = apart[:, 1:] != apart[:, :-1]
         spread = xp.max(s) - xp.min(s)

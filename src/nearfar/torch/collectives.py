@@ -7,6 +7,10 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+# Named so since torch 2.13, which warns of the older name.
+_OLDER = getattr(dist, "all_gather_into_tensor", None)
+all_gather: Any = getattr(dist, "all_gather_single", _OLDER)
+
 
 class Ranks:
     """The processes of a group; every method is a collective that all of them have to call."""
@@ -24,7 +28,7 @@ class Ranks:
         """One row of whole numbers from each rank."""
         own = torch.tensor(numbers, dtype=torch.int64, device=device)
         every = own.new_empty(self.count * len(numbers))
-        self._call("sizes", dist.all_gather_into_tensor, every, own)
+        self._call("sizes", all_gather, every, own)
         rows: list[list[int]] = every.view(self.count, -1).tolist()
         return rows
 
@@ -43,7 +47,7 @@ class Ranks:
         for x, start, length in zip(parts, starts, lengths[self.number], strict=False):
             own[start : start + length] = x.contiguous().view(-1).view(torch.uint8)
         every = own.new_empty(self.count * longest)
-        self._call(what, dist.all_gather_into_tensor, every, own)
+        self._call(what, all_gather, every, own)
         rows = every.view(self.count, longest)
         found = []
         for k, x in enumerate(parts):

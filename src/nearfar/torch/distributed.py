@@ -136,6 +136,7 @@ class _Task(NamedTuple):
         values = self.replaced | dict(zip(self.learned, learned, strict=True))
         call = self.loss._open((), dict(zip(self.names, every, strict=True)) | values)
         evaluation = call.evaluation
+        self._check_aligned(evaluation, sizes)
         if isinstance(evaluation, PartitionEvaluation):
             return self._by_strips(evaluation, call.arrays, sizes, wanted)
         return self._by_shares(cast(RowEvaluation, evaluation), call.arrays, sizes, wanted)
@@ -158,6 +159,19 @@ class _Task(NamedTuple):
                     f"aside; received {told}; an empty part is torch.empty((0, d), dtype=...)"
                 )
         return [numbers[1::4] for numbers in table], any(numbers[0] for numbers in table)
+
+    def _check_aligned(self, evaluation: Any, sizes: list[list[int]]) -> None:
+        """Rows that belong together stand on one rank: equal totals would hide a shift."""
+        shared = getattr(evaluation, "negatives", None) == "shared"
+        names = [name for name in self.names if not (shared and name == "negatives")]
+        for rank, each in enumerate(sizes):
+            rows = dict(zip(self.names, each, strict=True))
+            if len({rows[name] for name in names}) > 1:
+                told = ", ".join(f"{name} {rows[name]}" for name in names)
+                raise ValueError(
+                    f"expected as many rows of {' and '.join(names)} on every rank; received on "
+                    f"rank {rank}: {told}; give each rank whole rows of the batch"
+                )
 
     def _by_strips(
         self,
