@@ -70,6 +70,10 @@ class _ArrayAPI:
         return tf.reduce_all(x)
 
     @staticmethod
+    def argmax(x: Array, axis: int) -> Array:
+        return tf.argmax(x, axis=axis)
+
+    @staticmethod
     def any(x: Array, axis: int | None = None) -> Array:
         return tf.reduce_any(x, axis=axis)
 

@@ -8,3 +8,6 @@ from torch import ones_like as ones_like
 from torch import sum as sum
 from torch import where as where
 from torch import zeros_like as zeros_like
+
+# A door to C++ classes, into which doctest cannot look.
+del classes  # type: ignore[name-defined]  # noqa: F821

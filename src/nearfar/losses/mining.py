@@ -200,8 +200,8 @@ def _margins(ns: Namespace, merged: Merged, reach: Array, far: Array) -> Array:
 def _first(ns: Namespace, found: Array, like: Array) -> Array:
     """1 at the first place of each row that is true."""
     marks = ns.cast(found, like.dtype)
-    place = ns.xp.argmax(marks, axis=1)
     columns = ns.positions(Block(0, ns.shape(found)[1]), like)
+    place = ns.cast(ns.xp.argmax(marks, axis=1), columns.dtype)
     return ns.mul_(marks, ns.cast(columns[None, :] == place[:, None], like.dtype))
 
 
