@@ -17,6 +17,9 @@ from benchmarks.workloads import WORKLOADS
 
 Step = Callable[[str], None]
 
+# MiB that a candidate may take, so that a greedy one ends and not the machine.
+LARGEST = 6144
+
 
 class Process:
     """A worker, or the reason why there is none."""
@@ -73,6 +76,7 @@ def interleaved(name: str, rows: int, threads: int, repeats: int, step: Step) ->
                 alive[candidate] = Process(name, candidate, threads)
             for candidate, process in list(alive.items()):
                 step(f"{name}, {rows} rows: {candidate} starts")
+                process.ask("cap", LARGEST)
                 problem = process.make(rows) or process.ask("time", 1)
                 if isinstance(problem, dict):
                     found[candidate] = problem
