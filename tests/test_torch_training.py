@@ -141,7 +141,7 @@ class TestTraining:
         lowest = min(told, key=lambda epoch: epoch.validation)
         assert training.best_epoch == lowest.number < 30
         training.take_best()
-        Z = torch.as_tensor(training.embed(other.X))
+        Z = torch.as_tensor(embed(training.encoder, other.X))
         value = nf.SupCon()(Z, torch.as_tensor(other.y))
         assert float(value) == pytest.approx(lowest.validation, rel=1e-5)
 

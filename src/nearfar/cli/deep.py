@@ -65,10 +65,11 @@ def learn_encoder(
         training, lambda: checkpoint.write(out, statement, *training.state()), recipe.epochs
     )
     loss = training.take_best()
+    learned = Encoded(training.encoder)
     return Learned(
-        Encoded(training.encoder),
-        training.embed(train.X),
-        training.embed(X[halves.held_out_rows]),
+        learned,
+        learned.embed(train.X),
+        learned.embed(X[halves.held_out_rows]),
         loss,
         perf_counter() - start,
         {
@@ -105,9 +106,7 @@ def _set_aside(train: Rows, kind: Kind, seed: int) -> tuple[Rows, Rows | None]:
     order = np.random.default_rng(seed).permutation(len(train))
     count = round(_VALIDATION * len(train))
     kept, learned = np.sort(order[:count]), np.sort(order[count:])
-    if count < _LEAST_VALIDATION or kind.trouble(train.y[kept]):
-        return train, None
-    if kind.trouble(train.y[learned]):
+    if count < _LEAST_VALIDATION or any(kind.trouble(train.y[part]) for part in (kept, learned)):
         return train, None
     return Rows(train.X[learned], train.y[learned]), Rows(train.X[kept], train.y[kept])
 

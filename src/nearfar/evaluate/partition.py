@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from nearfar.evaluate.passes import Partners, Passes, Seen
+from nearfar.evaluate.partners import Partners
+from nearfar.evaluate.passes import Passes, Seen
 from nearfar.evaluate.plan import Plan, all_pairs, by_class, rectangular, tile_side, uniform
 from nearfar.evaluate.protocol import Anchors, PartitionRule, Slopes
 from nearfar.evaluate.settings import Settings

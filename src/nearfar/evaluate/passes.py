@@ -16,13 +16,13 @@ half of the tiles are enough: two products a pair of rows in place of three.
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
+from nearfar.evaluate.partners import Partners
 from nearfar.evaluate.plan import Kind, Plan, Tiles
 from nearfar.evaluate.protocol import Pair, PartitionRule, Slopes
 from nearfar.evaluate.store import Store
 from nearfar.evaluate.sweep import sweep
 from nearfar.evaluate.tiles import GUARDED, Exponentials, State
 from nearfar.frameworks import Array, Block, Namespace, Scratch
-from nearfar.pairing import Pairing
 from nearfar.similarity import Place, Rows, Similarity, Tile
 
 T = TypeVar("T")
@@ -34,29 +34,6 @@ class Seen(NamedTuple):
     logs: tuple[Array, ...]
     linear: Array | None
     pair: Array | None
-
-
-class Partners(NamedTuple):
-    """Rows of which the k-th of `a` and the k-th of `b` are each other's only positives."""
-
-    a: Rows
-    b: Rows
-    pairing: Pairing
-
-    def linear(self, ns: Namespace, similarity: Similarity) -> tuple[Array, ...]:
-        """The logit of its positive, for every anchor of every side."""
-        column = similarity.paired(ns, self.a, self.b)[:, None]
-        # Not the same array twice: compiled programs refuse outputs that share memory.
-        return tuple(side[:, 0] for side in self.pairing.gather(ns, (column, 0 + column)))
-
-    def pull(
-        self, ns: Namespace, similarity: Similarity, slopes: tuple[Slopes, ...]
-    ) -> tuple[Array, ...]:
-        """Gradient of those logits, for every side."""
-        columns = tuple(s.linear[:, None] for s in slopes if s.linear is not None)
-        a, b = self.pairing.scatter(ns, columns)
-        flow = similarity.pull_paired(ns, self.a, self.b, (a + b)[:, 0])
-        return self.pairing.gather(ns, flow)
 
 
 class Passes(NamedTuple):

@@ -141,11 +141,6 @@ class Training:
         learned: Statement = replace(criterion.loss, **values)
         return learned
 
-    def embed(self, X: NDArray[Any]) -> NDArray[np.float64]:
-        """Embed rows (n, *shape) as (n, components)."""
-        embeddings: NDArray[np.float64] = embed(self.encoder, X)
-        return embeddings
-
     def state(self) -> tuple[Arrays, dict[str, Any]]:
         """Give all that `restore` needs to go on: arrays, and values for JSON."""
         arrays = _flat("now", self._all.state_dict()) | _flat("best", self._best)
