@@ -415,7 +415,8 @@ def by_anchors(x, labels, *, mining, margin, distance) -> tuple[float, np.ndarra
 @cache
 def many(n, features, whole=False, **fields):
     """Rows, labels, and what `by_anchors` says of them; `whole` numbers have exact distances."""
-    rng = np.random.default_rng(11)
+    # Of these rows no float32 distance is within its rounding of one that it is compared with.
+    rng = np.random.default_rng(27)
     labels = rng.integers(0, 5, size=n).tolist()
     x = rng.integers(-40, 41, (n, features)) if whole else rng.normal(size=(n, features))
     x = x.astype(np.float32)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 import nearfar as nf
 
@@ -19,6 +20,39 @@ LOSSES = {
     "supcr": nf.SupCR(),
     "triplet": nf.Triplet(),
 }
+
+
+BY_ROWS = {
+    "siglip": nf.SigLIP(),
+    "infonce": nf.InfoNCE(),
+    "infonce-euclidean": nf.InfoNCE(similarity="neg_euclidean", temperature=0.5),
+    "supcr": nf.SupCR(),
+    "pairs": nf.PairMargin(),
+    **{m: nf.BatchTriplet(mining=m) for m in ("all", "hard", "semihard", "all_semihard")},
+}
+
+
+@pytest.mark.parametrize("near", [False, True])
+@pytest.mark.parametrize("name", BY_ROWS)
+def test_parts_of_a_block_side_by_side(name, near):
+    """So many rows that a block of anchors is cut into parts; near ones are told apart exactly."""
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(1100, 12))
+    if near:
+        x[700] = x[3] + 1e-4
+    labels = rng.integers(0, 40, size=len(x))
+    loss = BY_ROWS[name]
+    inputs = (x, labels) if len(loss.embeddings) == 1 else (x[:550], x[550:])
+    value, gradients = loss.with_options(workers=1).value_and_grad(*inputs)
+    other, others = loss.with_options(workers=3).value_and_grad(*inputs)
+    assert other == value
+    tensors = [torch.tensor(x, requires_grad=x.dtype == float) for x in inputs]
+    in_one_go = loss(*tensors)
+    in_one_go.backward()
+    assert value == pytest.approx(in_one_go.item(), rel=1e-12)
+    for a, b, tensor in zip(gradients, others, tensors, strict=False):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_allclose(a, tensor.grad, atol=1e-12 * np.abs(a).max(), rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", LOSSES)

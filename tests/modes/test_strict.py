@@ -36,8 +36,15 @@ class Strict(Namespace):
     def gather(self, x, order):
         return strict.asarray(PLAIN.gather(np.asarray(x), np.asarray(order)))
 
+    def largest(self, x):
+        return tuple(strict.asarray(found) for found in PLAIN.largest(np.asarray(x)))
+
     def scatter(self, x, order, width):
         return strict.asarray(PLAIN.scatter(np.asarray(x), np.asarray(order), width))
+
+    def add_at_(self, x, places, values):
+        out = np.array(x)
+        return strict.asarray(PLAIN.add_at_(out, np.asarray(places), np.asarray(values)))
 
     def running_sum(self, x, reverse):
         return strict.asarray(np.array(PLAIN.running_sum(np.asarray(x), reverse)))

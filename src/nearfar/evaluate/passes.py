@@ -298,8 +298,8 @@ class Passes(NamedTuple):
             return found
         if store:
             scratch = store.scratch(i, j, scratch)
-        itself = self._itself(kind, i, j) if self.similarity.tells_itself else None
-        tile = self.similarity.tile(self.ns, *self._blocks(i, j), itself, scratch)
+        meeting = (i, j) if self._meets(kind) else None
+        tile = self.similarity.tile(self.ns, *self._blocks(i, j), meeting, scratch)
         if store and store.has_place(i, j):
             store.keep(i, j, tile)
         return tile
@@ -320,10 +320,9 @@ class Passes(NamedTuple):
     def _linear_in_tiles(self) -> bool:
         return self.rule.linear and self.partners is None
 
-    def _itself(self, kind: Kind, i: Block, j: Block) -> Array | None:
-        """True where a row meets itself; None where none does."""
-        meets = kind.diagonal and len(self.sides) == 1
-        return self.ns.same(i, j, self.sides[0].p) if meets else None
+    def _meets(self, kind: Kind) -> bool:
+        """Whether rows meet themselves."""
+        return kind.diagonal and len(self.sides) == 1
 
     def _blocks(self, i: Block, j: Block) -> tuple[Rows, Rows]:
         return self.sides[0].block(self.ns, i), self.sides[-1].block(self.ns, j)
@@ -342,7 +341,7 @@ class Passes(NamedTuple):
         positives = positives or any(s.over == "positives" for s in self.rule.sums)
         if self.partners and not positives and not self.include_self:
             return {"negatives": same}  # views know that a row is itself
-        itself = self._itself(kind, i, j)
+        itself = self.ns.same(i, j, self.sides[0].p) if self._meets(kind) else None
         if itself is not None and self.include_self == "positive":
             same, itself = same | itself, None  # the anchor is one of its own positives
         found = {}

@@ -3,6 +3,7 @@
 from typing import Any, Literal, NamedTuple, Protocol
 
 from nearfar.frameworks import Array, Block, Namespace, Scratch
+from nearfar.similarity import Meeting
 
 Over = Literal["negatives", "positives"]
 
@@ -100,12 +101,12 @@ class QueryRule(Protocol):
 class Others(NamedTuple):
     """Who all rows are to a block of b anchors."""
 
-    itself: Array
-    """True where an anchor meets itself, (b, n)."""
+    meeting: Meeting
+    """The blocks of the anchors and of all rows: where an anchor meets itself."""
     same: Array | None
-    """True where a row shares a label with the anchor, itself included, (b, n)."""
+    """True where a row of the window shares a label with the anchor, itself included, (b, w)."""
     window: Block
-    """The columns outside which `same` is false."""
+    """The w columns outside which no row does."""
     targets: tuple[Array, Array] | None
     """Of the anchors and of all rows."""
     scratch: Scratch | None
@@ -113,8 +114,19 @@ class Others(NamedTuple):
     """No anchor of the batch has more positives, where the host knows."""
 
 
+class Picked(NamedTuple):
+    """Derivatives by a few logits of each anchor; by all others they are 0."""
+
+    columns: Array  # (b, picks)
+    slopes: Array  # (b, picks)
+
+
 class WithinRule(Protocol):
     """A loss of one set of rows that needs all logits of an anchor at once."""
+
+    @property
+    def picks(self) -> int:
+        """How many logits of an anchor its loss depends on, if they are few; 0: on all."""
 
     @property
     def buffers(self) -> int:
@@ -125,9 +137,10 @@ class WithinRule(Protocol):
 
     def rows(
         self, ns: Namespace, logits: Array, others: Others, weight: Array | None
-    ) -> tuple[Array, Array, Array | None]:
+    ) -> tuple[Array, Array, Array | Picked | None]:
         """Losses (b,) of a block of anchors, each with its number of terms; and, given the
         anchors' weights (b,), weighted derivatives of the losses by the logits.
 
-        `logits` (b, n) are those of all rows and must stay as they are.
+        `logits` (b, n) are those of all rows; a rule that picks may consume them, for all others
+        they must stay as they are.
         """

@@ -7,10 +7,11 @@ exponential and three products a pair, and nothing larger than a block of rows.
 
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 from nearfar.evaluate.settings import Settings
 from nearfar.frameworks import Array, Every, Items, Kept, Namespace
+from nearfar.similarity import Similarity
 
 Gradients = tuple[Array | None, ...]
 
@@ -32,26 +33,42 @@ class Partial(NamedTuple):
     """Of all anchors, (n,)."""
 
 
-class Batch(Protocol):
+class RowBatch:
+    """The inputs of an evaluation, sorted out; subclasses run its rule over them."""
+
     usable: Array
     """Which anchors have any term, (n,)."""
 
     one: Array
     """1 for each anchor, (n,), in the compute dtype."""
 
+    def __init__(
+        self, settings: Any, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
+    ) -> None:
+        self.ns, self.settings, self.rule = ns, settings, settings.rule
+        self.inputs, self.wanted = inputs, wanted
+        self.similarity: Similarity = settings.similarity
+        self.workers = ns.workers(settings.options.workers)
+        self.given = settings.sort_out(ns, inputs)
+
     def run(self, weights: Array | None) -> Found:
         """Everything; without weights no gradients."""
+        raise NotImplementedError
 
     def restore(self, x: Array) -> Array:
         """Values of the anchors in the order that the caller knows."""
+        raise NotImplementedError
 
     def arrange(self, x: Array) -> Array:
         """Undo `restore`."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowEvaluation(Settings):
     """What all losses by rows share: when to take the gradient, and what to keep for it."""
+
+    batch: ClassVar[type[RowBatch]]
 
     share: tuple[int, int] = (0, 1)
     """Which part of the anchors this process computes, of how many."""
@@ -65,7 +82,7 @@ class RowEvaluation(Settings):
     ) -> tuple[Array, tuple[Array, ...]]:
         wanted = self.differentiated(inputs, wanted)
         each = self.reduction.reduction == "none"
-        batch = self._batch(ns, inputs, wanted)
+        batch = self.batch(self, ns, inputs, wanted)
         # Anchors weigh alike but under an upstream vector: the gradient costs no second look.
         found = batch.run(batch.one if any(wanted) and not each else None)
         factor = self.reduction.factor(ns, found.terms, batch.usable)
@@ -87,7 +104,7 @@ class RowEvaluation(Settings):
     ) -> Gradients:
         wanted = self.differentiated(inputs, wanted)
         if self.reduction.reduction == "none":
-            batch = (kept and kept.take()) or self._batch(ns, inputs, wanted)
+            batch = (kept and kept.take()) or self.batch(self, ns, inputs, wanted)
             gradients = batch.run(batch.arrange(upstream) * self.reduction.scale).gradients
         else:
             found = iter(saved)
@@ -116,10 +133,7 @@ class RowEvaluation(Settings):
         self, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
     ) -> Partial:
         """This process's part of all that is summed over anchors, before any average."""
-        batch = self._batch(ns, inputs, wanted)
+        batch = self.batch(self, ns, inputs, wanted)
         found = batch.run(batch.one if any(wanted) else None)
         loss, terms = ns.xp.sum(found.losses), ns.xp.sum(found.terms)
         return Partial(loss, terms, found.gradients, batch.usable)
-
-    def _batch(self, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]) -> Batch:
-        raise NotImplementedError

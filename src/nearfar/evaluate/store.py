@@ -12,16 +12,6 @@ Masks = dict[str, Array]
 _WORTH = 0.125
 
 
-class _Lent:
-    """Scratch whose tile is a place in the store."""
-
-    def __init__(self, scratch: Scratch, place: Array) -> None:
-        self._scratch, self._place = scratch, place
-
-    def buffer(self, key: str, shape: tuple[int, ...], like: Array) -> Array:
-        return self._place if key == "tile" else self._scratch.buffer(key, shape, like)
-
-
 class Store:
     """The first tiles of a plan, as many as fit into so many bytes.
 
@@ -55,7 +45,7 @@ class Store:
     def scratch(self, i: Block, j: Block, scratch: Scratch | None) -> Scratch | None:
         """Scratch that makes a tile in its place, if it has one."""
         place = self._places.get((i.start, j.start))
-        return scratch if place is None or scratch is None else _Lent(scratch, place)
+        return scratch if place is None or scratch is None else scratch.lending({"tile": place})
 
     def keep(self, i: Block, j: Block, tile: Tile) -> None:
         """Remember what was made with `scratch`."""

@@ -1,15 +1,18 @@
 """One set of rows, each an anchor against all others, a block of anchors at a time."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
+from nearfar.evaluate.crew import Left, sweep_anchors
 from nearfar.evaluate.plan import all_pairs, anchors_by_class, each_block, row_block
-from nearfar.evaluate.protocol import Others, WithinRule
-from nearfar.evaluate.rows import Found, RowEvaluation
+from nearfar.evaluate.protocol import Others, Picked, WithinRule
+from nearfar.evaluate.rows import Found, RowBatch, RowEvaluation
 from nearfar.frameworks import Array, Block, Namespace, Scratch
 from nearfar.pairing import Pairing, PairingKind, pair_up
-from nearfar.similarity import Place
+from nearfar.similarity import Rows
 
 Carry = tuple[Array, Array, tuple[Array, ...]]
+"""Losses, numbers of terms; then the gradient of the rows, or what is picked with its slopes."""
 
 _NOTHING_TO_DO = (
     "no anchor of this batch has a positive and what it is compared with: the loss is 0 and has no "
@@ -17,45 +20,37 @@ _NOTHING_TO_DO = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class WithinEvaluation(RowEvaluation):
-    rule: WithinRule
-    pairing: PairingKind
-
-    def _batch(
-        self, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
-    ) -> "_Batch":
-        return _Batch(self, ns, inputs, wanted)
-
-
-class _Batch:
+class WithinBatch(RowBatch):
     def __init__(
         self,
-        settings: WithinEvaluation,
+        settings: "WithinEvaluation",
         ns: Namespace,
         inputs: tuple[Array, ...],
         wanted: tuple[bool, ...],
     ) -> None:
-        self.ns, self.rule, self.settings = ns, settings.rule, settings
-        self.inputs, self.wanted = inputs, wanted
-        self.similarity = settings.similarity
-        given = settings.sort_out(ns, inputs)
-        self.temperature = given.temperature
+        super().__init__(settings, ns, inputs, wanted)
+        self.temperature = self.given.temperature
         self.pairing: Pairing = pair_up(ns, settings.pairing, inputs)
         self.targets = None
         if settings.pairing == "targets":
-            self.targets = self.pairing.arrange(ns, given.facts[0])
-        gathered = self.pairing.gather(ns, (ns.matrix(given.embeddings[0]),))
-        (self.rows,) = self.similarity.prepare(ns, gathered, self.temperature)
+            self.targets = self.pairing.arrange(ns, self.given.facts[0])
+        gathered = self.pairing.gather(ns, (ns.matrix(self.given.embeddings[0]),))
+        (self.all,) = self.similarity.prepare(ns, gathered, self.temperature)
         self.n = self.pairing.n
-        side = row_block(settings.options, self.n, ns.itemsize(self.rows.p), self.rule.buffers)
+        side = row_block(settings.options, self.n, ns.itemsize(self.all.p), self.rule.buffers)
         self.side = settings.side(self.n, side)
-        empty = ns.zeros((self.n,), self.rows.p)
+        empty = ns.zeros((self.n,), self.all.p)
         positives = self.pairing.counts(ns, empty, all_pairs(self.n, self.side))
         self.one = ns.xp.ones_like(empty)
         negatives = ns.xp.sum(self.one) - 1 - positives
         self.usable = self.rule.usable(positives, negatives)
         ns.warn_if(~ns.xp.any(self.usable), _NOTHING_TO_DO)
+        sizes = self.pairing.sizes
+        self.most = None if sizes is None else max(sizes) - 1
+        blocks = (
+            each_block(self.n, self.side) if sizes is None else anchors_by_class(sizes, self.side)
+        )
+        self.blocks = settings.mine(blocks)
 
     def restore(self, x: Array) -> Array:
         return self.pairing.restore(self.ns, x)
@@ -64,48 +59,92 @@ class _Batch:
         return self.pairing.arrange(self.ns, x)
 
     def run(self, weights: Array | None) -> Found:
-        ns, rows = self.ns, self.rows
-        everyone = Block(0, self.n)
-
-        def body(carry: Carry, i: Block, window: Block = everyone) -> Carry:
-            loss, terms, gradients = carry
-            anchors = rows.block(ns, i)
-            others = self._others(i, window, scratch)
-            tile = self.similarity.tile(ns, anchors, rows, others.itself, scratch)
-            weight = None if weights is None else ns.rows(weights, i)
-            losses, counted, slopes = self.rule.rows(ns, tile.logits, others, weight)
-            loss, terms = ns.add_rows_(loss, i, losses), ns.add_rows_(terms, i, counted)
-            if slopes is None:
-                return loss, terms, gradients
-            places = (Place(0, i), Place(0, everyone))
-            pull = self.similarity.pull_
-            gradients = pull(ns, gradients, places, anchors, rows, tile, slopes, scratch)
-            return loss, terms, gradients
-
-        none = ns.zeros((self.n,), rows.p)
-        flow: tuple[Array, ...] = ()
-        if weights is not None:
-            flow = (ns.zeros(ns.shape(rows.p), rows.p),)
-        sizes = self.pairing.sizes
-        blocks = (
-            each_block(self.n, self.side) if sizes is None else anchors_by_class(sizes, self.side)
-        )
-        start: Carry = (none, ns.zeros((self.n,), rows.p), flow)
-        with ns.scratch() as scratch:
-            loss, terms, flow = ns.loop(self.settings.mine(blocks), body, start)
+        ns = self.ns
+        self._weights = weights
+        start = (ns.zeros((self.n,), self.all.p), ns.zeros((self.n,), self.all.p), self._start())
+        loss, terms, found = sweep_anchors(ns, self.blocks, self, start, self.n, self.workers)
         if weights is None:
             return Found(loss, terms, (None,) * len(self.inputs))
-        z, slope = self.similarity.restore(ns, rows, flow[0], self.temperature)
+        gradient = self._pull_picked(*found) if self.rule.picks else found[0]
+        z, slope = self.similarity.restore(ns, self.all, gradient, self.temperature)
         embeddings = self.pairing.scatter(ns, (z,))
         aligned = self.settings.align(ns, self.inputs, self.wanted, embeddings, (slope,))
         return Found(loss, terms, aligned)
 
+    def _start(self) -> tuple[Array, ...]:
+        ns = self.ns
+        if self._weights is None:
+            return ()
+        if not self.rule.picks:
+            return (ns.zeros(ns.shape(self.all.p), self.all.p),)
+        none = ns.zeros((self.n, self.rule.picks), self.all.p)
+        return ns.cast(none, ns.xp.int64), none
+
+    def rows(self, i: Block) -> Rows:
+        return self.all.block(self.ns, i)
+
+    def anchors(
+        self, carry: Carry, i: Block, window: Block | None, scratch: Scratch | None
+    ) -> tuple[Carry, Left | None]:
+        ns = self.ns
+        loss, terms, found = carry
+        everyone = Block(0, self.n)
+        anchors = self.rows(i)
+        tile = self.similarity.tile(ns, anchors, self.all, (i, everyone), scratch)
+        weight = None if self._weights is None else ns.rows(self._weights, i)
+        others = self._others(i, everyone if window is None else window, scratch)
+        losses, counted, slopes = self.rule.rows(ns, tile.logits, others, weight)
+        loss, terms = ns.add_rows_(loss, i, losses), ns.add_rows_(terms, i, counted)
+        if slopes is None:
+            return (loss, terms, found), None
+        if isinstance(slopes, Picked):
+            columns = ns.cast(slopes.columns, ns.xp.int64)
+            picked = ns.set_rows_(found[0], i, columns), ns.set_rows_(found[1], i, slopes.slopes)
+            return (loss, terms, picked), None
+        flow = self.similarity.weigh_(ns, slopes, tile)
+        add = self.similarity.add_flow_
+        gradient = add(ns, found[0], i, flow, anchors, self.all, scratch)
+        return (loss, terms, (gradient,)), Left(anchors, flow)
+
+    def candidates(
+        self, carry: Carry, left: Left, columns: Block, scratch: Scratch | None
+    ) -> Carry:
+        ns = self.ns
+        loss, terms, (gradient,) = carry
+        flow = left.flow.columns(ns, columns).turned(ns)
+        add = self.similarity.add_flow_
+        gradient = add(ns, gradient, columns, flow, self.rows(columns), left.anchors, scratch)
+        return loss, terms, (gradient,)
+
+    def _pull_picked(self, columns: Array, slopes: Array) -> Array:
+        ns = self.ns
+
+        def body(gradient: Array, i: Block) -> Array:
+            anchors = self.rows(i)
+            places, g = ns.rows(columns, i), ns.rows(slopes, i)
+            for k in range(self.rule.picks):
+                others = self.all.take(ns, places[:, k])
+                here, there = self.similarity.pull_paired(ns, anchors, others, g[:, k])
+                gradient = ns.add_rows_(gradient, i, here)
+                gradient = ns.add_at_(gradient, places[:, k], there)
+            return gradient
+
+        # Of a process that does not compute all anchors the slopes of the others are 0.
+        blocks = each_block(self.n, self.side)
+        return ns.loop(blocks, body, ns.zeros(ns.shape(self.all.p), self.all.p))
+
     def _others(self, i: Block, window: Block, scratch: Scratch | None) -> Others:
-        ns, everyone = self.ns, Block(0, self.n)
-        itself = ns.same(i, everyone, self.rows.p)
+        meeting = i, Block(0, self.n)
         if self.targets is not None:
-            targets = ns.rows(self.targets, i), self.targets
-            return Others(itself, None, window, targets, scratch, None)
-        sizes = self.pairing.sizes
-        most = None if sizes is None else max(sizes) - 1
-        return Others(itself, self.pairing.same(ns, i, everyone), window, None, scratch, most)
+            targets = self.ns.rows(self.targets, i), self.targets
+            return Others(meeting, None, window, targets, scratch, None)
+        same = self.pairing.same(self.ns, i, window)
+        return Others(meeting, same, window, None, scratch, self.most)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithinEvaluation(RowEvaluation):
+    rule: WithinRule
+    pairing: PairingKind
+
+    batch: ClassVar[type[RowBatch]] = WithinBatch

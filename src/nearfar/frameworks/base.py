@@ -112,6 +112,9 @@ class Scratch(Protocol):
 
     def buffer(self, key: str, shape: tuple[int, ...], like: Array) -> Array: ...
 
+    def lending(self, lent: dict[str, Array], part: int | None = None) -> "Scratch":
+        """The same, but for these buffers; a part has its own, whichever thread works on it."""
+
 
 class Namespace:
     """Pure operations over the array-API module `xp`."""
@@ -248,10 +251,21 @@ class Namespace:
         return self.set_rows_(x, block, self.rows(x, block) + value)
 
     def add_product_(
-        self, x: Array, block: Block, a: Array, b: Array, scratch: Scratch | None
+        self, x: Array, block: Block, a: Array, b: Array, scratch: Scratch | None, times: int = 1
     ) -> Array:
-        """Add ``a @ b`` to a block of rows."""
-        return self.add_rows_(x, block, a @ b)
+        """Add ``times * (a @ b)`` to a block of rows."""
+        return self.add_rows_(x, block, a @ b if times == 1 else times * (a @ b))
+
+    def add_at_(self, x: Array, places: Array, values: Array) -> Array:
+        """Add a row of `values` at each of the places (m,), which may repeat."""
+        raise NotImplementedError
+
+    def columns(self, x: Array, block: Block) -> Array:
+        return x[:, block.start : block.start + block.size]
+
+    def set_columns_(self, x: Array, block: Block, value: Array) -> Array:
+        before, after = x[:, : block.start], x[:, block.start + block.size :]
+        return self.xp.concat([before, value, after], axis=1)
 
     # -- along the rows of a matrix ----------------------------------------------------------
 
@@ -266,6 +280,11 @@ class Namespace:
     def gather(self, x: Array, order: Array) -> Array:
         """The entries of each row in this order."""
         raise NotImplementedError
+
+    def largest(self, x: Array) -> tuple[Array, Array]:
+        """Column and value of the first largest entry of each row, (b,) each."""
+        columns = self.xp.argmax(x, axis=1)
+        return columns, self.gather(x, columns[:, None])[:, 0]
 
     def scatter(self, x: Array, order: Array, width: Any) -> Array:
         """Undo `gather`: rows of `width` entries, 0 where the order does not lead."""
@@ -325,8 +344,10 @@ class Namespace:
     def exp_(self, x: Array) -> Array:
         return self.xp.exp(x)
 
-    def sqrt_(self, x: Array) -> Array:
-        return self.xp.sqrt(x)
+    def root_(self, x: Array) -> Array:
+        """Square roots; where x <= 0 it is 0 and has no gradient."""
+        zero = x <= 0
+        return self.fill_(self.xp.sqrt(self.fill_(x, zero, 1)), zero, 0)
 
     def add_(self, x: Array, y: Any) -> Array:
         """``x + y``; `y` broadcasts and is never wider than `x`."""
@@ -344,6 +365,10 @@ class Namespace:
     def fill_(self, x: Array, mask: Array, value: float) -> Array:
         """`x` with `value` where the mask is true."""
         return self.xp.where(mask, self.asarray(value, x), x)
+
+    def fill_diagonal_(self, x: Array, i: Block, j: Block, value: float) -> Array:
+        """`x`, the tile of these blocks, with `value` where row and column number are equal."""
+        return self.fill_(x, self.same(i, j, x), value)
 
     def relu_(self, x: Array) -> Array:
         return self.xp.where(x < 0, self.xp.zeros_like(x), x)

@@ -20,8 +20,14 @@ class Buffers:
         self._flat: dict[tuple[Any, ...], Array] = {}
 
     def buffer(self, key: str, shape: tuple[int, ...], like: Array) -> Array:
+        return self.of(threading.get_ident(), key, shape, like)
+
+    def lending(self, lent: dict[str, Array], part: int | None = None) -> "Lent":
+        return Lent(self, lent, part)
+
+    def of(self, owner: Any, key: str, shape: tuple[int, ...], like: Array) -> Array:
         size = prod(shape)
-        name = (threading.get_ident(), key, like.dtype, getattr(like, "device", None))
+        name = (owner, key, like.dtype, getattr(like, "device", None))
         flat = self._flat.get(name)
         if flat is None or flat.shape[0] < size:
             flat = self._flat[name] = self._empty(size, like)
@@ -34,6 +40,23 @@ class Buffers:
             held += flat.nbytes
             if held > _SPARE:
                 del self._flat[name]
+
+
+class Lent:
+    """Buffers of which some are given; see `Scratch.lending`."""
+
+    def __init__(self, buffers: Buffers, lent: dict[str, Array], part: int | None) -> None:
+        self._buffers, self._lent, self._part = buffers, lent, part
+
+    def buffer(self, key: str, shape: tuple[int, ...], like: Array) -> Array:
+        if key in self._lent:
+            return self._lent[key]
+        if self._part is None:
+            return self._buffers.buffer(key, shape, like)
+        return self._buffers.of(("part", self._part), key, shape, like)
+
+    def lending(self, lent: dict[str, Array], part: int | None = None) -> "Lent":
+        return Lent(self._buffers, self._lent | lent, self._part if part is None else part)
 
 
 class Spare:

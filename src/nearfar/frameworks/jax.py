@@ -75,6 +75,9 @@ class Jax(Namespace):
     def set_rows_(self, x: Array, block: Block, value: Array) -> Array:
         return jax.lax.dynamic_update_slice_in_dim(x, value, block.start, 0)
 
+    def add_at_(self, x: Array, places: Array, values: Array) -> Array:
+        return x.at[places].add(values)
+
     def loop(
         self,
         items: Items,

@@ -63,11 +63,23 @@ class NumPy(Namespace):
         return x
 
     def add_product_(
-        self, x: Array, block: Block, a: Array, b: Array, scratch: Scratch | None
+        self, x: Array, block: Block, a: Array, b: Array, scratch: Scratch | None, times: int = 1
     ) -> Array:
         assert scratch is not None
         out = scratch.buffer("product", (a.shape[0], b.shape[1]), x)
-        return self.add_rows_(x, block, np.matmul(a, b, out=out))
+        np.matmul(a, b, out=out)
+        return self.add_rows_(x, block, out if times == 1 else np.multiply(out, times, out=out))
+
+    def add_at_(self, x: Array, places: Array, values: Array) -> Array:
+        # Sorted and summed up by runs: np.add.at takes ten times as long for rows.
+        order = np.argsort(places, kind="stable")
+        found, starts = np.unique(places[order], return_index=True)
+        x[found] += np.add.reduceat(values[order], starts, axis=0)
+        return x
+
+    def set_columns_(self, x: Array, block: Block, value: Array) -> Array:
+        x[:, block.start : block.start + block.size] = value
+        return x
 
     def scratch(self) -> AbstractContextManager[Scratch]:
         return _SPARE.lend()
@@ -109,6 +121,10 @@ class NumPy(Namespace):
     def gather(self, x: Array, order: Array) -> Array:
         return x.reshape(-1).take(order)
 
+    def largest(self, x: Array) -> tuple[Array, Array]:
+        columns = np.argmax(x, axis=1)
+        return columns, x[np.arange(len(x)), columns]
+
     def scatter(self, x: Array, order: Array, width: Any) -> Array:
         out = np.zeros((x.shape[0], width), dtype=x.dtype)
         out.reshape(-1)[order] = x
@@ -133,8 +149,8 @@ class NumPy(Namespace):
     def exp_(self, x: Array) -> Array:
         return np.exp(x, out=x)
 
-    def sqrt_(self, x: Array) -> Array:
-        return np.sqrt(x, out=x)
+    def root_(self, x: Array) -> Array:
+        return np.sqrt(np.maximum(x, 0, out=x), out=x)
 
     def add_(self, x: Array, y: Any) -> Array:
         return np.add(x, y, out=x)
@@ -150,6 +166,12 @@ class NumPy(Namespace):
 
     def fill_(self, x: Array, mask: Array, value: float) -> Array:
         np.copyto(x, x.dtype.type(value), where=mask)
+        return x
+
+    def fill_diagonal_(self, x: Array, i: Block, j: Block, value: float) -> Array:
+        first, end = max(i.start, j.start), min(i.start + i.size, j.start + j.size)
+        numbers = np.arange(first, max(first, end))
+        x[numbers - i.start, numbers - j.start] = value
         return x
 
     def relu_(self, x: Array) -> Array:

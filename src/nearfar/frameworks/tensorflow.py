@@ -170,6 +170,9 @@ class TensorFlow(Namespace):
     def add_rows_(self, x: Array, block: Block, value: Array) -> Array:
         return tf.tensor_scatter_nd_add(x, self.positions(block, x)[:, None], value)
 
+    def add_at_(self, x: Array, places: Array, values: Array) -> Array:
+        return tf.tensor_scatter_nd_add(x, places[:, None], values)
+
     def loop(self, items: Items, body: Callable[..., Carry], carry: Carry) -> Carry:
         if isinstance(items, Every):
             return _loop_over_unknown(items, body, carry)

@@ -104,6 +104,16 @@ class _Pure(Namespace):
     def scatter(self, x: Array, order: Array, width: Any) -> Array:
         return x.new_zeros((x.shape[0], width)).scatter(1, order, x)
 
+    def largest(self, x: Array) -> tuple[Array, Array]:
+        if x.device.type == "cpu" and x.dtype != torch.bfloat16 and not _is_wrapped(x):
+            # NumPy finds it in a tenth of the time.
+            columns = torch.from_numpy(np.argmax(x.detach().numpy(), axis=1))
+            return columns, torch.gather(x, 1, columns[:, None])[:, 0]
+        return super().largest(x)
+
+    def add_at_(self, x: Array, places: Array, values: Array) -> Array:
+        return x.index_add(0, places, values)
+
     def running_sum(self, x: Array, reverse: bool) -> Array:
         return _turned(lambda x: torch.cumsum(x, 1), x, reverse)
 
@@ -174,9 +184,16 @@ class Torch(_Pure):
         return x
 
     def add_product_(
-        self, x: Array, block: Block, a: Array, b: Array, scratch: Scratch | None
+        self, x: Array, block: Block, a: Array, b: Array, scratch: Scratch | None, times: int = 1
     ) -> Array:
-        x[block.start : block.start + block.size].addmm_(a, b)
+        x[block.start : block.start + block.size].addmm_(a, b, alpha=times)
+        return x
+
+    def add_at_(self, x: Array, places: Array, values: Array) -> Array:
+        return x.index_add_(0, places, values)
+
+    def set_columns_(self, x: Array, block: Block, value: Array) -> Array:
+        x[:, block.start : block.start + block.size] = value
         return x
 
     def scratch(self) -> AbstractContextManager[Scratch]:
@@ -201,8 +218,8 @@ class Torch(_Pure):
     def exp_(self, x: Array) -> Array:
         return x.exp_()
 
-    def sqrt_(self, x: Array) -> Array:
-        return x.sqrt_()
+    def root_(self, x: Array) -> Array:
+        return x.clamp_(min=0).sqrt_()
 
     def add_(self, x: Array, y: Any) -> Array:
         return x.add_(y)
@@ -218,6 +235,10 @@ class Torch(_Pure):
 
     def fill_(self, x: Array, mask: Array, value: float) -> Array:
         return x.masked_fill_(mask, value)
+
+    def fill_diagonal_(self, x: Array, i: Block, j: Block, value: float) -> Array:
+        x.diagonal(i.start - j.start).fill_(value)
+        return x
 
     def relu_(self, x: Array) -> Array:
         return x.relu_()

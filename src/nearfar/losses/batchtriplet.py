@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from nearfar.evaluate import Reduction, WithinEvaluation
 from nearfar.frameworks import Evaluation
 from nearfar.losses.base import Loss, choice, from_zero
+from nearfar.losses.hardest import HardestTriplets
 from nearfar.losses.mining import MinedTriplets
 from nearfar.similarity import DISTANCES
 
@@ -74,8 +75,11 @@ class BatchTriplet(Loss):
         self, arrays: tuple[Any, ...], parameters: tuple[float | None, ...]
     ) -> Evaluation:
         active = self.count == "active" and self.mining in ("all", "all_semihard")
+        hard = self.mining == "hard"
         return WithinEvaluation(
-            rule=MinedTriplets(self.mining, self.margin, active),
+            rule=HardestTriplets(self.margin)
+            if hard
+            else MinedTriplets(self.mining, self.margin, active),
             pairing="labels" if len(arrays[1].shape) == 1 else "many_labels",
             similarity=DISTANCES[self.distance],
             parts=1,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from nearfar.evaluate import Others
-from nearfar.frameworks import Array, Block, Namespace
+from nearfar.frameworks import Array, Namespace
 from nearfar.losses.merged import Group, Merged
 
 # Up to so many positives comparing each with all negatives is quicker than sorting.
@@ -120,30 +120,13 @@ def semihard(ns: Namespace, positives: Group, negatives: Group, margin: float) -
     return Mined(_sum(ns, losses), _sum(ns, active), _sum(ns, near), by_positives, by_all)
 
 
-def hard(ns: Namespace, positives: Group, negatives: Group, margin: float) -> Mined:
-    """The farthest positive with the nearest negative."""
-    xp = ns.xp
-    away = xp.full_like(positives.keys, -float("inf"))
-    distances = xp.where(positives.members, positives.keys, away)
-    farthest = xp.max(distances, axis=1, keepdims=True)
-    beside = xp.full_like(negatives.keys, float("inf"))
-    others = xp.where(negatives.members, negatives.keys, beside)
-    nearest = xp.min(others, axis=1, keepdims=True)
-    u = farthest - nearest + margin
-    active = ns.cast(u > 0, u.dtype)
-    losses = xp.where(u <= 0, xp.zeros_like(u), u)
-    return Mined(
-        losses[:, 0],
-        active[:, 0],
-        xp.ones_like(active[:, 0]),
-        active * _first(ns, distances == farthest, u),
-        -active * _first(ns, others == nearest, u),
-    )
+MINERS: dict[str, Miner] = {"all": every, "semihard": semihard, "all_semihard": all_semihard}
 
 
-MINERS: dict[str, Miner] = {
-    "all": every, "hard": hard, "semihard": semihard, "all_semihard": all_semihard
-}  # fmt: skip
+def classmates(ns: Namespace, others: Others) -> tuple[Array, Array]:
+    """Which rows of the window are of an anchor's class, and which of them is the anchor itself."""
+    assert others.same is not None
+    return others.same, ns.same(others.meeting[0], others.window, others.same)
 
 
 @dataclass(frozen=True)
@@ -152,6 +135,7 @@ class MinedTriplets:
     margin: float
     count_active: bool
 
+    picks: ClassVar[int] = 0
     buffers: ClassVar[int] = 24
 
     def usable(self, positives: Array, negatives: Array) -> Array:
@@ -161,11 +145,12 @@ class MinedTriplets:
         self, ns: Namespace, logits: Array, others: Others, weight: Array | None
     ) -> tuple[Array, Array, Array | None]:
         xp = ns.xp
-        assert others.same is not None
-        window = slice(others.window.start, others.window.start + others.window.size)
+        window = others.window
+        same, itself = classmates(ns, others)
         distances = -logits
-        positives = Group(distances[:, window], (others.same & ~others.itself)[:, window])
-        negatives = Group(distances, ~others.same & ~others.itself)
+        strange = ns.set_columns_(xp.ones_like(logits) > 0, window, ~same)
+        positives = Group(ns.columns(distances, window), same & ~itself)
+        negatives = Group(distances, strange)
         some = (_count(ns, positives) > 0) & (_count(ns, negatives) > 0)
         # An anchor without triplets has no members at all, so that no infinity meets another.
         positives, negatives = (
@@ -184,10 +169,8 @@ class MinedTriplets:
         if weight is None:
             return losses, terms, None
         weight = -xp.where(some, weight, none)[:, None]
-        before = xp.zeros_like(distances[:, : window.start])
-        after = xp.zeros_like(distances[:, window.stop :])
-        placed = xp.concat([before, found.by_positives, after], axis=1)
-        return losses, terms, ns.mul_(ns.add_(placed, found.by_all), weight)
+        near = ns.columns(found.by_all, window) + found.by_positives
+        return losses, terms, ns.mul_(ns.set_columns_(found.by_all, window, near), weight)
 
 
 def _margins(ns: Namespace, merged: Merged, reach: Array, far: Array) -> Array:
@@ -195,14 +178,6 @@ def _margins(ns: Namespace, merged: Merged, reach: Array, far: Array) -> Array:
     sums = ns.mul_(merged.so_far(far), merged.heights)
     sums = ns.sub_(sums, merged.so_far(far * merged.heights))
     return ns.mul_(sums, reach)
-
-
-def _first(ns: Namespace, found: Array, like: Array) -> Array:
-    """1 at the first place of each row that is true."""
-    marks = ns.cast(found, like.dtype)
-    columns = ns.positions(Block(0, ns.shape(found)[1]), like)
-    place = ns.cast(ns.xp.argmax(marks, axis=1), columns.dtype)
-    return ns.mul_(marks, ns.cast(columns[None, :] == place[:, None], like.dtype))
 
 
 def _count(ns: Namespace, group: Group) -> Array:

@@ -15,6 +15,7 @@ class NearOrApart:
 
     margin: float
 
+    picks: ClassVar[int] = 0
     buffers: ClassVar[int] = 8
 
     def usable(self, positives: Array, negatives: Array) -> Array:
@@ -25,11 +26,11 @@ class NearOrApart:
     ) -> tuple[Array, Array, Array | None]:
         xp = ns.xp
         assert others.same is not None
-        zero = xp.zeros_like(logits)
-        missing = self.margin + logits
-        # What a distance has to change by; not a maximum, which would hide NaN.
-        off = xp.where(others.same, logits, xp.where(missing <= 0, zero, missing))
-        off = xp.where(others.itself, zero, off)
+        # What a distance has to change by.
+        off = ns.relu_(self.margin + logits)
+        near, away = (ns.columns(x, others.window) for x in (logits, off))
+        off = ns.set_columns_(off, others.window, xp.where(others.same, near, away))
+        off = ns.fill_diagonal_(off, *others.meeting, 0)
         pairs = xp.sum(xp.ones_like(off), axis=1) - 1
         share = 1 / xp.where(pairs > 0, pairs, xp.ones_like(pairs))
         losses = xp.sum(off * off, axis=1) * (share / 2)

@@ -25,6 +25,7 @@ class Ranks:
     order: str
     label_distance: str
 
+    picks: ClassVar[int] = 0
     buffers: ClassVar[int] = 14
 
     def usable(self, positives: Array, negatives: Array) -> Array:
@@ -40,7 +41,7 @@ class Ranks:
             none = 0 * logits[:, 0]
             return none, none, None if weight is None else 0 * logits
         # The anchor itself comes first, and is left out.
-        apart = ns.fill_(self._label_distances(ns, others), others.itself, -1)
+        apart = ns.fill_diagonal_(self._label_distances(ns, others), *others.meeting, -1)
         order = ns.merge(apart)
         apart, s, order = ns.gather(apart, order), ns.gather(logits, order)[:, 1:], order[:, 1:]
         starts = apart[:, 1:] != apart[:, :-1]

@@ -6,7 +6,7 @@ multiplied by temperature**(-1/degree) therefore have logits for similarities, a
 theorem the derivative by the temperature is -<rows, gradient> / (degree temperature).
 """
 
-from nearfar.similarity.base import Apart, Place, Rows, Similarity, Tile
+from nearfar.similarity.base import Apart, Flow, Meeting, Place, Rows, Similarity, Tile
 from nearfar.similarity.euclidean import NegEuclidean, NegSqeuclidean
 from nearfar.similarity.features import NegChebyshev, NegCityblock, NegHamming
 from nearfar.similarity.inner import Cosine, Dot, NegCosineDistance
@@ -29,4 +29,14 @@ DISTANCES: dict[str, Similarity] = {
 }
 """Minus each distance of `nearfar.distances`, "minkowski" with its default p = 2."""
 
-__all__ = ["DISTANCES", "SIMILARITIES", "Apart", "Place", "Rows", "Similarity", "Tile"]
+__all__ = [
+    "DISTANCES",
+    "SIMILARITIES",
+    "Apart",
+    "Flow",
+    "Meeting",
+    "Place",
+    "Rows",
+    "Similarity",
+    "Tile",
+]

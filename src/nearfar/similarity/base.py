@@ -1,7 +1,7 @@
 """What every similarity offers, and the rows that it works on."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 from nearfar.frameworks import Array, Block, Namespace, Scratch
@@ -15,11 +15,17 @@ class Rows(NamedTuple):
     slope: Array | None = None  # 1 / (sqrt(temperature) norm), (n, 1), cosine only; or 0
     raw: Array | None = None  # the rows as given (n, d), Euclidean only
     factor: Any = None  # what differences of raw rows are multiplied by, Euclidean only
+    wide: Array | None = None  # p, 1 and the squared norms side by side, (n, d + 2), Euclidean only
 
     def block(self, ns: Namespace, block: Block) -> "Rows":
-        square = None if self.square is None else ns.rows(self.square, block)
-        raw = None if self.raw is None else ns.rows(self.raw, block)
-        return Rows(ns.rows(self.p, block), square, raw=raw, factor=self.factor)
+        found = (self.square, self.raw, self.wide)
+        square, raw, wide = (None if x is None else ns.rows(x, block) for x in found)
+        return Rows(ns.rows(self.p, block), square, raw=raw, factor=self.factor, wide=wide)
+
+    def take(self, ns: Namespace, places: Array) -> "Rows":
+        """Rows by their numbers (m,), for `paired`."""
+        raw = None if self.raw is None else ns.take(self.raw, places)
+        return Rows(ns.take(self.p, places), raw=raw, factor=self.factor)
 
     def repeat(self, ns: Namespace, times: int) -> "Rows":
         """Every row so many times, for `paired`."""
@@ -32,6 +38,20 @@ class Tile(NamedTuple):
     near: Any  # whether some pairs are too near for products, a flag of the framework
 
 
+class Flow(NamedTuple):
+    """What a tile's gradient is for its rows and columns: see `Similarity.weigh_`."""
+
+    weights: Array  # (len a, len b)
+    near: Any  # as the tile's
+
+    def columns(self, ns: Namespace, block: Block) -> "Flow":
+        return Flow(ns.columns(self.weights, block), self.near)
+
+    def turned(self, ns: Namespace) -> "Flow":
+        """The same for the columns as rows."""
+        return Flow(ns.xp.matrix_transpose(self.weights), self.near)
+
+
 class Place(NamedTuple):
     """Where a tile's gradient goes: a block of rows of one side's accumulator."""
 
@@ -39,12 +59,14 @@ class Place(NamedTuple):
     block: Block
 
 
+Meeting = tuple[Block, Block]
+"""Blocks of one set of rows: where their numbers are equal, a row meets itself."""
+
+
 class Similarity(ABC):
     degree: ClassVar[int]
-    tells_itself: ClassVar[bool] = False
-    """Whether `tile` has to know where a row meets itself."""
     keeps_logits: ClassVar[bool]
-    """Whether `pull_` reads the logits, so that they must outlive the gradient's computation."""
+    """Whether `weigh_` reads the logits, so that they must outlive the gradient's computation."""
 
     @abstractmethod
     def prepare(
@@ -58,9 +80,9 @@ class Similarity(ABC):
 
     @abstractmethod
     def tile(
-        self, ns: Namespace, a: Rows, b: Rows, itself: Array | None, scratch: Scratch | None
+        self, ns: Namespace, a: Rows, b: Rows, meeting: Meeting | None, scratch: Scratch | None
     ) -> Tile:
-        """Logits of two blocks; `itself` is true where a row meets itself, None: nowhere."""
+        """Logits of two blocks, in the buffer "tile"; without a meeting no row meets itself."""
 
     def pull_(
         self,
@@ -74,27 +96,29 @@ class Similarity(ABC):
         scratch: Scratch | None,
     ) -> tuple[Array, ...]:
         """Add a tile's gradient `g` to the rows of `a` at the first place, of `b` at the second."""
-        w = self._weights(ns, g, tile)
+        flow = self.weigh_(ns, g, tile)
+        turns = (flow, a, b), (flow.turned(ns), b, a)
         out = list(gradients)
-        for place, weights, x, y in _both(ns, places, w, a, b):
-            add = self._add_flow_
-            out[place.side] = add(ns, out[place.side], place.block, weights, x, y, tile, scratch)
+        for place, (one, x, y) in zip(places, turns, strict=False):
+            out[place.side] = self.add_flow_(ns, out[place.side], place.block, one, x, y, scratch)
         return tuple(out)
 
     @abstractmethod
-    def _weights(self, ns: Namespace, g: Array, tile: Tile) -> Array:
-        """The weights that `_add_flow_` wants; may consume `g` and the logits."""
+    def weigh_(self, ns: Namespace, g: Array, tile: Tile) -> Flow:
+        """From the gradient of the logits to the weights that `add_flow_` wants.
+
+        May consume `g` and the logits.
+        """
 
     @abstractmethod
-    def _add_flow_(
+    def add_flow_(
         self,
         ns: Namespace,
         gradient: Array,
         block: Block,
-        weights: Array,
+        flow: Flow,
         x: Rows,
         y: Rows,
-        tile: Tile,
         scratch: Scratch | None,
     ) -> Array:
         """Add to a block of `gradient` what flows to the rows `x` from the rows `y`."""
@@ -120,14 +144,6 @@ class Similarity(ABC):
 def largest(ns: Namespace, vectors: list[Array | None]) -> float:
     known = [ns.host(ns.xp.max(x)) for x in vectors if x is not None]
     return max(float("inf") if x is None else float(x) for x in known)
-
-
-def _both(
-    ns: Namespace, places: tuple[Place, ...], w: Array, a: Rows, b: Rows
-) -> Iterator[tuple[Place, Array, Rows, Rows]]:
-    yield places[0], w, a, b
-    if len(places) > 1:
-        yield places[1], ns.xp.matrix_transpose(w), b, a
 
 
 def _repeat(ns: Namespace, x: Array, times: int) -> Array:

@@ -1,10 +1,10 @@
 """Euclidean distances, from products of centred rows and, for near pairs, from differences."""
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 from nearfar.frameworks import Array, Block, Namespace, Scratch
-from nearfar.similarity.base import Apart, Rows, Similarity, Tile, largest
+from nearfar.similarity.base import Apart, Flow, Meeting, Rows, Similarity, Tile, largest
 
 # A Gram matrix gives squared distances with an error of some roundings of the squared norms. Pairs
 # nearer than this share of them are computed from the difference of their rows.
@@ -15,8 +15,9 @@ _FEW_FEATURES = 8
 
 
 class _Euclidean(Similarity):
-    keeps_logits = True
-    tells_itself = True
+    keeps_logits: ClassVar[bool] = True
+    steep: ClassVar[int]
+    """d logit_ij / d x_i = steep w_ij (x_i - y_j), with w of `weigh_` for a gradient of 1."""
 
     def prepare(
         self, ns: Namespace, parts: tuple[Array, ...], temperature: Any
@@ -29,50 +30,72 @@ class _Euclidean(Similarity):
         shifts = [xp.sum(z - first, axis=0, keepdims=True) for z in parts]
         centre = ns.stop(first + sum(shifts[1:], shifts[0]) / ns.asarray(n, first))
         factor = temperature ** (-1 / self.degree)
-        scaled = [ns.mul_(z - centre, factor) for z in parts]
-        return tuple(
-            Rows(p, square=xp.sum(p * p, axis=1), raw=z, factor=factor)
-            for p, z in zip(scaled, parts, strict=True)
-        )
+        return tuple(self._ready(ns, ns.mul_(z - centre, factor), z, factor) for z in parts)
+
+    def _ready(self, ns: Namespace, p: Array, raw: Array, factor: Any) -> Rows:
+        square = ns.xp.sum(p * p, axis=1)
+        if p.shape[1] <= _FEW_FEATURES:
+            return Rows(p, square, raw=raw, factor=factor)
+        # With the norms as features of their own a product of rows is a squared distance.
+        wide = ns.xp.concat([p, ns.xp.ones_like(p[:, :1]), square[:, None]], axis=1)
+        return Rows(wide[:, :-2], square, raw=raw, factor=factor, wide=wide)
 
     def bound(self, ns: Namespace, sides: tuple[Rows, ...], temperature: Any) -> float:
         return float((4 * largest(ns, [rows.square for rows in sides])) ** (self.degree / 2))
 
     def tile(
-        self, ns: Namespace, a: Rows, b: Rows, itself: Array | None, scratch: Scratch | None
+        self, ns: Namespace, a: Rows, b: Rows, meeting: Meeting | None, scratch: Scratch | None
     ) -> Tile:
+        if a.wide is None or b.wide is None or a.square is None:
+            return Tile(self._logits(ns, _squares(ns, a, b, scratch), meeting), True)
+        one, square = ns.xp.ones_like(a.square)[:, None], a.square[:, None]
+        turned = ns.xp.concat([-2 * a.p, square, one], axis=1)
+        squares = ns.product(turned, b.wide, scratch, "tile")
+        if meeting is not None:
+            squares = ns.fill_diagonal_(squares, *meeting, float("inf"))
+        near = self._near(ns, squares, a, b, scratch)
+        squares = ns.cond(near, lambda: _squares(ns, a, b, scratch), lambda: squares)
+        return Tile(self._logits(ns, squares, meeting), near)
+
+    def _near(
+        self, ns: Namespace, squares: Array, a: Rows, b: Rows, scratch: Scratch | None
+    ) -> Array:
+        """Whether a pair is too near for its product to be exact."""
         xp = ns.xp
-        if a.p.shape[1] <= _FEW_FEATURES:
-            return Tile(self._logits(ns, _squares(ns, a, b, scratch), itself), True)
-        norms = ns.outer_sum(a.square, b.square, scratch, "norms")
-        squares = ns.add_(ns.mul_(ns.product(a.p, b.p, scratch, "tile"), -2), norms)
-        near = squares < _NEAR * norms
-        flag = xp.any(near if itself is None else near & ~itself)
-        squares = ns.cond(flag, lambda: _squares(ns, a, b, scratch), lambda: squares)
-        return Tile(self._logits(ns, squares, itself), flag)
+
+        def some() -> Array:
+            norms = ns.outer_sum(a.square, b.square, scratch, "norms")
+            return xp.any(squares < ns.mul_(norms, _NEAR))
+
+        # Mostly none is, which the least of each row shows sooner.
+        least = xp.min(squares, axis=1)
+        perhaps = xp.any(least < _NEAR * (a.square + xp.max(b.square)))
+        return ns.cond(perhaps, some, lambda: perhaps)
 
     @abstractmethod
-    def _logits(self, ns: Namespace, squares: Array, itself: Array | None) -> Array:
-        """Logits from squared distances, which are consumed; exactly 0 where `itself` is true."""
+    def _logits(self, ns: Namespace, squares: Array, meeting: Meeting | None) -> Array:
+        """Logits from squared distances, which are consumed; exactly 0 where a row meets itself."""
 
-    def _add_flow_(
+    def add_flow_(
         self,
         ns: Namespace,
         gradient: Array,
         block: Block,
-        weights: Array,
+        flow: Flow,
         x: Rows,
         y: Rows,
-        tile: Tile,
         scratch: Scratch | None,
     ) -> Array:
-        # The weights are w_ij with d logit_ij / d x_i = w_ij (x_i - y_j).
-        flow = ns.cond(
-            tile.near,
-            lambda: _flow(ns, weights, x, y, scratch),
-            lambda: ns.row_sums(weights)[:, None] * x.p - weights @ y.p,
-        )
-        return ns.add_rows_(gradient, block, flow)
+        w = flow.weights
+
+        def by_differences() -> Array:
+            return ns.add_rows_(gradient, block, self.steep * _flow(ns, w, x, y, scratch))
+
+        def by_products() -> Array:
+            out = ns.add_product_(gradient, block, w, y.p, scratch, -self.steep)
+            return ns.add_rows_(out, block, (self.steep * ns.row_sums(w))[:, None] * x.p)
+
+        return ns.cond(flow.near, by_differences, by_products)
 
     def restore(
         self, ns: Namespace, rows: Rows, gradient: Array, temperature: Any
@@ -86,7 +109,8 @@ class _Euclidean(Similarity):
     def pull_paired(self, ns: Namespace, a: Rows, b: Rows, g: Array) -> tuple[Array, Array]:
         difference, squares = self._differences(ns, a, b)
         tile = Tile(self._logits(ns, squares, None), True)
-        flow = self._weights(ns, g + ns.xp.zeros_like(g), tile)[:, None] * difference
+        weights = self.weigh_(ns, g + ns.xp.zeros_like(g), tile).weights
+        flow = (self.steep * weights)[:, None] * difference
         return flow, -flow
 
     def _differences(self, ns: Namespace, a: Rows, b: Rows) -> tuple[Array, Array]:
@@ -99,30 +123,32 @@ class NegSqeuclidean(_Euclidean):
     """-|x - y|**2"""
 
     degree = 2
+    steep = -2
 
-    def _logits(self, ns: Namespace, squares: Array, itself: Array | None) -> Array:
-        if itself is not None:
-            squares = ns.fill_(squares, itself, 0)
+    def _logits(self, ns: Namespace, squares: Array, meeting: Meeting | None) -> Array:
+        if meeting is not None:
+            squares = ns.fill_diagonal_(squares, *meeting, 0)
         return ns.mul_(squares, -1)
 
-    def _weights(self, ns: Namespace, g: Array, tile: Tile) -> Array:
-        return ns.mul_(g, -2)
+    def weigh_(self, ns: Namespace, g: Array, tile: Tile) -> Flow:
+        return Flow(g, tile.near)
 
 
 class NegEuclidean(_Euclidean):
     """-|x - y|; equal rows have no gradient."""
 
     degree = 1
+    steep = 1
 
-    def _logits(self, ns: Namespace, squares: Array, itself: Array | None) -> Array:
-        if itself is not None:
-            squares = ns.fill_(squares, itself, 0)
-        zero = squares <= 0
-        return ns.mul_(ns.fill_(ns.sqrt_(ns.fill_(squares, zero, 1)), zero, 0), -1)
+    def _logits(self, ns: Namespace, squares: Array, meeting: Meeting | None) -> Array:
+        if meeting is not None:
+            squares = ns.fill_diagonal_(squares, *meeting, 0)
+        return ns.mul_(ns.root_(squares), -1)
 
-    def _weights(self, ns: Namespace, g: Array, tile: Tile) -> Array:
+    def weigh_(self, ns: Namespace, g: Array, tile: Tile) -> Flow:
         zero = tile.logits == 0
-        return ns.fill_(ns.div_(g, ns.fill_(tile.logits, zero, 1)), zero, 0)
+        weights = ns.div_(g, ns.fill_(tile.logits, zero, 1))
+        return Flow(ns.fill_(weights, zero, 0), tile.near)
 
 
 def _squares(ns: Namespace, a: Rows, b: Rows, scratch: Scratch | None) -> Array:

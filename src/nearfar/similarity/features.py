@@ -4,7 +4,7 @@ from abc import abstractmethod
 from typing import Any
 
 from nearfar.frameworks import Array, Block, Namespace, Scratch
-from nearfar.similarity.base import Apart, Rows, Similarity, Tile, largest
+from nearfar.similarity.base import Apart, Flow, Meeting, Rows, Similarity, Tile, largest
 
 
 class _FeatureWise(Similarity):
@@ -21,25 +21,25 @@ class _FeatureWise(Similarity):
         return 2 * largest(ns, [xp.sum(xp.abs(rows.p), axis=1) for rows in sides])
 
     def tile(
-        self, ns: Namespace, a: Rows, b: Rows, itself: Array | None, scratch: Scratch | None
+        self, ns: Namespace, a: Rows, b: Rows, meeting: Meeting | None, scratch: Scratch | None
     ) -> Tile:
         return Tile(self._logits(ns, Apart(ns, a.p, b.p, scratch)), False)
 
-    def _weights(self, ns: Namespace, g: Array, tile: Tile) -> Array:
-        return g
+    def weigh_(self, ns: Namespace, g: Array, tile: Tile) -> Flow:
+        return Flow(g, False)
 
-    def _add_flow_(
+    def add_flow_(
         self,
         ns: Namespace,
         gradient: Array,
         block: Block,
-        weights: Array,
+        flow: Flow,
         x: Rows,
         y: Rows,
-        tile: Tile,
         scratch: Scratch | None,
     ) -> Array:
-        return ns.add_rows_(gradient, block, self._flow(ns, Apart(ns, x.p, y.p, scratch), weights))
+        apart = Apart(ns, x.p, y.p, scratch)
+        return ns.add_rows_(gradient, block, self._flow(ns, apart, flow.weights))
 
     def restore(
         self, ns: Namespace, rows: Rows, gradient: Array, temperature: Any

@@ -3,7 +3,7 @@
 from typing import Any
 
 from nearfar.frameworks import Array, Block, Namespace, Scratch
-from nearfar.similarity.base import Rows, Similarity, Tile, largest
+from nearfar.similarity.base import Flow, Meeting, Rows, Similarity, Tile, largest
 
 
 class _Inner(Similarity):
@@ -11,25 +11,24 @@ class _Inner(Similarity):
     keeps_logits = False
 
     def tile(
-        self, ns: Namespace, a: Rows, b: Rows, itself: Array | None, scratch: Scratch | None
+        self, ns: Namespace, a: Rows, b: Rows, meeting: Meeting | None, scratch: Scratch | None
     ) -> Tile:
         return Tile(ns.product(a.p, b.p, scratch, "tile"), False)
 
-    def _weights(self, ns: Namespace, g: Array, tile: Tile) -> Array:
-        return g
+    def weigh_(self, ns: Namespace, g: Array, tile: Tile) -> Flow:
+        return Flow(g, False)
 
-    def _add_flow_(
+    def add_flow_(
         self,
         ns: Namespace,
         gradient: Array,
         block: Block,
-        weights: Array,
+        flow: Flow,
         x: Rows,
         y: Rows,
-        tile: Tile,
         scratch: Scratch | None,
     ) -> Array:
-        return ns.add_product_(gradient, block, weights, y.p, scratch)
+        return ns.add_product_(gradient, block, flow.weights, y.p, scratch)
 
     def paired(self, ns: Namespace, a: Rows, b: Rows) -> Array:
         return ns.xp.sum(a.p * b.p, axis=1)
@@ -97,9 +96,9 @@ class NegCosineDistance(Cosine):
     """-(1 - x . y / (|x| |y|)); a zero row is at distance 1 from everything."""
 
     def tile(
-        self, ns: Namespace, a: Rows, b: Rows, itself: Array | None, scratch: Scratch | None
+        self, ns: Namespace, a: Rows, b: Rows, meeting: Meeting | None, scratch: Scratch | None
     ) -> Tile:
-        return Tile(ns.sub_(super().tile(ns, a, b, itself, scratch).logits, 1), False)
+        return Tile(ns.sub_(super().tile(ns, a, b, meeting, scratch).logits, 1), False)
 
     def paired(self, ns: Namespace, a: Rows, b: Rows) -> Array:
         return super().paired(ns, a, b) - 1

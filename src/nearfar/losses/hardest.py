@@ -1,0 +1,45 @@
+"""The hardest triplet of each anchor: two of its distances, however large the batch."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from nearfar.evaluate import Others, Picked
+from nearfar.frameworks import Array, Namespace
+from nearfar.losses.mining import classmates
+
+
+@dataclass(frozen=True)
+class HardestTriplets:
+    """max(0, d_ap - d_an + margin) for the farthest positive p and the nearest negative n."""
+
+    margin: float
+
+    picks: ClassVar[int] = 2
+    buffers: ClassVar[int] = 4
+
+    def usable(self, positives: Array, negatives: Array) -> Array:
+        return (positives > 0) & (negatives > 0)
+
+    def rows(
+        self, ns: Namespace, logits: Array, others: Others, weight: Array | None
+    ) -> tuple[Array, Array, Picked | None]:
+        xp = ns.xp
+        never = -float("inf")
+        unknown = 0 * ns.row_sums(logits)  # NaN is neither near nor far
+        same, itself = classmates(ns, others)
+        inside = ns.columns(logits, others.window)
+        mates = xp.where(same & ~itself, -inside, xp.full_like(inside, never))
+        farthest, far = ns.largest(mates)
+        strangers = xp.where(same, xp.full_like(inside, never), inside)
+        nearest, near = ns.largest(ns.set_columns_(logits, others.window, strangers))
+        some = (far > never) & (near > never)
+        u = xp.where(some, far + near, xp.zeros_like(far)) + self.margin
+        active = some & (u > 0)
+        none = xp.zeros_like(u)
+        losses = xp.where(active, u, none) + unknown
+        terms = ns.cast(some, u.dtype)
+        if weight is None:
+            return losses, terms, None
+        slopes = xp.where(active, weight, none)
+        columns = xp.stack([farthest + others.window.start, nearest], axis=1)
+        return losses, terms, Picked(columns, xp.stack([-slopes, slopes], axis=1))
