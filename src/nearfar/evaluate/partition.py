@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from nearfar.evaluate.partners import Partners
-from nearfar.evaluate.passes import Passes, Seen
 from nearfar.evaluate.plan import Plan, all_pairs, by_class, rectangular, tile_side, uniform
 from nearfar.evaluate.protocol import Anchors, PartitionRule, Slopes
+from nearfar.evaluate.pull import pull
+from nearfar.evaluate.see import Seen, see
 from nearfar.evaluate.settings import Settings
 from nearfar.evaluate.store import Store
 from nearfar.evaluate.tiles import exponentials_for
+from nearfar.evaluate.tiling import Tiling
 from nearfar.frameworks import Array, Kept, Namespace
 from nearfar.pairing import Pairing, PairingKind, pair_up
 from nearfar.similarity import Rows
@@ -45,11 +47,11 @@ class PartitionEvaluation(Settings):
         kept: Kept | None = None,
     ) -> tuple[Array, tuple[Array, ...]]:
         batch = PartitionBatch(self, ns, inputs)
-        passes = batch.passes(store=kept is not None and any(wanted))
-        seen = passes.see()
+        tiling = batch.tiling(store=kept is not None and any(wanted))
+        seen = see(tiling)
         finished = [self.rule.finish(ns, batch.anchors(side)) for side in seen]
         if kept is not None and any(wanted):
-            kept.leave((batch, passes, seen, [slopes for _, slopes in finished]))
+            kept.leave((batch, tiling, seen, [slopes for _, slopes in finished]))
         loss = sum((losses for losses, _ in finished[1:]), finished[0][0])
         loss = batch.weights * ns.xp.where(batch.counted, loss, ns.xp.zeros_like(loss))
         ns.warn_if(~ns.xp.any(batch.counted), _NOTHING_TO_DO)
@@ -70,13 +72,13 @@ class PartitionEvaluation(Settings):
         wanted: tuple[bool, ...],
         kept: Kept | None = None,
     ) -> tuple[Array | None, ...]:
-        batch, passes, seen, own = (kept and kept.take()) or self._again(ns, inputs, saved)
+        batch, tiling, seen, own = (kept and kept.take()) or self._again(ns, inputs, saved)
         if self.reduction.reduction == "none":
             if self.first_only:
                 upstream = ns.xp.concat([upstream, ns.xp.zeros_like(upstream)], axis=0)
             upstream = batch.pairing.arrange(ns, upstream)
         slopes = tuple(batch.weighted(s, upstream) for s in own)
-        gradients = passes.gradient(seen, slopes)
+        gradients = pull(tiling, seen, slopes)
         restored = [
             batch.similarity.restore(ns, rows, g, batch.temperature)
             for rows, g in zip(batch.sides, gradients, strict=True)
@@ -90,18 +92,18 @@ class PartitionEvaluation(Settings):
 
     def _again(
         self, ns: Namespace, inputs: tuple[Array, ...], saved: tuple[Array, ...]
-    ) -> tuple["PartitionBatch", Passes, tuple[Seen, ...], list[Slopes]]:
+    ) -> tuple["PartitionBatch", Tiling, tuple[Seen, ...], list[Slopes]]:
         """What the forward pass knew, from what it saved."""
         batch = PartitionBatch(self, ns, inputs)
         found = iter(saved)
         seen = tuple(self._recall(found) for _ in batch.sides)
         slopes = [self.rule.finish(ns, batch.anchors(side))[1] for side in seen]
-        return batch, batch.passes(), seen, slopes
+        return batch, batch.tiling(), seen, slopes
 
     def idle(self, ns: Namespace, inputs: tuple[Array, ...]) -> Array:
         """True for anchors whose loss does not depend on their negatives, though they have some."""
         batch = PartitionBatch(self, ns, inputs)
-        (seen,) = batch.passes().see()
+        (seen,) = see(batch.tiling())
         _, slopes = self.rule.finish(ns, batch.anchors(seen))
         return batch.pairing.restore(ns, (slopes.logs[0] == 0) & (batch.negatives > 0))
 
@@ -164,13 +166,13 @@ class PartitionBatch:
         weights = self.settings.reduction.weights(self.ns, self.count, self.counted)
         self.weights = weights / len(self.sides)
 
-    def passes(self, store: bool = False) -> Passes:
+    def tiling(self, store: bool = False) -> Tiling:
         ns, rule, options = self.ns, self.settings.rule, self.settings.options
         plan, workers = self._plan(), ns.workers(options.workers)
         room = options.memory - (workers or 1) * _BUFFERS * self.side**2 * self.itemsize
         bound = self.similarity.bound(self.ns, self.sides, self.temperature)
         times = max(abs(s.times) for s in rule.sums)
-        return Passes(
+        return Tiling(
             ns=self.ns,
             rule=rule,
             similarity=self.similarity,

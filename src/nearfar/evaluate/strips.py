@@ -9,9 +9,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from nearfar.evaluate.partition import PartitionBatch, PartitionEvaluation
-from nearfar.evaluate.passes import Passes, Seen
 from nearfar.evaluate.plan import Kind, Plan, Tiles, balanced
 from nearfar.evaluate.protocol import Slopes
+from nearfar.evaluate.pull import pull
+from nearfar.evaluate.see import Seen, see
+from nearfar.evaluate.tiling import Tiling
 from nearfar.frameworks import Array, Block, Namespace
 from nearfar.pairing import DeviceLabels, Pairing
 
@@ -99,14 +101,14 @@ class _OwnBatch(PartitionBatch):
             found.setdefault(kind, []).append((i, j))
         return tuple(Tiles(kind, (items,)) for kind, items in found.items())
 
-    def _directions(self) -> list[Passes]:
+    def _directions(self) -> list[Tiling]:
         """One for each side: its own rows against all of the other side, or of the same."""
-        passes = self.passes()
-        turned = [passes.sides, passes.sides[::-1]][: len(self.sides)]
-        return [passes._replace(sides=sides, complete=self._whole) for sides in turned]
+        tiling = self.tiling()
+        turned = [tiling.sides, tiling.sides[::-1]][: len(self.sides)]
+        return [tiling._replace(sides=sides, complete=self._whole) for sides in turned]
 
     def see(self) -> tuple[Seen, ...]:
-        found = [passes.see()[0] for passes in self._directions()]
+        found = [see(tiling)[0] for tiling in self._directions()]
         parts = tuple(
             self.ns.rows(x, self._own)
             for side in found
@@ -122,9 +124,9 @@ class _OwnBatch(PartitionBatch):
         """Gradients of the own rows, and this process's part of that of the temperature."""
         ns = self.ns
         restored = []
-        for side, passes in enumerate(self._directions()):
+        for side, tiling in enumerate(self._directions()):
             turn = slice(None, None, -1 if side else 1)
-            gradient = passes.gradient(seen[turn], slopes[turn])[0]
+            gradient = pull(tiling, seen[turn], slopes[turn])[0]
             rows = self.sides[side]
             restored.append(self.similarity.restore(ns, rows, gradient, self.temperature))
         parts = [slope for _, slope in restored]

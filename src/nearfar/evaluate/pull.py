@@ -1,0 +1,152 @@
+"""Pass 2 over the tiles of a partition rule: the gradient.
+
+The same tiles again. With L_i the loss of anchor i, weighted,
+
+    G_ij = dL_i/ds_ij + dL_j/ds_ij,    dp_i = sum_j G_ij ds_ij/dp_i
+
+so one tile of G serves its rows and its columns. Where rows and columns are the same embeddings,
+half of the tiles are enough: two products a pair of rows in place of three.
+"""
+
+from nearfar.evaluate.plan import Tiles
+from nearfar.evaluate.protocol import Pair, Slopes
+from nearfar.evaluate.see import Seen
+from nearfar.evaluate.sweep import sweep
+from nearfar.evaluate.tiles import State
+from nearfar.evaluate.tiling import Tiling, across, replaced, zeros
+from nearfar.frameworks import Array, Block, Scratch
+from nearfar.similarity import Place
+
+
+def pull(tiling: Tiling, seen: tuple[Seen, ...], slopes: tuple[Slopes, ...]) -> tuple[Array, ...]:
+    """Gradient of each side's rows, from the weighted slopes of its anchors."""
+    ns = tiling.ns
+    gradients = (
+        tiling.partners.pull(ns, tiling.similarity, slopes)
+        if tiling.partners and tiling.rule.linear
+        else tuple(ns.zeros(ns.shape(rows.p), rows.p) for rows in tiling.sides)
+    )
+    first = tuple(s.logs[0] for s in slopes)
+    if tiling.rule.pair:
+        gradients, pulled = _pull_pairs(tiling, tiling.rule.pair, seen, slopes, gradients)
+        first = tuple(a + tiling.complete(b) for a, b in zip(first, pulled, strict=True))
+    weights = [
+        tuple(
+            tiling.exponentials.weigh(
+                ns, (first[side] if k == 0 else slopes[side].logs[k]) * s.times, one.logs[k]
+            )
+            for side, one in enumerate(seen)
+        )
+        for k, s in enumerate(tiling.rule.sums)
+    ]
+    linear = tuple(s.linear for s in slopes) if tiling.linear_in_tiles() else ()
+    return _pull_sums(tiling, weights, linear, gradients)
+
+
+def _pull_pairs(
+    tiling: Tiling,
+    pair: Pair,
+    seen: tuple[Seen, ...],
+    slopes: tuple[Slopes, ...],
+    gradients: tuple[Array, ...],
+) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    """Add the positives' part; return too what their functions add to the first sum's slope."""
+    ns = tiling.ns
+    logs = tuple(one.logs[0] for one in seen)
+
+    def along(
+        logits: Array,
+        strangers: Array | None,
+        place: Place,
+        axis: int,
+        scratch: Scratch | None,
+    ) -> Array:
+        """slope_i phi'(u), times exp(phi(u) - log of the sum) where the rule takes that log."""
+        u = tiling.relative(ns.copy(logits, scratch, f"slope{axis}"), logs, place, axis)
+        if pair.log:
+            phi = pair.value(ns, ns.copy(u, scratch, "phi"))
+            if strangers is not None:
+                phi = ns.fill_(phi, strangers, -float("inf"))
+            total = across(ns, seen[place.side].pair, place.block, axis)
+            out = ns.mul_(pair.slope(ns, u), ns.exp_(ns.sub_(phi, total)))
+        else:
+            out = pair.slope(ns, u)
+            if strangers is not None:
+                out = ns.fill_(out, strangers, 0)
+        return ns.mul_(out, across(ns, slopes[place.side].pair, place.block, axis))
+
+    def body(
+        tiles: Tiles,
+        carry: tuple[tuple[Array, ...], tuple[Array, ...]],
+        i: Block,
+        j: Block,
+        scratch: Scratch | None,
+    ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        gradients, pulled = carry
+        tile = tiling.tile(tiles.kind, i, j, scratch)
+        found = tiling.strangers(tiles.kind, i, j)
+        strangers = None if found is None else found["positives"]
+        places = tiling.places(tiles.kind, i, j)
+        parts = []
+        for axis, place in enumerate((Place(0, i), Place(len(tiling.sides) - 1, j))):
+            part = along(tile.logits, strangers, place, axis, scratch)
+            if axis < len(places):
+                sums = ns.column_sums(part) if axis else ns.row_sums(part)
+                pulled = replaced(
+                    pulled, place.side, ns.add_rows_(pulled[place.side], place.block, -sums)
+                )
+            parts.append(part)
+        g = ns.add_(parts[0], parts[1])
+        if tiling.store and tiling.similarity.keeps_logits and tiling.sums(tiles.kind):
+            # They are wanted once more, and what comes now may consume them.
+            tile = tile._replace(logits=ns.copy(tile.logits, scratch, "once more"))
+        return tiling.pull(gradients, places, i, j, tile, g, scratch), pulled
+
+    plan = tuple(t for t in tiling.plan if t.kind.positives)
+    start = (gradients, tuple(tiling.start_each(zeros)))
+    return sweep(ns, plan, body, start, tiling.workers)
+
+
+def _pull_sums(
+    tiling: Tiling,
+    weights: list[tuple[State, ...]],
+    linear: tuple[Array | None, ...],
+    gradients: tuple[Array, ...],
+) -> tuple[Array, ...]:
+    ns = tiling.ns
+    last = len(tiling.sides) - 1
+
+    def body(
+        tiles: Tiles, gradients: tuple[Array, ...], i: Block, j: Block, scratch: Scratch | None
+    ) -> tuple[Array, ...]:
+        kind = tiles.kind
+        seen_before = tiling.store is not None and tiling.store.find(i, j) is not None
+        tile = tiling.tile(kind, i, j, scratch)
+        wanted, applied = tiling.sums(kind), tiling.keeps_applied(kind)
+        in_tile = linear and kind.positives
+        # Of a tile that was kept with its strangers filled in these are not asked again.
+        strangers = None if applied and seen_before else tiling.strangers(kind, i, j)
+        parts: list[Array] = []
+        g: Array = None
+        if applied:
+            y = tile.logits
+            if not seen_before:
+                y = tiling.applied(y, wanted[-1], strangers)
+            parts = [tiling.exponentials.doubled(ns, y, scratch) for _ in wanted[:-1]] + [y]
+        for position, k in enumerate(wanted):
+            if not applied:
+                keep = tiling.similarity.keeps_logits or k != wanted[-1]
+                x = ns.copy(tile.logits, scratch, f"sum{k}") if keep else tile.logits
+                parts.append(tiling.applied(x, k, strangers))
+            row = tuple(ns.rows(w, i) for w in weights[k][0])
+            column = tuple(ns.rows(w, j) for w in weights[k][last])
+            part = tiling.exponentials.coefficients(ns, parts[position], row, column, scratch)
+            g = part if not position else ns.add_(g, part)
+        if in_tile:
+            pull = ns.outer_sum(ns.rows(linear[0], i), ns.rows(linear[last], j), scratch, "linear")
+            pull = pull if strangers is None else ns.fill_(pull, strangers["positives"], 0)
+            g = ns.add_(g, pull) if wanted else pull
+        return tiling.pull(gradients, tiling.places(kind, i, j), i, j, tile, g, scratch)
+
+    plan = tuple(t for t in tiling.plan if tiling.sums(t.kind) or (linear and t.kind.positives))
+    return sweep(ns, plan, body, gradients, tiling.workers)

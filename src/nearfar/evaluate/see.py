@@ -1,0 +1,123 @@
+"""Pass 1 over the tiles of a partition rule: the value.
+
+A tile is exponentiated once and summed along its rows for the anchors there and along its columns
+for the anchors there. A rule with a function of each positive pair needs the first sum complete and
+sees its positives in a pass of their own; where rows are sorted by class, those are tiles that the
+first pass skipped.
+"""
+
+from typing import NamedTuple
+
+from nearfar.evaluate.plan import Tiles
+from nearfar.evaluate.protocol import Pair
+from nearfar.evaluate.sweep import sweep
+from nearfar.evaluate.tiles import GUARDED, State
+from nearfar.evaluate.tiling import Tiling, replaced, zeros
+from nearfar.frameworks import Array, Block, Scratch
+from nearfar.similarity import Place
+
+
+class Seen(NamedTuple):
+    """What pass 1 found for the anchors of one side; every array is (n,)."""
+
+    logs: tuple[Array, ...]
+    linear: Array | None
+    pair: Array | None
+
+
+def see(tiling: Tiling) -> tuple[Seen, ...]:
+    """Sum up what the rule asks for, for every side."""
+    logs, linear = _see_sums(tiling)
+    pair = _see_pairs(tiling, tiling.rule.pair, logs) if tiling.rule.pair else (None,) * 2
+    return tuple(
+        Seen(tuple(log[k] for log in logs), linear[k] if linear else None, pair[k])
+        for k in range(len(tiling.sides))
+    )
+
+
+def _see_sums(tiling: Tiling) -> tuple[list[tuple[Array, ...]], tuple[Array, ...]]:
+    ns, rule = tiling.ns, tiling.rule
+
+    def body(
+        tiles: Tiles,
+        carry: tuple[list[tuple[State, ...]], tuple[Array, ...]],
+        i: Block,
+        j: Block,
+        scratch: Scratch | None,
+    ) -> tuple[list[tuple[State, ...]], tuple[Array, ...]]:
+        sums, linear = list(carry[0]), carry[1]
+        kind, add = tiles.kind, tiling.exponentials.add_
+        places = tiling.places(kind, i, j)
+        logits = tiling.tile(kind, i, j, scratch).logits
+        kept = tiling.store is not None and tiling.store.has_place(i, j)
+        strangers = tiling.strangers(kind, i, j)
+        if linear and kind.positives:
+            x = ns.copy(logits, scratch, "linear")
+            x = x if strangers is None else ns.fill_(x, strangers["positives"], 0)
+            linear = _add_sums(tiling, linear, places, x)
+        wanted = tiling.sums(kind)
+        if tiling.keeps_applied(kind):
+            y = tiling.applied(logits, wanted[-1], strangers)
+            for k in wanted[:-1]:
+                twice = tiling.exponentials.doubled(ns, y, scratch)
+                sums[k] = add(ns, sums[k], places, twice, scratch, False)
+            sums[wanted[-1]] = add(ns, sums[wanted[-1]], places, y, scratch, kept)
+            return sums, linear
+        for k in wanted:
+            last = k == wanted[-1] and not kept
+            x = logits if last else ns.copy(logits, scratch, "times")
+            y = tiling.applied(x, k, strangers)
+            sums[k] = add(ns, sums[k], places, y, scratch, False)
+        return sums, linear
+
+    start = [tuple(tiling.start_each(tiling.exponentials.start)) for _ in rule.sums]
+    linear = tuple(tiling.start_each(zeros)) if tiling.linear_in_tiles() else ()
+    plan = tuple(t for t in tiling.plan if tiling.sums(t.kind) or (linear and t.kind.positives))
+    sums, linear = sweep(ns, plan, body, (start, linear), tiling.workers)
+    if tiling.partners and rule.linear:
+        linear = tiling.partners.linear(ns, tiling.similarity)
+    empty = {"negatives": -float("inf"), "positives": 0.0}
+    logs = [
+        tuple(tiling.exponentials.log(ns, state, empty[s.over]) for state in states)
+        for s, states in zip(rule.sums, sums, strict=True)
+    ]
+    return logs, linear
+
+
+def _see_pairs(tiling: Tiling, pair: Pair, logs: list[tuple[Array, ...]]) -> tuple[Array, ...]:
+    ns = tiling.ns
+
+    def body(
+        tiles: Tiles, states: tuple[State, ...], i: Block, j: Block, scratch: Scratch | None
+    ) -> tuple[State, ...]:
+        logits = tiling.tile(tiles.kind, i, j, scratch).logits
+        found = tiling.strangers(tiles.kind, i, j)
+        strangers = None if found is None else found["positives"]
+        out = states
+        for axis, place in enumerate(tiling.places(tiles.kind, i, j)):
+            u = tiling.relative(ns.copy(logits, scratch, "u"), logs[0], place, axis)
+            phi = pair.value(ns, u)
+            if strangers is not None:
+                phi = ns.fill_(phi, strangers, -float("inf") if pair.log else 0)
+            if pair.log:
+                state = GUARDED.absorb(ns, out[place.side], place.block, phi, 1 - axis)
+            else:
+                sums = ns.column_sums(phi) if axis else ns.row_sums(phi)
+                state = (ns.add_rows_(out[place.side][0], place.block, sums),)
+            out = replaced(out, place.side, state)
+        return out
+
+    start = GUARDED.start if pair.log else (lambda ns, n, like: (zeros(ns, n, like),))
+    plan = tuple(t for t in tiling.plan if t.kind.positives)
+    states = sweep(ns, plan, body, tuple(tiling.start_each(start)), tiling.workers)
+    return tuple(GUARDED.log(ns, s, 0.0) if pair.log else s[0] for s in states)
+
+
+def _add_sums(
+    tiling: Tiling, sums: tuple[Array, ...], places: tuple[Place, ...], x: Array
+) -> tuple[Array, ...]:
+    ns = tiling.ns
+    for axis, (side, block) in enumerate(places):
+        part = ns.column_sums(x) if axis else ns.row_sums(x)
+        sums = replaced(sums, side, ns.add_rows_(sums[side], block, part))
+    return sums

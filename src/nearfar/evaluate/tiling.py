@@ -1,0 +1,153 @@
+"""What a partition rule's tiles are made of: logits, masks, and whose sums they add to."""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+from nearfar.evaluate.partners import Partners
+from nearfar.evaluate.plan import Kind, Plan
+from nearfar.evaluate.protocol import PartitionRule
+from nearfar.evaluate.store import Store
+from nearfar.evaluate.tiles import Exponentials
+from nearfar.frameworks import Array, Block, Namespace, Scratch
+from nearfar.similarity import Place, Rows, Similarity, Tile
+
+T = TypeVar("T")
+
+
+class Tiling(NamedTuple):
+    """Everything about a batch that does not change from tile to tile.
+
+    `sides` holds one set of rows, whose pairs are visited once, or two (rows and columns).
+    `same(i, j)` is true where a column is a positive of the row, or the row itself.
+    """
+
+    ns: Namespace
+    rule: PartitionRule
+    similarity: Similarity
+    sides: tuple[Rows, ...]
+    plan: Plan
+    same: Callable[[Block, Block], Array]
+    include_self: bool | str
+    exponentials: Exponentials
+    workers: int | None
+    complete: Callable[[Array], Array] = lambda x: x
+    """Makes values of the anchors whole, (n,), where this process computes some of them only."""
+    store: Store | None = None
+    """Where pass 1 may leave tiles for pass 2."""
+    partners: Partners | None = None
+    """Given where every anchor has one positive and these are found without tiles."""
+
+    def places(self, kind: Kind, i: Block, j: Block) -> tuple[Place, ...]:
+        """Whose sums a tile adds to; one on the diagonal of a symmetric matrix, which holds both
+        (i, j) and (j, i)."""
+        if kind.one_way or (kind.diagonal and len(self.sides) == 1):
+            return (Place(0, i),)
+        return Place(0, i), Place(len(self.sides) - 1, j)
+
+    def tile(self, kind: Kind, i: Block, j: Block, scratch: Scratch | None) -> Tile:
+        """Logits, or what pass 1 left of them: see `keeps_applied`."""
+        store = self.store
+        found = store.find(i, j) if store else None
+        if found is not None:
+            return found
+        if store:
+            scratch = store.scratch(i, j, scratch)
+        meeting = (i, j) if self._meets(kind) else None
+        tile = self.similarity.tile(self.ns, *self._blocks(i, j), meeting, scratch)
+        if store and store.has_place(i, j):
+            store.keep(i, j, tile)
+        return tile
+
+    def keeps_applied(self, kind: Kind) -> bool:
+        """Whether a tile's only use is one that `Exponentials.applied_` serves all of.
+
+        Sums over the same members, each of twice the last one's exponent.
+        """
+        sums = [self.rule.sums[k] for k in self.sums(kind)]
+        if not sums or self.similarity.keeps_logits:
+            return False
+        if kind.positives and (self.linear_in_tiles() or self.rule.pair):
+            return False
+        *others, last = sums
+        return all(s.over == last.over and s.times == 2 * last.times for s in others)
+
+    def linear_in_tiles(self) -> bool:
+        return self.rule.linear and self.partners is None
+
+    def _meets(self, kind: Kind) -> bool:
+        """Whether rows meet themselves."""
+        return kind.diagonal and len(self.sides) == 1
+
+    def _blocks(self, i: Block, j: Block) -> tuple[Rows, Rows]:
+        return self.sides[0].block(self.ns, i), self.sides[-1].block(self.ns, j)
+
+    def strangers(self, kind: Kind, i: Block, j: Block) -> dict[str, Array] | None:
+        """What in a tile is no positive, and what is no negative; None where all is."""
+        if not kind.masked:
+            return None
+        if self.store:
+            return self.store.masks(i, j, lambda: self._masks(kind, i, j))
+        return self._masks(kind, i, j)
+
+    def _masks(self, kind: Kind, i: Block, j: Block) -> dict[str, Array]:
+        same = self.same(i, j)
+        positives = self.rule.pair or self.linear_in_tiles()
+        positives = positives or any(s.over == "positives" for s in self.rule.sums)
+        if self.partners and not positives and not self.include_self:
+            return {"negatives": same}  # views know that a row is itself
+        itself = self.ns.same(i, j, self.sides[0].p) if self._meets(kind) else None
+        if itself is not None and self.include_self == "positive":
+            same, itself = same | itself, None  # the anchor is one of its own positives
+        found = {}
+        if positives:
+            found["positives"] = ~same if itself is None else ~same | itself
+        if itself is not None:
+            same = same & ~itself if self.include_self else same | itself
+        return found | {"negatives": same}
+
+    def sums(self, kind: Kind) -> list[int]:
+        """The declared sums that find members in tiles of a kind."""
+        found = {"positives": kind.positives, "negatives": kind.negatives}
+        return [k for k, s in enumerate(self.rule.sums) if found[s.over]]
+
+    def applied(self, x: Array, k: int, strangers: dict[str, Array] | None) -> Array:
+        """`Exponentials.applied_` of what sum k exponentiates, times * logit; consumes `x`."""
+        s = self.rule.sums[k]
+        if s.times != 1:
+            x = self.ns.mul_(x, s.times)
+        if strangers is not None:
+            # Before the exponential, not after it: a stranger's logit may overflow.
+            x = self.ns.fill_(x, strangers[s.over], -float("inf"))
+        return self.exponentials.applied_(self.ns, x)
+
+    def relative(self, x: Array, logs: tuple[Array, ...], place: Place, axis: int) -> Array:
+        return self.ns.sub_(x, across(self.ns, logs[place.side], place.block, axis))
+
+    def pull(
+        self,
+        gradients: tuple[Array, ...],
+        places: tuple[Place, ...],
+        i: Block,
+        j: Block,
+        tile: Tile,
+        g: Array,
+        scratch: Scratch | None,
+    ) -> tuple[Array, ...]:
+        a, b = self._blocks(i, j)
+        return self.similarity.pull_(self.ns, gradients, places, a, b, tile, g, scratch)
+
+    def start_each(self, start: Callable[[Namespace, int, Array], T]) -> tuple[T, ...]:
+        return tuple(start(self.ns, self.ns.shape(rows.p)[0], rows.p) for rows in self.sides)
+
+
+def zeros(ns: Namespace, n: int, like: Array) -> Array:
+    return ns.zeros((n,), like)
+
+
+def across(ns: Namespace, x: Array, block: Block, axis: int) -> Array:
+    """Per-anchor values so that they broadcast over the anchors' own axis of a tile."""
+    return ns.xp.expand_dims(ns.rows(x, block), axis=1 - axis)
+
+
+def replaced(items: tuple[T, ...], index: int, item: T) -> tuple[T, ...]:
+    return (*items[:index], item, *items[index + 1 :])
