@@ -415,6 +415,17 @@ def test_torch_lets_them_through(value, similarity):
         assert not gradient.isfinite().all()
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_torch_lets_every_embedding_of_a_triplet_through(value):
+    """An infinitely far negative keeps the margin, and would go unseen as a loss of 0."""
+    for argument in range(3):
+        inputs = [torch.tensor(X), torch.tensor(X) + 1, torch.tensor(X) + 9]
+        inputs[argument] = torch.tensor(holding(value, 3))
+        result, gradients = nf.Triplet().value_and_grad(*inputs)
+        assert not result.isfinite()
+        assert not gradients[argument].isfinite().all()
+
+
 def test_torch_checks_on_request():
     loss = nf.SupCon().with_options(check_finite=True)
     with pytest.raises(ValueError, match=r"(?s)embeddings.*row 3"):
