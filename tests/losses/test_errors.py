@@ -289,6 +289,8 @@ def test_complex_targets_of_torch():
 def test_ragged_list():
     with pytest.raises((TypeError, ValueError), match="embeddings"):
         nf.SupCon()([[1.0, 2.0], [1.0]], [0, 0])
+    with pytest.raises(ValueError, match="labels to have rows of equal length"):
+        nf.SupCon()([[1.0, 2.0], [1.0, 0.0]], [[0, 1], [0]])
 
 
 def test_value_and_grad_needs_a_number(framework):
