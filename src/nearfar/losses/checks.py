@@ -132,7 +132,15 @@ def refuse_infinite(ns: Namespace, name: str, x: Array, check_finite: bool | Non
     if not (ns.name == "numpy" if check_finite is None else check_finite):
         return
     good = ns.xp.isfinite(x)
-    if not bool(ns.xp.all(good)):
+    try:
+        fine = bool(ns.xp.all(good))
+    except TypeError as error:  # the values are symbols
+        raise TypeError(
+            f"expected {name} with values to look at for check_finite=True; received one of a "
+            "function that is being compiled; call the loss outside of it, or leave check_finite "
+            "out of with_options"
+        ) from error
+    if not fine:
         _refuse_rows(name, x, ns.read(good))
 
 
