@@ -76,6 +76,22 @@ def test_labels_all_different():
 
 def test_one_class():
     assert "no anchor has a negative" in findings(nf.SupCon(), A, np.zeros(8))
+    assert "nothing is learned" not in findings(nf.SupCon(), A, np.zeros(8))
+
+
+@pytest.mark.parametrize(
+    ("loss", "inputs"),
+    [
+        (nf.DCL(), (A[:1], B[:1])),
+        (nf.NTXent(denominator="negatives"), (A[:1], B[:1])),
+        (nf.SupCon(denominator="negatives"), (A, np.zeros(8))),
+        (nf.BatchTriplet(), (A, np.zeros(8))),
+    ],
+    ids=lambda x: type(x).__name__,
+)
+def test_empty_denominators(loss, inputs):
+    assert "no anchor has a negative" in findings(loss, *inputs)
+    assert "the loss is 0 and nothing is learned" in findings(loss, *inputs)
 
 
 def test_worse_than_chance():

@@ -349,6 +349,8 @@ def reals(named: Mapping[str, Any], *, exact: bool = False) -> tuple[Namespace, 
             _refuse_not_real(ns, name, values.dtype, values.dtype.kind in "biuf")
             # A list beside an array takes on its dtype.
             x = values if like is None else ns.asarray(values, like, _dtype(ns, (like,)))
+        elif isinstance(x, np.ndarray) and not x.dtype.isnative:
+            x = x.astype(x.dtype.newbyteorder("="))
         known = ns.is_floating(x) or any(kind in str(x.dtype) for kind in ("int", "bool"))
         _refuse_not_real(ns, name, x.dtype, known)
         arrays.append(x if like is None else ns.beside(x, like))

@@ -289,6 +289,8 @@ def test_complex_targets_of_torch():
 def test_ragged_list():
     with pytest.raises((TypeError, ValueError), match="embeddings"):
         nf.SupCon()([[1.0, 2.0], [1.0]], [0, 0])
+    with pytest.raises(ValueError, match="labels to have rows of equal length"):
+        nf.SupCon()([[1.0, 2.0], [1.0, 0.0]], [[0, 1], [0]])
 
 
 def test_value_and_grad_needs_a_number(framework):
@@ -413,6 +415,17 @@ def test_torch_lets_them_through(value, similarity):
         assert not result.isfinite()
         (gradient,) = torch.autograd.grad(result, x)
         assert not gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_torch_lets_every_embedding_of_a_triplet_through(value):
+    """An infinitely far negative keeps the margin, and would go unseen as a loss of 0."""
+    for argument in range(3):
+        inputs = [torch.tensor(X), torch.tensor(X) + 1, torch.tensor(X) + 9]
+        inputs[argument] = torch.tensor(holding(value, 3))
+        result, gradients = nf.Triplet().value_and_grad(*inputs)
+        assert not result.isfinite()
+        assert not gradients[argument].isfinite().all()
 
 
 def test_torch_checks_on_request():

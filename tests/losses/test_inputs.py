@@ -181,3 +181,26 @@ def test_arrays_of_one_dimension_each(framework):
     check(framework, "SigLIP", [x, -x + 0.1])
     check(framework, "SupCR", [x], [0.5, 1.0, 0.25, 4.0])
     check(framework, "Triplet", [x, -x + 0.1, x + 1])
+
+
+@pytest.mark.parametrize("stored", [">f8", "<f8"])
+@pytest.mark.parametrize("name", EVERY)
+def test_either_byte_order(name, stored):
+    """Files of other machines: computed in the precision they have, targets and labels too."""
+    inputs, *rest = EVERY[name]
+    loss = getattr(nf, name)()
+    value, gradients = loss.value_and_grad(
+        *(x.astype(stored) for x in inputs), *(np.asarray(x, dtype=stored) for x in rest)
+    )
+    want, wanted = loss.value_and_grad(*inputs, *rest)
+    assert value.dtype == np.float64
+    assert value == want
+    for one, other in zip(gradients, wanted, strict=True):
+        assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("stored", [">i4", ">f4", ">f8"])
+def test_torch_with_targets_of_either_byte_order(stored):
+    x, targets = torch.tensor(A), np.array([3, 1, 4, 1, 5])
+    want = nf.SupCR()(x, torch.tensor(targets))
+    assert nf.SupCR()(x, targets.astype(stored)) == want

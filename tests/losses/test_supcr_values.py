@@ -123,6 +123,21 @@ def test_wide_logits(framework, dtype, similarity, size, order):
 UNEVEN = [64.0, 0.01, -0.01, 30.0, 1e-6, -1e-6, 5.0]
 
 
+def test_logits_that_differ_by_rounding(framework, dtype):
+    """Copies far from another group: sums of equal logits, without a logarithm of nothing."""
+    targets = [1.0, 2, 2, 5, 3, 1, 9, 4]
+    for seed in range(6):
+        x = np.repeat(np.random.default_rng(seed).normal(size=(2, 4)), 4, axis=0).astype(np.float32)
+        for temperature in (0.01, 0.1):
+            fields = {"similarity": "neg_sqeuclidean", "temperature": temperature}
+            want = truth("SupCR", [x], targets, **fields)
+            value, gradients = framework.differentiate(
+                nf.SupCR(**fields), [framework.asarray(x, dtype)], framework.labels(targets)
+            )
+            assert_value(framework, value, want, dtype)
+            assert_gradients(framework, gradients, want, dtype)
+
+
 def test_ties_are_those_of_the_targets_dtype(framework):
     """Whatever the dtype of the embeddings."""
     x, values = framework.asarray(X), set()

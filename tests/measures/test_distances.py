@@ -191,6 +191,14 @@ def test_other_numbers():
     assert found.dtype == torch.float32
 
 
+@pytest.mark.parametrize("stored", [">f8", ">f4", ">i4"])
+def test_either_byte_order(stored):
+    a, b = np.array([[250, 3], [1, 2]]), np.array([[0, 7]])
+    found = distances.pairwise(a.astype(stored), b.astype(stored))
+    assert found.dtype == (np.float32 if stored == ">f4" else np.float64)
+    np.testing.assert_allclose(found, distances.pairwise(a, b), rtol=1e-6)
+
+
 @pytest.mark.parametrize("half", ["float16", "bfloat16"])
 def test_half_precision_is_computed_in_float32(backend, half):
     if backend.name == "numpy" and half == "bfloat16":

@@ -159,3 +159,15 @@ def test_tensorflow_traces_once_for_every_batch_size():
         a, b = views(rows, 8)
         np.testing.assert_allclose(value(a, b), LOSS(a, b), rtol=1e-5)
     assert len(traced) == 1
+
+
+@pytest.mark.parametrize("mode", ["jit", "function"])
+def test_a_check_of_values_says_that_it_has_none(mode):
+    compiled, array = (jax.jit, jnp.asarray) if mode == "jit" else (tf.function, tf.constant)
+    loss = nf.NTXent().with_options(check_finite=True)
+
+    def call(a, b):
+        return loss(a, b)
+
+    with pytest.raises(TypeError, match=r"(?s)expected a with values.*check_finite"):
+        compiled(call)(*map(array, views(4)))

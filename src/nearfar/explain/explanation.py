@@ -224,8 +224,10 @@ def _findings(loss: Any, facts: dict[str, Any], relations: Relations, found: Sur
         skipped = getattr(loss, "without_positives", "skip") == "skip"
         counts = "not counted" if skipped else "counted as 0"
         said.append(f"{lacking} of {n} anchors have no positive and are {counts}: rows {rows}")
-    if relations.labels is not None and n > 1 and not found.negatives.any():
-        said.append("no anchor has a negative: all rows are of one class")
+    if facts["negatives"] is not None and lacking < n and not found.negatives.any():
+        why = ": all rows are of one class" if relations.labels is not None and n > 1 else ""
+        learns = "" if facts["hardest_tenth"] else "; the loss is 0 and nothing is learned"
+        said.append(f"no anchor has a negative{why}{learns}")
     if facts["duplicates"]["count"] and n > 1:
         pairs = ", ".join(" = ".join(pair) for pair in facts["duplicates"]["first"])
         said.append(f"{facts['duplicates']['count']} of {n} rows repeat an earlier one: {pairs}")

@@ -208,7 +208,8 @@ class Loss:
         workers
             Threads over tiles, NumPy only (PyTorch has its own); needs threadpoolctl.
         check_finite
-            Refuse NaN and infinity; None does so for NumPy inputs only.
+            Refuse NaN and infinity; None does so for NumPy inputs only. True reads the values,
+            which `jax.jit` and `tf.function` do not have.
         """
         checks.whole("tile", tile, optional=True)
         checks.whole("memory", memory)

@@ -104,12 +104,15 @@ def embeddings(ns: Namespace, name: str, x: Any, check_finite: bool | None) -> A
 
 
 def _host_array(name: str, x: Any) -> np.ndarray:
+    """In the machine's byte order, which the other frameworks and BLAS know alone."""
     try:
-        return np.asarray(x)
+        array = np.asarray(x)
     except ValueError as error:
         raise ValueError(
-            f"expected {name} to have rows of equal length, (n, d); received ragged lists"
+            f"expected {name} to have rows of equal length; received ragged lists; make them "
+            "equally long"
         ) from error
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def _numpy_embeddings(name: str, x: Any) -> Array:
@@ -129,7 +132,15 @@ def refuse_infinite(ns: Namespace, name: str, x: Array, check_finite: bool | Non
     if not (ns.name == "numpy" if check_finite is None else check_finite):
         return
     good = ns.xp.isfinite(x)
-    if not bool(ns.xp.all(good)):
+    try:
+        fine = bool(ns.xp.all(good))
+    except TypeError as error:  # the values are symbols
+        raise TypeError(
+            f"expected {name} with values to look at for check_finite=True; received one of a "
+            "function that is being compiled; call the loss outside of it, or leave check_finite "
+            "out of with_options"
+        ) from error
+    if not fine:
         _refuse_rows(name, x, ns.read(good))
 
 
@@ -147,7 +158,7 @@ def _refuse_rows(name: str, x: Array, good: np.ndarray) -> None:
 def labels(ns: Namespace, name: str, x: Any, like: Array, check_finite: bool | None) -> Array:
     """Labels (n,) of any dtype with equality, or (n, c) in {0, 1}, beside the embeddings."""
     foreign = ns.name == "numpy" or framework_name(x) != ns.name
-    x = np.asarray(x) if foreign else ns.beside(x, like)
+    x = _host_array(name, x) if foreign else ns.beside(x, like)
     shape, n = tuple(x.shape), like.shape[0]
     if len(shape) == 2 and shape[1] == 1:
         raise ValueError(

@@ -130,11 +130,13 @@ def _log_add(ns: Namespace, x: Array, y: Array) -> Array:
 
 
 def _log_subtract(ns: Namespace, x: Array, y: Array) -> Array:
-    """log(exp(x) - exp(y)) for finite x and y; -inf where y is not below x."""
+    """log(exp(x) - exp(y)) for finite x and y; -inf where y is not below x but by rounding."""
     xp = ns.xp
-    below = y < x
-    apart = xp.where(below, y - x, xp.full_like(x, -1))
-    return xp.where(below, x + xp.log1p(-xp.exp(apart)), xp.full_like(x, -float("inf")))
+    zero = xp.zeros_like(x)
+    ratio = xp.exp(xp.where(y < x, y - x, zero))
+    below = ratio < 1
+    rest = xp.log1p(-xp.where(below, ratio, zero))
+    return xp.where(below, x + rest, xp.full_like(x, -float("inf")))
 
 
 @dataclass(frozen=True, kw_only=True)

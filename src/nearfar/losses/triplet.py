@@ -21,8 +21,8 @@ class Hinge:
     ) -> tuple[Array, Array | None, Array | None]:
         xp = ns.xp
         loss = logits[:, 0] - positive + self.margin
-        idle, zero = loss <= 0, xp.zeros_like(loss)
-        # Not a maximum with 0, which would hide NaN from some frameworks.
+        # 0, but NaN for a negative at an infinite distance: a maximum with 0 would hide it.
+        idle, zero = loss <= 0, loss - loss
         loss = xp.where(idle, zero, loss)
         if weight is None:
             return loss, None, None
