@@ -156,6 +156,34 @@ def test_triplets_of_any_size(framework, dtype, size):
         check(framework, "Triplet", rows, dtype=dtype, about=distance, **fields)
 
 
+@pytest.mark.parametrize("features", [4, 12])
+@pytest.mark.parametrize("size", [1e-25, 1e20])
+def test_distances_whose_squares_are_no_numbers(framework, dtype, size, features):
+    x, y = (np.repeat(z, features // 4, axis=1) * size for z in (X, Y))
+    check(
+        framework, "Triplet", [x, y, x[::-1]], dtype=dtype, margin=0.5 * size, distance="euclidean"
+    )
+    rows = framework.asarray(np.concatenate([x, y]), dtype)
+    labels = framework.labels([0, 0, 1, 1, 2, 2] * 2)
+    for mining in ("all", "hard"):
+        loss = nf.BatchTriplet(mining=mining, margin=0.5 * size)
+        value, (got,) = framework.differentiate(loss, [rows], labels)
+        plain = nf.BatchTriplet(mining=mining, margin=0.5)
+        wide = framework.to_numpy(rows) / size
+        want, (gradient,) = plain.value_and_grad(wide, [0, 0, 1, 1, 2, 2] * 2)
+        assert float(framework.to_numpy(value)) == pytest.approx(want * size, rel=1e-5)
+        np.testing.assert_allclose(framework.to_numpy(got), gradient, atol=1e-6)
+
+
+def test_distances_whose_sum_is_no_number(framework):
+    z = np.random.default_rng(2).normal(size=(40, 12)) * 1.5e18
+    loss = nf.BatchTriplet(mining="semihard", distance="sqeuclidean")
+    labels = np.repeat(np.arange(20), 2)
+    rows = framework.asarray(z, "float32")
+    value, _ = framework.differentiate(loss, [rows], framework.labels(labels))
+    assert float(framework.to_numpy(value)) == pytest.approx(float(loss(z, labels)), rel=1e-5)
+
+
 @pytest.mark.parametrize("temperature", [0.07, 0.03, 0.02, 0.01])
 def test_unrelated_rows_keep_their_digits(framework, temperature):
     """N31: no neighbour is near 1, so sums shifted by 1 / temperature would be denormal."""

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from nearfar.evaluate import Others, Picked
 from nearfar.frameworks import Array, Namespace
-from nearfar.losses.mining import classmates
+from nearfar.losses.mining import classmates, unknown
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class HardestTriplets:
     ) -> tuple[Array, Array, Picked | None]:
         xp = ns.xp
         never = -float("inf")
-        unknown = 0 * ns.row_sums(logits)  # NaN is neither near nor far
+        nothing = unknown(ns, logits)
         same, itself = classmates(ns, others)
         inside = ns.columns(logits, others.window)
         mates = xp.where(same & ~itself, -inside, xp.full_like(inside, never))
@@ -36,7 +36,7 @@ class HardestTriplets:
         u = xp.where(some, far + near, xp.zeros_like(far)) + self.margin
         active = some & (u > 0)
         none = xp.zeros_like(u)
-        losses = xp.where(active, u, none) + unknown
+        losses = xp.where(active, u, none) + nothing
         terms = ns.cast(some, u.dtype)
         if weight is None:
             return losses, terms, None

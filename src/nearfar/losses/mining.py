@@ -129,6 +129,12 @@ def classmates(ns: Namespace, others: Others) -> tuple[Array, Array]:
     return others.same, ns.same(others.meeting[0], others.window, others.same)
 
 
+def unknown(ns: Namespace, logits: Array) -> Array:
+    """NaN for each row that has one, which sorting and comparing lose; else 0."""
+    one = ns.xp.ones_like(logits[0, :])
+    return 0 * (logits @ (one / ns.xp.sum(one)))  # the mean, because the sum may overflow
+
+
 @dataclass(frozen=True)
 class MinedTriplets:
     mining: str
@@ -165,7 +171,7 @@ class MinedTriplets:
         terms = found.active if self.count_active else found.chosen
         none = xp.zeros_like(terms)
         losses, terms = (xp.where(some, x, none) for x in (found.losses, terms))
-        losses = losses + 0 * _sum(ns, logits)  # NaN has no place among sorted distances
+        losses = losses + unknown(ns, logits)
         if weight is None:
             return losses, terms, None
         weight = -xp.where(some, weight, none)[:, None]

@@ -16,26 +16,33 @@ class Rows(NamedTuple):
     raw: Array | None = None  # the rows as given (n, d), Euclidean only
     factor: Any = None  # what differences of raw rows are multiplied by, Euclidean only
     wide: Array | None = None  # p, 1 and the squared norms side by side, (n, d + 2), Euclidean only
+    unit: Any = 1.0  # what distances of p are multiplied by, Euclidean only
 
     def block(self, ns: Namespace, block: Block) -> "Rows":
         found = (self.square, self.raw, self.wide)
         square, raw, wide = (None if x is None else ns.rows(x, block) for x in found)
-        return Rows(ns.rows(self.p, block), square, raw=raw, factor=self.factor, wide=wide)
+        return self._like(ns.rows(self.p, block), raw, square, wide)
 
     def take(self, ns: Namespace, places: Array) -> "Rows":
         """Rows by their numbers (m,), for `paired`."""
         raw = None if self.raw is None else ns.take(self.raw, places)
-        return Rows(ns.take(self.p, places), raw=raw, factor=self.factor)
+        return self._like(ns.take(self.p, places), raw)
 
     def repeat(self, ns: Namespace, times: int) -> "Rows":
         """Every row so many times, for `paired`."""
         raw = None if self.raw is None else _repeat(ns, self.raw, times)
-        return Rows(_repeat(ns, self.p, times), raw=raw, factor=self.factor)
+        return self._like(_repeat(ns, self.p, times), raw)
+
+    def _like(
+        self, p: Array, raw: Array | None, square: Array | None = None, wide: Array | None = None
+    ) -> "Rows":
+        return Rows(p, square, raw=raw, factor=self.factor, wide=wide, unit=self.unit)
 
 
 class Tile(NamedTuple):
     logits: Array  # (len a, len b)
     near: Any  # whether some pairs are too near for products, a flag of the framework
+    unit: Any = 1.0  # as the rows'
 
 
 class Flow(NamedTuple):

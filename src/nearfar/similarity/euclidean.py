@@ -1,6 +1,7 @@
 """Euclidean distances, from products of centred rows and, for near pairs, from differences."""
 
 from abc import abstractmethod
+from math import isfinite, log2
 from typing import Any, ClassVar
 
 from nearfar.frameworks import Array, Block, Namespace, Scratch
@@ -9,6 +10,9 @@ from nearfar.similarity.base import Apart, Flow, Meeting, Rows, Similarity, Tile
 # A Gram matrix gives squared distances with an error of some roundings of the squared norms. Pairs
 # nearer than this share of them are computed from the difference of their rows.
 _NEAR = 0.01
+
+# Squares of entries between these keep their digits in float32, whatever the number of features.
+_PLAIN_LOW, _PLAIN_HIGH = 1e-12, 1e12
 
 # With so few features the difference is as quick as the product, and always exact.
 _FEW_FEATURES = 8
@@ -30,24 +34,39 @@ class _Euclidean(Similarity):
         shifts = [xp.sum(z - first, axis=0, keepdims=True) for z in parts]
         centre = ns.stop(first + sum(shifts[1:], shifts[0]) / ns.asarray(n, first))
         factor = temperature ** (-1 / self.degree)
-        return tuple(self._ready(ns, ns.mul_(z - centre, factor), z, factor) for z in parts)
+        scaled = [ns.mul_(z - centre, factor) for z in parts]
+        unit = self._unit(ns, scaled)
+        return tuple(
+            self._ready(ns, _over(p, unit), Rows(p, raw=_over(z, unit), factor=factor, unit=unit))
+            for p, z in zip(scaled, parts, strict=True)
+        )
 
-    def _ready(self, ns: Namespace, p: Array, raw: Array, factor: Any) -> Rows:
+    def _unit(self, ns: Namespace, scaled: list[Array]) -> Any:
+        """What rows are measured in: 1, unless their squares would leave the dtype."""
+        return 1.0
+
+    def _ready(self, ns: Namespace, p: Array, rows: Rows) -> Rows:
         square = ns.xp.sum(p * p, axis=1)
         if p.shape[1] <= _FEW_FEATURES:
-            return Rows(p, square, raw=raw, factor=factor)
+            return rows._replace(p=p, square=square)
         # With the norms as features of their own a product of rows is a squared distance.
         wide = ns.xp.concat([p, ns.xp.ones_like(p[:, :1]), square[:, None]], axis=1)
-        return Rows(wide[:, :-2], square, raw=raw, factor=factor, wide=wide)
+        return rows._replace(p=wide[:, :-2], square=square, wide=wide)
 
     def bound(self, ns: Namespace, sides: tuple[Rows, ...], temperature: Any) -> float:
-        return float((4 * largest(ns, [rows.square for rows in sides])) ** (self.degree / 2))
+        unit = sides[0].unit
+        if not isinstance(unit, float):
+            return float("inf")
+        reach = (4 * largest(ns, [rows.square for rows in sides])) ** (self.degree / 2)
+        return float(unit * reach)
 
     def tile(
         self, ns: Namespace, a: Rows, b: Rows, meeting: Meeting | None, scratch: Scratch | None
     ) -> Tile:
         if a.wide is None or b.wide is None or a.square is None:
-            return Tile(self._logits(ns, _squares(ns, a, b, scratch), meeting), True)
+            return Tile(
+                self._logits(ns, _squares(ns, a, b, scratch), a.unit, meeting), True, a.unit
+            )
         one, square = ns.xp.ones_like(a.square)[:, None], a.square[:, None]
         turned = ns.xp.concat([-2 * a.p, square, one], axis=1)
         squares = ns.product(turned, b.wide, scratch, "tile")
@@ -55,7 +74,7 @@ class _Euclidean(Similarity):
             squares = ns.fill_diagonal_(squares, *meeting, float("inf"))
         near = self._near(ns, squares, a, b, scratch)
         squares = ns.cond(near, lambda: _squares(ns, a, b, scratch), lambda: squares)
-        return Tile(self._logits(ns, squares, meeting), near)
+        return Tile(self._logits(ns, squares, a.unit, meeting), near, a.unit)
 
     def _near(
         self, ns: Namespace, squares: Array, a: Rows, b: Rows, scratch: Scratch | None
@@ -73,7 +92,7 @@ class _Euclidean(Similarity):
         return ns.cond(perhaps, some, lambda: perhaps)
 
     @abstractmethod
-    def _logits(self, ns: Namespace, squares: Array, meeting: Meeting | None) -> Array:
+    def _logits(self, ns: Namespace, squares: Array, unit: Any, meeting: Meeting | None) -> Array:
         """Logits from squared distances, which are consumed; exactly 0 where a row meets itself."""
 
     def add_flow_(
@@ -100,15 +119,15 @@ class _Euclidean(Similarity):
     def restore(
         self, ns: Namespace, rows: Rows, gradient: Array, temperature: Any
     ) -> tuple[Array, Array]:
-        slope = self._euler(ns, rows.p * gradient, temperature)
+        slope = rows.unit * self._euler(ns, rows.p * gradient, temperature)
         return ns.mul_(gradient, temperature ** (-1 / self.degree)), slope
 
     def paired(self, ns: Namespace, a: Rows, b: Rows) -> Array:
-        return self._logits(ns, self._differences(ns, a, b)[1], None)
+        return self._logits(ns, self._differences(ns, a, b)[1], a.unit, None)
 
     def pull_paired(self, ns: Namespace, a: Rows, b: Rows, g: Array) -> tuple[Array, Array]:
         difference, squares = self._differences(ns, a, b)
-        tile = Tile(self._logits(ns, squares, None), True)
+        tile = Tile(self._logits(ns, squares, a.unit, None), True, a.unit)
         weights = self.weigh_(ns, g + ns.xp.zeros_like(g), tile).weights
         flow = (self.steep * weights)[:, None] * difference
         return flow, -flow
@@ -125,7 +144,7 @@ class NegSqeuclidean(_Euclidean):
     degree = 2
     steep = -2
 
-    def _logits(self, ns: Namespace, squares: Array, meeting: Meeting | None) -> Array:
+    def _logits(self, ns: Namespace, squares: Array, unit: Any, meeting: Meeting | None) -> Array:
         if meeting is not None:
             squares = ns.fill_diagonal_(squares, *meeting, 0)
         return ns.mul_(squares, -1)
@@ -140,15 +159,36 @@ class NegEuclidean(_Euclidean):
     degree = 1
     steep = 1
 
-    def _logits(self, ns: Namespace, squares: Array, meeting: Meeting | None) -> Array:
+    def _unit(self, ns: Namespace, scaled: list[Array]) -> Any:
+        xp = ns.xp
+        peaks = [ns.stop(xp.max(xp.abs(p))) for p in scaled]
+        known = [float(peak) for peak in map(ns.host, peaks) if peak is not None]
+        if len(known) == len(peaks):
+            top = max(known)
+            plain = top == 0 or _PLAIN_LOW <= top <= _PLAIN_HIGH or not isfinite(top)
+            # A power of two, so that nothing is rounded.
+            return 1.0 if plain else 2.0 ** round(log2(top))
+        peak = peaks[0]
+        for other in peaks[1:]:
+            peak = xp.maximum(peak, other)
+        small = (peak > 0) & (peak < _PLAIN_LOW)
+        large = (peak > _PLAIN_HIGH) & xp.isfinite(peak)
+        return xp.where(small | large, peak, xp.ones_like(peak))
+
+    def _logits(self, ns: Namespace, squares: Array, unit: Any, meeting: Meeting | None) -> Array:
         if meeting is not None:
             squares = ns.fill_diagonal_(squares, *meeting, 0)
-        return ns.mul_(ns.root_(squares), -1)
+        return ns.mul_(ns.root_(squares), -1 * unit)
 
     def weigh_(self, ns: Namespace, g: Array, tile: Tile) -> Flow:
         zero = tile.logits == 0
-        weights = ns.div_(g, ns.fill_(tile.logits, zero, 1))
-        return Flow(ns.fill_(weights, zero, 0), tile.near)
+        weights = ns.fill_(ns.div_(g, ns.fill_(tile.logits, zero, 1)), zero, 0)
+        one = isinstance(tile.unit, float) and tile.unit == 1
+        return Flow(weights if one else ns.mul_(weights, tile.unit), tile.near)
+
+
+def _over(x: Array, unit: Any) -> Array:
+    return x if isinstance(unit, float) and unit == 1 else x / unit
 
 
 def _squares(ns: Namespace, a: Rows, b: Rows, scratch: Scratch | None) -> Array:
