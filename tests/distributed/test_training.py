@@ -80,6 +80,34 @@ def test_rows_that_stand_on_different_ranks_are_refused_by_all(three):
         assert "embeddings 3, labels 4" in each["shifted"][2]
 
 
+def test_a_call_that_differs_on_one_rank_is_an_error_on_all(three):
+    found = [each["disagreements"] for each in three]
+    alike = {
+        "optional input": "ValueError: expected negatives of one shape and dtype on all ranks, the "
+        "number of rows aside; received rank 0: none; rank 1: 4 features in 2 axes of "
+        "torch.float32; rank 2: none;",
+        "features": "received rank 0: 4 features in 2 axes of torch.float32; rank 1: 3 features",
+        "dtype": "expected labels of one shape and dtype on all ranks",
+        "words": "TypeError: expected labels to be numbers, which can be sent",
+        "loss": "received others on rank 1 than on rank 0; here:",
+        "options": "ValueError: expected one loss with the same options",
+        "learned": "ValueError: expected one loss with the same options, gradient= and parameters",
+        "number": "ValueError: expected one loss with the same options, gradient= and parameters",
+        "scaling": "ValueError: expected one loss with the same options, gradient= and parameters",
+    }
+    own = {
+        "no tensor": "TypeError: expected embeddings to be a tensor; received list",
+        "call": "TypeError: SupCon is called with (embeddings, labels); received 1 inputs",
+        "range": "ValueError: expected temperature to be a finite number above 0; received -1.0",
+    }
+    for rank, told in enumerate(found):
+        assert set(told) == {*alike, *own}
+        assert [name for name, words in alike.items() if words not in told[name]] == []
+        for name, words in own.items():
+            others = "RuntimeError: expected inputs that all 3 ranks accept; rank 1 has refused"
+            assert (words if rank == 1 else others) in told[name]
+
+
 def test_a_killed_rank_ends_the_others(three):
     assert "ended" not in three[1]
     for rank in (0, 2):
