@@ -35,7 +35,8 @@ class Loss(module.Loss):
     Losses of partition sums (NTXent, SupCon, HCL, DCL, CLIP) gather embeddings once and sums once
     and send no gradients; the others compute a share of the anchors each and send gradients back.
     All communication is in the forward call; the backward call multiplies. Memory per rank is
-    O(n d + tile) for n rows in all. See docs/scaling.md.
+    O(n d + tile) for n rows in all. See docs/scaling.md. torch.compile leaves the call as it is, a
+    break in the graph.
 
     Call it as the loss: ``criterion(a, b)``, ``criterion(embeddings, labels)``. Labels and targets
     are gathered too and have to be numbers. So are negatives (K, d) of InfoNCE: give a queue that
@@ -55,11 +56,11 @@ class Loss(module.Loss):
     Raises
     ------
     TypeError, ValueError
-        As `nearfar.torch.Loss`; for reduction "none"; at the call, as the loss, and where ranks call
-        with other losses, options, parameters, features or dtypes: on all ranks, none waits.
+        As `nearfar.torch.Loss`; for reduction "none"; at the call, as the loss, and where ranks
+        differ in the loss, its options and parameters, in features or dtypes: on all ranks.
     RuntimeError
-        At the call, if torch.distributed is not initialised, if another rank has refused its inputs,
-        has ended or is later than the group's timeout; and for the gradient of a gradient.
+        At the call, if torch.distributed is not initialised, if another rank has refused its
+        inputs, has ended or is later than the group's timeout; for the gradient of a gradient.
     """
 
     def __init__(
@@ -83,6 +84,12 @@ class Loss(module.Loss):
         self.gradient, self.group = gradient, group
 
     def forward(self, *inputs: Any, **named: Any) -> torch.Tensor:
+        if torch.compiler.is_compiling():
+            # Traced, the tiles of this rank's part would be unrolled, and compiled for minutes.
+            return cast(torch.Tensor, torch.compiler.disable(self._exchange)(*inputs, **named))
+        return self._exchange(*inputs, **named)
+
+    def _exchange(self, *inputs: Any, **named: Any) -> torch.Tensor:
         ranks = Ranks(self.group)
         try:
             rows, replaced, call = self._own(inputs, self._values() | named)
