@@ -104,7 +104,9 @@ def encoder(dtype: torch.dtype) -> torch.nn.Module:
     return torch.nn.Sequential(*layers).to(dtype)
 
 
-def train(name: str, dtype: torch.dtype, ddp: bool, gradient: str) -> dict[str, list]:
+def train(
+    name: str, dtype: torch.dtype, ddp: bool, gradient: str, chunk: int | None = None
+) -> dict[str, list]:
     """Values, and parameters at the end, of a few steps; on one process if there is one."""
     ranks = dist.get_world_size() if dist.is_initialized() else 1
     model = encoder(dtype)
@@ -121,9 +123,12 @@ def train(name: str, dtype: torch.dtype, ddp: bool, gradient: str) -> dict[str, 
     for step in range(STEPS):
         x, facts = (own if ranks > 1 else batch)(name, step, dtype)
         optimizer.zero_grad()
-        outputs = [y.contiguous() for y in wrapped(torch.cat(x)).chunk(len(x))]
-        value = criterion(*outputs, *facts)
-        value.backward()
+        if chunk is None:
+            outputs = [y.contiguous() for y in wrapped(torch.cat(x)).chunk(len(x))]
+            value = criterion(*outputs, *facts)
+            value.backward()
+        else:
+            value = nearfar.torch.cached_step(wrapped, x, criterion, *facts, chunk=chunk)
         if ranks > 1 and not ddp:
             _add_up(parameters, gradient, len(list(model.parameters())))
         optimizer.step()

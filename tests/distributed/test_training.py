@@ -35,12 +35,12 @@ def three(tmp_path_factory):
 def _check_training(found: list[dict]) -> None:
     known: dict = {}
     for each in found:
-        for (name, dtype, gradient, ddp), ours in each["trained"].items():
+        for (name, dtype, *case), ours in each["trained"].items():
             if (name, dtype) not in known:
                 known[name, dtype] = ranks.train(name, getattr(torch, dtype), False, "")
             tolerance = 1e-11 if dtype == "float64" else 1e-5
             one = known[name, dtype]
-            told = f"{name}, {dtype}, {gradient}, DDP {ddp}"
+            told = f"{name}, {dtype}, scaling, DDP and chunk {case}"
             for x, y in zip(ours["parameters"], one["parameters"], strict=True):
                 np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance, err_msg=told)
             np.testing.assert_allclose(ours["values"], one["values"], rtol=tolerance, err_msg=told)

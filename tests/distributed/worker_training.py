@@ -19,18 +19,25 @@ import nearfar as nf
 from nearfar.torch.collectives import Ranks, all_gather
 from nearfar.torch.distributed import Loss
 
-LONG = [("ddp_mean", True), ("ddp_mean", False), ("sum", False)]
+LONG = [
+    ("ddp_mean", True, None),
+    ("ddp_mean", False, None),
+    ("sum", False, None),
+    ("ddp_mean", True, 3),
+    ("sum", False, 2),
+]
+"""Scaling, with DDP or not, and rows of a chunk for `cached_step`."""
 
 
 def trained(mode: str) -> dict:
     found = {}
     for k, name in enumerate(LOSSES):
         # In short each loss meets one of the cases, in turn.
-        cases = LONG if mode == "long" else [LONG[k % 3]]
+        cases = LONG if mode == "long" else [LONG[k % len(LONG)]]
         for dtype in ("float64", "float32") if mode == "long" else ("float64",):
-            for gradient, ddp in cases:
-                ours = train(name, getattr(torch, dtype), ddp, gradient)
-                found[name, dtype, gradient, ddp] = ours
+            for gradient, ddp, chunk in cases:
+                ours = train(name, getattr(torch, dtype), ddp, gradient, chunk)
+                found[name, dtype, gradient, ddp, chunk] = ours
     return found
 
 
