@@ -19,6 +19,7 @@ TIMEOUT = 60
 """Seconds."""
 FEATURES, DIM = 5, 4
 N = 13
+QUEUE = 6
 SHARDS = {
     1: [[13], [9]],
     2: [[9, 4], [9, 0]],
@@ -45,6 +46,7 @@ LOSSES = {
     "clip": nf.CLIP().with_options(tile=3),
     "siglip": nf.SigLIP(bias=-2.0),
     "infonce": nf.InfoNCE(temperature=0.4),
+    "infonce, queue": nf.InfoNCE(temperature=0.4).with_options(tile=3),
     "supcr": nf.SupCR(),
     "batchtriplet": nf.BatchTriplet(),
     "batchtriplet, hard": nf.BatchTriplet(mining="hard", without_positives="zero"),
@@ -53,16 +55,16 @@ LOSSES = {
 }
 
 COUNTED = {
-    "ntxent": {"V": 2, "S": 2, "P": 2, "A": 2, "f": 0, "k": 1},
-    "supcon": {"V": 1, "S": 3, "P": 1, "A": 2, "f": 8, "k": 1},
-    "supcon, negatives": {"V": 1, "S": 2, "P": 1, "A": 2, "f": 8, "k": 1},
-    "supcon, own positive": {"V": 1, "S": 2 + 1, "P": 1, "A": 2, "f": 8, "k": 1},
-    "supcon, several labels": {"V": 1, "S": 2 + 1 + 1, "P": 1, "A": 2, "f": 24, "k": 1},
-    "hcl": {"V": 2, "S": 3, "P": 2, "A": 2, "f": 0, "k": 1},
-    "clip": {"V": 2, "S": 2, "P": 2, "A": 2, "f": 0, "k": 1},
-    "siglip": {"P": 2, "A": 2, "f": 0, "k": 2},
-    "supcr": {"P": 1, "A": 2, "f": 4, "k": 1},
-    "batchtriplet": {"P": 1, "A": 2, "f": 8, "k": 0},
+    "ntxent": {"V": 2, "S": 2, "P": 2, "f": 0, "k": 1},
+    "supcon": {"V": 1, "S": 3, "P": 1, "f": 8, "k": 1},
+    "supcon, negatives": {"V": 1, "S": 2, "P": 1, "f": 8, "k": 1},
+    "supcon, own positive": {"V": 1, "S": 2 + 1, "P": 1, "f": 8, "k": 1},
+    "supcon, several labels": {"V": 1, "S": 2 + 1 + 1, "P": 1, "f": 24, "k": 1},
+    "hcl": {"V": 2, "S": 3, "P": 2, "f": 0, "k": 1},
+    "clip": {"V": 2, "S": 2, "P": 2, "f": 0, "k": 1},
+    "siglip": {"P": 2, "f": 0, "k": 2},
+    "supcr": {"P": 1, "f": 4, "k": 1},
+    "batchtriplet": {"P": 1, "f": 8, "k": 0},
 }
 """Losses whose bytes are counted, in the letters of docs/scaling.md; partitions have a V."""
 
@@ -71,9 +73,11 @@ def batch(name: str, step: int, dtype: torch.dtype) -> tuple[list[torch.Tensor],
     """What the encoder gets and what the loss gets beside: the whole batch."""
     seed = torch.Generator().manual_seed(step)
     n = sum(SHARDS[1][step % 2])
-    inputs = len(LOSSES[name].embeddings) - (name == "infonce")
+    inputs = len(LOSSES[name].embeddings) - name.startswith("infonce")
     x = [torch.randn(n, FEATURES, generator=seed, dtype=torch.float64) for _ in range(inputs)]
     facts: list = []
+    if name == "infonce, queue":
+        facts = [torch.randn(QUEUE, DIM, generator=seed).to(dtype)]
     if name == "supcon, several labels":
         facts = [(torch.rand(n, 3, generator=seed) < 0.4).to(torch.int64)]
     elif "labels" in LOSSES[name].inputs:
@@ -83,13 +87,26 @@ def batch(name: str, step: int, dtype: torch.dtype) -> tuple[list[torch.Tensor],
     return [z.to(dtype) for z in x], facts
 
 
+def own(name: str, step: int, dtype: torch.dtype) -> tuple[list[torch.Tensor], list]:
+    """This rank's part of `batch`; a queue is on one rank, another one in every step."""
+    x, facts = batch(name, step, dtype)
+    rank, ranks = dist.get_rank(), dist.get_world_size()
+    shards = SHARDS[ranks][step % 2]
+    x = [z.split(shards)[rank] for z in x]
+    if name == "infonce, queue":
+        return x, [z if rank == step % ranks else z[:0] for z in facts]
+    return x, [z.split(shards)[rank] for z in facts]
+
+
 def encoder(dtype: torch.dtype) -> torch.nn.Module:
     torch.manual_seed(7)
     layers = torch.nn.Linear(FEATURES, 6), torch.nn.Tanh(), torch.nn.Linear(6, DIM)
     return torch.nn.Sequential(*layers).to(dtype)
 
 
-def train(name: str, dtype: torch.dtype, ddp: bool, gradient: str) -> dict[str, list]:
+def train(
+    name: str, dtype: torch.dtype, ddp: bool, gradient: str, chunk: int | None = None
+) -> dict[str, list]:
     """Values, and parameters at the end, of a few steps; on one process if there is one."""
     ranks = dist.get_world_size() if dist.is_initialized() else 1
     model = encoder(dtype)
@@ -104,14 +121,14 @@ def train(name: str, dtype: torch.dtype, ddp: bool, gradient: str) -> dict[str, 
     optimizer = torch.optim.SGD(parameters, lr=0.05, momentum=0.9)
     values = []
     for step in range(STEPS):
-        x, facts = batch(name, step, dtype)
-        if ranks > 1:
-            shards = SHARDS[ranks][step % 2]
-            x, facts = ([z.split(shards)[dist.get_rank()] for z in y] for y in (x, facts))
+        x, facts = (own if ranks > 1 else batch)(name, step, dtype)
         optimizer.zero_grad()
-        outputs = [y.contiguous() for y in wrapped(torch.cat(x)).chunk(len(x))]
-        value = criterion(*outputs, *facts)
-        value.backward()
+        if chunk is None:
+            outputs = [y.contiguous() for y in wrapped(torch.cat(x)).chunk(len(x))]
+            value = criterion(*outputs, *facts)
+            value.backward()
+        else:
+            value = nearfar.torch.cached_step(wrapped, x, criterion, *facts, chunk=chunk)
         if ranks > 1 and not ddp:
             _add_up(parameters, gradient, len(list(model.parameters())))
         optimizer.step()

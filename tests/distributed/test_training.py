@@ -35,12 +35,12 @@ def three(tmp_path_factory):
 def _check_training(found: list[dict]) -> None:
     known: dict = {}
     for each in found:
-        for (name, dtype, gradient, ddp), ours in each["trained"].items():
+        for (name, dtype, *case), ours in each["trained"].items():
             if (name, dtype) not in known:
                 known[name, dtype] = ranks.train(name, getattr(torch, dtype), False, "")
             tolerance = 1e-11 if dtype == "float64" else 1e-5
             one = known[name, dtype]
-            told = f"{name}, {dtype}, {gradient}, DDP {ddp}"
+            told = f"{name}, {dtype}, scaling, DDP and chunk {case}"
             for x, y in zip(ours["parameters"], one["parameters"], strict=True):
                 np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance, err_msg=told)
             np.testing.assert_allclose(ours["values"], one["values"], rtol=tolerance, err_msg=told)
@@ -78,6 +78,34 @@ def test_rows_that_stand_on_different_ranks_are_refused_by_all(three):
         assert len(each["shifted"]) == 3
         assert "on every rank; received on rank 0: a 3, b 4" in each["shifted"][0]
         assert "embeddings 3, labels 4" in each["shifted"][2]
+
+
+def test_a_call_that_differs_on_one_rank_is_an_error_on_all(three):
+    found = [each["disagreements"] for each in three]
+    alike = {
+        "optional input": "ValueError: expected negatives of one shape and dtype on all ranks, the "
+        "number of rows aside; received rank 0: none; rank 1: 4 features in 2 axes of "
+        "torch.float32; rank 2: none;",
+        "features": "received rank 0: 4 features in 2 axes of torch.float32; rank 1: 3 features",
+        "dtype": "expected labels of one shape and dtype on all ranks",
+        "words": "TypeError: expected labels to be numbers, which can be sent",
+        "loss": "received others on rank 1 than on rank 0; here:",
+        "options": "ValueError: expected one loss with the same options",
+        "learned": "ValueError: expected one loss with the same options, gradient= and parameters",
+        "number": "ValueError: expected one loss with the same options, gradient= and parameters",
+        "scaling": "ValueError: expected one loss with the same options, gradient= and parameters",
+    }
+    own = {
+        "no tensor": "TypeError: expected embeddings to be a tensor; received list",
+        "call": "TypeError: SupCon is called with (embeddings, labels); received 1 inputs",
+        "range": "ValueError: expected temperature to be a finite number above 0; received -1.0",
+    }
+    for rank, told in enumerate(found):
+        assert set(told) == {*alike, *own}
+        assert [name for name, words in alike.items() if words not in told[name]] == []
+        for name, words in own.items():
+            others = "RuntimeError: expected inputs that all 3 ranks accept; rank 1 has refused"
+            assert (words if rank == 1 else others) in told[name]
 
 
 def test_a_killed_rank_ends_the_others(three):

@@ -10,25 +10,34 @@ import time
 import warnings
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.distributed as dist
-from ranks import COUNTED, DIM, LOSSES, SHARDS, batch, encoder, join, train, write
+from ranks import COUNTED, DIM, LOSSES, encoder, join, own, train, write
 
+import nearfar as nf
 from nearfar.torch.collectives import Ranks, all_gather
 from nearfar.torch.distributed import Loss
 
-LONG = [("ddp_mean", True), ("ddp_mean", False), ("sum", False)]
+LONG = [
+    ("ddp_mean", True, None),
+    ("ddp_mean", False, None),
+    ("sum", False, None),
+    ("ddp_mean", True, 3),
+    ("sum", False, 2),
+]
+"""Scaling, with DDP or not, and rows of a chunk for `cached_step`."""
 
 
 def trained(mode: str) -> dict:
     found = {}
     for k, name in enumerate(LOSSES):
         # In short each loss meets one of the cases, in turn.
-        cases = LONG if mode == "long" else [LONG[k % 3]]
+        cases = LONG if mode == "long" else [LONG[k % len(LONG)]]
         for dtype in ("float64", "float32") if mode == "long" else ("float64",):
-            for gradient, ddp in cases:
-                ours = train(name, getattr(torch, dtype), ddp, gradient)
-                found[name, dtype, gradient, ddp] = ours
+            for gradient, ddp, chunk in cases:
+                ours = train(name, getattr(torch, dtype), ddp, gradient, chunk)
+                found[name, dtype, gradient, ddp, chunk] = ours
     return found
 
 
@@ -61,9 +70,7 @@ def counted() -> dict:
 
 
 def _step(name: str, step: int, learn: bool) -> None:
-    x, facts = batch(name, step, torch.float32)
-    shards = SHARDS[dist.get_world_size()][step % 2]
-    x, facts = ([z.split(shards)[dist.get_rank()] for z in y] for y in (x, facts))
+    x, facts = own(name, step, torch.float32)
     model = encoder(torch.float32)
     Loss(LOSSES[name], learn)(*(model(z) for z in x), *facts).backward()
 
@@ -102,11 +109,44 @@ def shifted() -> list[str]:
     return told
 
 
+def disagreements() -> dict[str, str]:
+    """What is said on this rank where rank 1 calls otherwise than the others; none may hang.
+
+    After each the ranks are still in step.
+    """
+    odd = dist.get_rank() == 1
+    x, y = torch.randn(2, 3, DIM)
+    labels = torch.tensor([0, 1, 0])
+    calls = {
+        "optional input": lambda: Loss(nf.InfoNCE())(x, y, y if odd else None),
+        "features": lambda: Loss(nf.NTXent())(*(z[:, : DIM - odd] for z in (x, y))),
+        "dtype": lambda: Loss(nf.SupCon())(x, labels.int() if odd else labels),
+        "no tensor": lambda: Loss(nf.SupCon())(x.tolist() if odd else x, labels),
+        "words": lambda: Loss(nf.SupCon())(x, np.array(list("aba"))),
+        "call": lambda: Loss(nf.SupCon())(*((x,) if odd else (x, labels))),
+        "range": lambda: Loss(nf.CLIP())(x, y, temperature=-1.0 if odd else 1.0),
+        "loss": lambda: Loss(nf.NTXent() if odd else nf.DCL())(x, y),
+        "options": lambda: Loss(nf.SigLIP().with_options(tile=2 if odd else 3))(x, y),
+        "learned": lambda: Loss(nf.CLIP(temperature=0.1), learn_temperature=odd)(x, y),
+        "number": lambda: Loss(nf.CLIP())(x, y, temperature=0.2 if odd else 0.1),
+        "scaling": lambda: Loss(nf.CLIP(), gradient="sum" if odd else "ddp_mean")(x, y),
+    }
+    told = {}
+    for name, call in calls.items():
+        try:
+            call()
+        except (TypeError, ValueError, RuntimeError) as error:
+            told[name] = f"{type(error).__name__}: {error}"
+        _step("ntxent", 0, True)
+    return told
+
+
 if __name__ == "__main__":
     warnings.simplefilter("error")
     folder, mode = Path(sys.argv[1]), sys.argv[2]
     join()
     found = {"trained": trained(mode), "counted": counted(), "shifted": shifted()}
+    found |= {"disagreements": disagreements()}
     write(folder, found)
     dist.barrier()
     write(folder, found | {"ended": end_one()})

@@ -225,7 +225,6 @@ class Loss:
 
     def _open(self, inputs: tuple[Any, ...], named: dict[str, Any]) -> "_Call":
         replaced = {name: named.pop(name) for name in self.parameters if name in named}
-        self._check_replaced(replaced)
         given = checks.bind(self, inputs, named)
         floats = [(name, given[name]) for name in self.embeddings if name in given]
         ns = namespace_of([*floats, *replaced.items()])
@@ -238,12 +237,17 @@ class Loss:
             for name, x in given.items()
             if name not in embeddings
         ]
-        parameters = tuple(self._parameter(ns, name, replaced) for name in self.parameters)
+        parameters = self._parameters(ns, replaced)
         learned = [
             replaced[name] for name, p in zip(self.parameters, parameters, strict=True) if p is None
         ]
         arrays = (*embeddings.values(), *facts, *learned)
         return _Call(ns, embeddings, arrays, parameters, self._evaluation(arrays, parameters))
+
+    def _parameters(self, ns: Namespace, replaced: dict[str, Any]) -> tuple[float | None, ...]:
+        """Of each parameter a number, or None where the call gives an array."""
+        self._check_replaced(replaced)
+        return tuple(self._parameter(ns, name, replaced) for name in self.parameters)
 
     def _parameter(self, ns: Namespace, name: str, replaced: dict[str, Any]) -> float | None:
         """A number, or None where the call gives an array."""

@@ -25,8 +25,10 @@ def cached_step(
     The encoder runs over chunks without a graph; the loss sees all embeddings at once and gives
     their gradient G; the encoder runs again over each chunk, with a graph, and takes its rows of G
     back to its parameters. Nothing is approximated: this is what ``backward()`` gives for an
-    encoder that ran over the same chunks, for one more forward pass. Memory is that of one chunk's
-    graph and two arrays of all embeddings.
+    encoder that ran over the same chunks, for one more forward pass. Memory is the larger of two:
+    all embeddings and what the loss takes for them (its ``memory=``, and O(n d)); then one chunk's
+    graph, all embeddings' gradient and the loss's idle buffers (at most 16 MiB). A chunk of a
+    real encoder outweighs the loss; where it does not, bound that by ``with_options(memory=...)``.
 
     Source: Gao et al. 2021, GradCache, arXiv 2101.06983, section 3.
 
@@ -75,12 +77,12 @@ def cached_step(
     leaves = [torch.cat([output for _, output in each]).requires_grad_() for each in first]
     runs = [[run for run, _ in each] for each in first]
     del first
-    value = loss(*leaves, *facts, **named)
-    value.backward()
+    value, gradients = _through(loss, leaves, facts, named)
+    del leaves  # of which the encoders' graphs need nothing
     todo = [
         (f, run, g)
-        for (f, _), each, z in zip(pairs, runs, leaves, strict=True)
-        for run, g in zip(each, _gradient(z).split(chunk), strict=True)
+        for (f, _), each, gradient in zip(pairs, runs, gradients, strict=True)
+        for run, g in zip(each, gradient.split(chunk), strict=True)
     ]
     for k, (f, run, g) in enumerate(todo):
         # A wrapped encoder exchanges gradients when its last chunk of all is done.
@@ -88,8 +90,9 @@ def cached_step(
         with f.no_sync() if _is_wrapped(f) and not last else nullcontext():
             with run.replayed():
                 output = f(run.rows)
-            output.backward(g)
-    return value.detach()
+            if output.requires_grad:  # not of a frozen encoder
+                output.backward(g)
+    return value
 
 
 class _Run(NamedTuple):
@@ -146,8 +149,17 @@ def _pairs(encoder: Any, batch: Any) -> list[tuple[Any, torch.Tensor]]:
     return list(zip(encoders, tensors, strict=True))
 
 
-def _gradient(leaf: torch.Tensor) -> torch.Tensor:
-    return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
+def _through(
+    loss: Callable[..., torch.Tensor],
+    leaves: list[torch.Tensor],
+    facts: tuple[Any, ...],
+    named: dict[str, Any],
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """The value, and its gradients by the leaves; its own parameters have theirs added."""
+    value = loss(*leaves, *facts, **named)
+    value.backward()
+    gradients = [torch.zeros_like(z) if z.grad is None else z.grad for z in leaves]
+    return value.detach(), gradients
 
 
 def _is_wrapped(f: Any) -> bool:

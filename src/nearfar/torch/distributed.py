@@ -13,13 +13,10 @@ from nearfar.frameworks.torch import Torch, full_precision
 from nearfar.losses import Loss as Statement
 from nearfar.losses import checks
 from nearfar.torch import module
+from nearfar.torch.agreement import DTYPES, agree, refuse
 from nearfar.torch.collectives import Ranks
 
 _NS = Torch()
-_DTYPES = (
-    torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32,
-    torch.int16, torch.int8, torch.uint8, torch.bool,
-)  # fmt: skip
 
 
 class Loss(module.Loss):
@@ -38,7 +35,8 @@ class Loss(module.Loss):
     Losses of partition sums (NTXent, SupCon, HCL, DCL, CLIP) gather embeddings once and sums once
     and send no gradients; the others compute a share of the anchors each and send gradients back.
     All communication is in the forward call; the backward call multiplies. Memory per rank is
-    O(n d + tile) for n rows in all. See docs/scaling.md.
+    O(n d + tile) for n rows in all. See docs/scaling.md. torch.compile leaves the call as it is, a
+    break in the graph.
 
     Call it as the loss: ``criterion(a, b)``, ``criterion(embeddings, labels)``. Labels and targets
     are gathered too and have to be numbers. So are negatives (K, d) of InfoNCE: give a queue that
@@ -58,10 +56,11 @@ class Loss(module.Loss):
     Raises
     ------
     TypeError, ValueError
-        As `nearfar.torch.Loss`; for reduction "none"; at the call, as the loss, on all ranks alike.
+        As `nearfar.torch.Loss`; for reduction "none"; at the call, as the loss, and where ranks
+        differ in the loss, its options and parameters, in features or dtypes: on all ranks.
     RuntimeError
-        At the call, if torch.distributed is not initialised, if another rank has ended or is later
-        than the group's timeout, and for the gradient of a gradient.
+        At the call, if torch.distributed is not initialised, if another rank has refused its
+        inputs, has ended or is later than the group's timeout; for the gradient of a gradient.
     """
 
     def __init__(
@@ -85,17 +84,36 @@ class Loss(module.Loss):
         self.gradient, self.group = gradient, group
 
     def forward(self, *inputs: Any, **named: Any) -> torch.Tensor:
+        if torch.compiler.is_compiling():
+            # Traced, the tiles of this rank's part would be unrolled, and compiled for minutes.
+            return cast(torch.Tensor, torch.compiler.disable(self._exchange)(*inputs, **named))
+        return self._exchange(*inputs, **named)
+
+    def _exchange(self, *inputs: Any, **named: Any) -> torch.Tensor:
         ranks = Ranks(self.group)
-        named = self._values() | named
-        replaced = {name: named.pop(name) for name in self.loss.parameters if name in named}
-        given = checks.bind(self.loss, inputs, named)
-        rows = self._tensors(given)
+        try:
+            rows, replaced, call = self._own(inputs, self._values() | named)
+        except Exception:
+            refuse(ranks, (*inputs, *named.values()))
+            raise
         learned = {k: x for k, x in replaced.items() if isinstance(x, torch.Tensor)}
-        task = _Task(self.loss, ranks, tuple(rows), replaced, tuple(learned), self.gradient)
-        value: torch.Tensor = _Glue.apply(
-            task, torch.is_grad_enabled(), *rows.values(), *learned.values()
+        tensors = (*rows.values(), *learned.values())
+        wanted = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
+        sizes, wanted = agree(ranks, self.loss, rows, call, wanted)
+        task = _Task(
+            self.loss, ranks, tuple(rows), sizes, replaced, tuple(learned), self.gradient, wanted
         )
+        value: torch.Tensor = _Glue.apply(task, *tensors)
         return value
+
+    def _own(
+        self, inputs: tuple[Any, ...], named: dict[str, Any]
+    ) -> tuple[dict[str, torch.Tensor], dict[str, Any], str]:
+        """This rank's rows, what replaces the loss's parameters, and what ranks have to share."""
+        replaced = {name: named.pop(name) for name in self.loss.parameters if name in named}
+        parameters = self.loss._parameters(_NS, replaced)
+        call = f"{self.loss._text}, gradient={self.gradient!r}, parameters={parameters}"
+        return self._tensors(checks.bind(self.loss, inputs, named)), replaced, call
 
     def _tensors(self, given: dict[str, Any]) -> dict[str, torch.Tensor]:
         found: dict[str, torch.Tensor] = {}
@@ -106,8 +124,8 @@ class Loss(module.Loss):
                     "gives the tensor of its own rows"
                 )
             like = next(iter(found.values()), None)
-            x = x if like is None else torch.as_tensor(x, device=like.device)
-            if x.ndim == 0 or x.dtype not in _DTYPES:
+            x = x if like is None else _beside(name, x, like)
+            if x.ndim == 0 or x.dtype not in DTYPES:
                 raise TypeError(
                     f"expected {name} with one row for each of this rank's and a real dtype; "
                     f"received shape {tuple(x.shape)} of {x.dtype}; give a tensor of numbers"
@@ -119,52 +137,46 @@ class Loss(module.Loss):
         return f"{super().extra_repr()}, gradient={self.gradient!r}"
 
 
+def _beside(name: str, x: Any, like: torch.Tensor) -> torch.Tensor:
+    try:
+        return torch.as_tensor(x, device=like.device)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"expected {name} to be numbers, which can be sent to other ranks; received "
+            f"{type(x).__name__}: {error}; number the classes, alike on all ranks"
+        ) from error
+
+
 class _Task(NamedTuple):
     loss: Statement
     ranks: Ranks
     names: tuple[str, ...]
+    sizes: list[list[int]]
+    """Rows of each input: a list for each rank."""
     replaced: dict[str, Any]
     learned: tuple[str, ...]
     gradient: str
+    wanted: bool
+    """Whether any rank wants gradients."""
 
     def run(
-        self, rows: tuple[torch.Tensor, ...], learned: tuple[torch.Tensor, ...], wanted: bool
+        self, rows: tuple[torch.Tensor, ...], learned: tuple[torch.Tensor, ...]
     ) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
-        """The global value and, if wanted on any rank, the gradients of `rows` and `learned`."""
-        sizes, wanted = self._agree(rows, wanted)
-        every = self.ranks.gather("embeddings", rows, sizes)
+        """The global value and, if wanted, the gradients of `rows` and `learned`."""
+        every = self.ranks.gather("embeddings", rows, self.sizes)
         values = self.replaced | dict(zip(self.learned, learned, strict=True))
         call = self.loss._open((), dict(zip(self.names, every, strict=True)) | values)
         evaluation = call.evaluation
-        self._check_aligned(evaluation, sizes)
+        self._check_aligned(evaluation)
         if isinstance(evaluation, PartitionEvaluation):
-            return self._by_strips(evaluation, call.arrays, sizes, wanted)
-        return self._by_shares(cast(RowEvaluation, evaluation), call.arrays, sizes, wanted)
+            return self._by_strips(evaluation, call.arrays)
+        return self._by_shares(cast(RowEvaluation, evaluation), call.arrays)
 
-    def _agree(self, rows: tuple[torch.Tensor, ...], wanted: bool) -> tuple[list[list[int]], bool]:
-        """How many rows each rank has; a rank without rows has a shape and a dtype all the same."""
-        own = [int(wanted)]
-        for x in rows:
-            own += [x.shape[0], x.shape[1:].numel(), x.ndim, _DTYPES.index(x.dtype)]
-        table = self.ranks.table(own, rows[0].device)
-        for k, name in enumerate(self.names):
-            kinds = [tuple(numbers[2 + 4 * k : 5 + 4 * k]) for numbers in table]
-            if len(set(kinds)) > 1:
-                told = "; ".join(
-                    f"rank {r}: {width} features in {axes} axes of {_DTYPES[dtype]}"
-                    for r, (width, axes, dtype) in enumerate(kinds)
-                )
-                raise ValueError(
-                    f"expected {name} of one shape and dtype on all ranks, the number of rows "
-                    f"aside; received {told}; an empty part is torch.empty((0, d), dtype=...)"
-                )
-        return [numbers[1::4] for numbers in table], any(numbers[0] for numbers in table)
-
-    def _check_aligned(self, evaluation: Any, sizes: list[list[int]]) -> None:
+    def _check_aligned(self, evaluation: Any) -> None:
         """Rows that belong together stand on one rank: equal totals would hide a shift."""
         shared = getattr(evaluation, "negatives", None) == "shared"
         names = [name for name in self.names if not (shared and name == "negatives")]
-        for rank, each in enumerate(sizes):
+        for rank, each in enumerate(self.sizes):
             rows = dict(zip(self.names, each, strict=True))
             if len({rows[name] for name in names}) > 1:
                 told = ", ".join(f"{name} {rows[name]}" for name in names)
@@ -174,14 +186,10 @@ class _Task(NamedTuple):
                 )
 
     def _by_strips(
-        self,
-        evaluation: PartitionEvaluation,
-        arrays: tuple[torch.Tensor, ...],
-        sizes: list[list[int]],
-        wanted: bool,
+        self, evaluation: PartitionEvaluation, arrays: tuple[torch.Tensor, ...]
     ) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
         ranks = self.ranks
-        counts = [each[0] for each in sizes]
+        counts = [each[0] for each in self.sizes]
         own = Block(sum(counts[: ranks.number]), counts[ranks.number])
         times = 2 if evaluation.pairing == "views" else 1
 
@@ -189,31 +197,27 @@ class _Task(NamedTuple):
             lengths = [[n * times] * len(parts) for n in counts]
             return ranks.gather("partition sums", parts, lengths)
 
-        found = strip(evaluation, _NS, arrays, own, complete, wanted)
-        if not wanted:
+        found = strip(evaluation, _NS, arrays, own, complete, self.wanted)
+        if not self.wanted:
             return found.value, []
         slopes = [] if found.by_temperature is None else [found.by_temperature]
         return found.value, self._scaled(found.gradients, slopes[: len(self.learned)])
 
     def _by_shares(
-        self,
-        evaluation: RowEvaluation,
-        arrays: tuple[torch.Tensor, ...],
-        sizes: list[list[int]],
-        wanted: bool,
+        self, evaluation: RowEvaluation, arrays: tuple[torch.Tensor, ...]
     ) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
         ranks = self.ranks
         evaluation = replace(evaluation, share=(ranks.number, ranks.count))
         facts = range(evaluation.parts, len(arrays) - len(self.learned))
         part = evaluation.partial(
-            _NS, arrays, tuple(wanted and k not in facts for k in range(len(arrays)))
+            _NS, arrays, tuple(self.wanted and k not in facts for k in range(len(arrays)))
         )
         sums = ranks.add("sums", torch.stack([part.loss, part.terms]))
         factor = evaluation.reduction.factor(_NS, sums[1], part.usable)
-        if not wanted:
+        if not self.wanted:
             return sums[0] * factor, []
         gradients = [cast(torch.Tensor, g) for g in part.gradients[: evaluation.parts]]
-        own = ranks.add_and_share(gradients, [each[: evaluation.parts] for each in sizes])
+        own = ranks.add_and_share(gradients, [each[: evaluation.parts] for each in self.sizes])
         slopes = [cast(torch.Tensor, g) for g in part.gradients[len(arrays) - len(self.learned) :]]
         return sums[0] * factor, self._scaled(
             [g * factor for g in own], [g * factor for g in slopes] if self.learned else []
@@ -231,11 +235,10 @@ class _Task(NamedTuple):
 
 class _Glue(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
-    def forward(ctx: Any, task: _Task, recording: bool, *inputs: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Any, task: _Task, *inputs: torch.Tensor) -> torch.Tensor:
         rows, learned = inputs[: len(task.names)], inputs[len(task.names) :]
-        wanted = recording and any(x.requires_grad for x in inputs)
         with full_precision(inputs):
-            value, found = task.run(rows, learned, wanted)
+            value, found = task.run(rows, learned)
         ctx.gives = [g is not None for g in found]
         ctx.like = [(x.dtype, x.shape) for x in inputs]
         ctx.save_for_backward(*(g for g in found if g is not None))
@@ -253,4 +256,4 @@ class _Glue(torch.autograd.Function):  # type: ignore[misc]
             (next(saved) * upstream).to(dtype).view(shape) if gives else None
             for gives, (dtype, shape) in zip(ctx.gives, ctx.like, strict=True)
         ]
-        return None, None, *found
+        return None, *found
