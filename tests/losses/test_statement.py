@@ -182,3 +182,9 @@ def test_unknown_field_in_a_record():
     record = {**nf.NTXent().to_dict(), "margin": 1.0}
     with pytest.raises((ValueError, TypeError), match="margin"):
         nf.loss_from_dict(record)
+
+
+def test_a_loss_of_two_names_is_found_by_both():
+    assert nf.loss_from_dict({"loss": "RankNContrast", "temperature": 1.0}) == nf.SupCR(
+        temperature=1.0
+    )

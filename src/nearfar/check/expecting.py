@@ -7,7 +7,7 @@ from typing import Any
 from nearfar.check.identity import Identity
 from nearfar.check.naming import spelled
 from nearfar.check.targets import BadRequest
-from nearfar.losses import DCL, HCL, LOSSES, Loss, NTXent
+from nearfar.losses import DCL, HCL, LOSSES, Loss, NTXent, key_of
 from nearfar.presets import preset, table
 
 
@@ -40,7 +40,7 @@ def read_expected(text: str) -> Expected:
         named = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords} if call else {}
     except (SyntaxError, ValueError):
         name, named, call = text.strip(), {}, None
-    cls = LOSSES.get(name.lower())
+    cls = LOSSES.get(key_of(name))
     if cls is None and text.strip().lower() in (row.name.lower() for row in table()):
         return _preset(text.strip())
     if cls is None or (call is not None and call.args):

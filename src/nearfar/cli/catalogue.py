@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nearfar.cli.errors import BadInput, listed
-from nearfar.losses import LOSSES
+from nearfar.losses import LOSSES, key_of
 
 
 def show_all(console: Console) -> None:
@@ -27,7 +27,7 @@ def show_all(console: Console) -> None:
 
 def show_one(console: Console, name: str) -> None:
     """Print a loss with its fields; its docstring holds formula and source."""
-    loss = LOSSES.get(name.lower())
+    loss = LOSSES.get(key_of(name))
     if loss is None:
         raise BadInput(f"'{name}' is no loss of nearfar; there are {listed(list(LOSSES))}")
     typer.echo(f"{_call(loss)}\n\n{inspect.getdoc(loss)}\n")

@@ -7,7 +7,7 @@ from typing import Any
 
 from nearfar.cli.data import BUILT_IN, LabelledData
 from nearfar.cli.errors import BadInput, library_errors, listed
-from nearfar.losses import LOSSES
+from nearfar.losses import LOSSES, key_of
 
 # What rows are told apart by, under the name it has in a loss's inputs; and the default loss of it.
 _KINDS = {"labels": ("class labels", "supcon"), "targets": ("numeric targets", "supcr")}
@@ -47,7 +47,7 @@ def loss_for(
     An ``encoder`` can also be learned by a loss of two views, and by the losses' own defaults.
     """
     declared = BUILT_IN.get(source)
-    key = _KINDS[declared or "labels"][1] if name is None else name.lower()
+    key = _KINDS[declared or "labels"][1] if name is None else key_of(name)
     if not (encoder and key in TWO_VIEWS):
         _check_fits(key, source, declared)
     given: dict[str, Any] = {} if encoder else dict(_FOR_NEIGHBOURS.get(key, {}))

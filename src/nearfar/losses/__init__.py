@@ -1,6 +1,6 @@
 """What each loss says: formula, source and fields; one file per family, no loop, no framework."""
 
-from nearfar.losses.base import LOSSES, Loss, loss_from_dict
+from nearfar.losses.base import LOSSES, Loss, key_of, loss_from_dict
 from nearfar.losses.batchtriplet import BatchTriplet
 from nearfar.losses.clip import CLIP
 from nearfar.losses.dcl import DCL
@@ -28,5 +28,6 @@ __all__ = [
     "SupCR",
     "SupCon",
     "Triplet",
+    "key_of",
     "loss_from_dict",
 ]

@@ -21,6 +21,13 @@ from nearfar.losses import checks
 LOSSES: dict[str, type["Loss"]] = {}
 """Every loss by its name in lower case."""
 
+_OTHER_NAMES = {"rankncontrast": "supcr"}
+
+
+def key_of(name: str) -> str:
+    """How `LOSSES` spells a name, whatever its case and whichever of a loss's two names it is."""
+    return _OTHER_NAMES.get(name.lower(), name.lower())
+
 
 def choice(*values: Any) -> Any:
     """A field that takes one of these values, the first by default."""
@@ -293,7 +300,7 @@ def loss_from_dict(d: dict[str, Any]) -> Loss:
     """
     rest = dict(d)
     name = rest.pop("loss", None)
-    loss = LOSSES.get(str(name).lower())
+    loss = LOSSES.get(key_of(str(name)))
     if loss is None:
         known = ", ".join(sorted(cls.__name__ for cls in LOSSES.values()))
         raise ValueError(f"expected d['loss'] to be one of {known}; received {name!r}")
