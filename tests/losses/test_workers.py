@@ -55,6 +55,17 @@ def test_parts_of_a_block_side_by_side(name, near):
         np.testing.assert_allclose(a, tensor.grad, atol=1e-12 * np.abs(a).max(), rtol=1e-9)
 
 
+def test_near_rows_keep_their_digits_among_threads():
+    """The candidate of a near pair gets its gradient from differences too."""
+    x = np.random.default_rng(7).normal(size=(1100, 12)).astype(np.float32)
+    x[800] = x[3] + np.float32(1e-4)
+    loss = nf.InfoNCE(similarity="neg_euclidean", temperature=0.5, reduction="sum")
+    wide = x.astype(np.float64)
+    _, (_, got) = loss.with_options(workers=2).value_and_grad(x[:550], x[550:])
+    _, (_, want) = loss.value_and_grad(wide[:550], wide[550:])
+    np.testing.assert_allclose(got[250], want[250], atol=1e-5 * np.abs(want[250]).max())
+
+
 @pytest.mark.parametrize("name", LOSSES)
 def test_bits_do_not_depend_on_workers(name):
     rng = np.random.default_rng(5)
