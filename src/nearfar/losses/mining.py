@@ -131,8 +131,8 @@ def classmates(ns: Namespace, others: Others) -> tuple[Array, Array]:
 
 def unknown(ns: Namespace, logits: Array) -> Array:
     """NaN for each row that has one, which sorting and comparing lose; else 0."""
-    one = ns.xp.ones_like(logits[0, :])
-    return 0 * (logits @ (one / ns.xp.sum(one)))  # the mean, because the sum may overflow
+    one = ns.xp.ones_like(logits[0, :])[:, None]
+    return 0 * (logits @ (one / ns.xp.sum(one)))[:, 0]  # the mean, because the sum may overflow
 
 
 @dataclass(frozen=True)
