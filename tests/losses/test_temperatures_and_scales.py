@@ -163,6 +163,9 @@ def test_distances_whose_squares_are_no_numbers(framework, dtype, size, features
     check(
         framework, "Triplet", [x, y, x[::-1]], dtype=dtype, margin=0.5 * size, distance="euclidean"
     )
+    for name in ("NTXent", "CLIP", "InfoNCE"):
+        fields = {"similarity": "neg_euclidean", "temperature": 1.0}
+        check(framework, name, [x, y], dtype=dtype, about=name, **fields)
     rows = framework.asarray(np.concatenate([x, y]), dtype)
     labels = framework.labels([0, 0, 1, 1, 2, 2] * 2)
     for mining in ("all", "hard"):

@@ -195,7 +195,9 @@ class PartitionBatch:
         raw = (None, None)
         if sides[0].raw is not None:
             raw = self.pairing.scatter(ns, tuple(rows.raw for rows in sides))
-        a, b = (Rows(p[k], raw=raw[k], factor=sides[0].factor) for k in range(2))
+        # What differences are multiplied by is the same on both sides.
+        of, unit = sides[0].factor, sides[0].unit
+        a, b = (Rows(p[k], raw=raw[k], factor=of, unit=unit) for k in range(2))
         return Partners(a, b, self.pairing)
 
     def _plan(self) -> Plan:
