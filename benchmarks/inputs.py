@@ -1,4 +1,4 @@
-"""What losses are given, as NumPy arrays: unit rows, since peers differ in whether they normalise."""
+"""What losses are given, in NumPy: unit rows, since peers differ in whether they normalise."""
 
 from collections.abc import Callable
 

@@ -92,9 +92,7 @@ class Workload:
             yield f"products, {framework}", candidate
 
 
-def _run_dense(
-    framework: str, function: str, parameters: dict[str, float], given: Arrays
-) -> Run:
+def _run_dense(framework: str, function: str, parameters: dict[str, float], given: Arrays) -> Run:
     formula = getattr(import_module(f"benchmarks.dense.{framework}"), function)
     return _RUNS[framework](lambda *arrays: formula(*arrays, **parameters), given)
 
