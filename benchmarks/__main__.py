@@ -1,126 +1,113 @@
 """nearfar beside every installed peer.
 
-python -m benchmarks [--smoke] [--only NTXent] [--out FILE] [--figures FOLDER]
+python -m benchmarks [--only NTXent] [--rows 4096] [--out FILE] [--figures FOLDER] [--smoke]
 """
 
 import json
-import platform
+import os
 import sys
-from datetime import UTC, datetime
-from importlib.metadata import distributions
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from benchmarks import tables
+from benchmarks.claims import answered
 from benchmarks.figures import draw
-from benchmarks.measure import interleaved, sizes
+from benchmarks.machine import machine
+from benchmarks.measure import measured, sweep
+from benchmarks.sessions import sessions
 from benchmarks.workloads import WORKLOADS
 
 CAP = 2048
 """MiB that a call may add, for the largest number of rows."""
-
-SCALING = {
-    "NTXent": ("nearfar, torch", "nearfar, numpy", "dense, torch", "lightly"),
-    "SupCon": ("nearfar, torch", "nearfar, numpy", "dense, torch", "pytorch metric learning"),
-    "CLIP": ("nearfar, torch", "nearfar, numpy", "torch chunked", "open clip"),
-    "SupCR": ("nearfar, torch", "nearfar, numpy", "dense, torch"),
-}
-KNOWN = (
-    "numpy",
-    "torch",
-    "nearfar",
-    "threadpoolctl",
-    "lightly",
-    "pytorch-metric-learning",
-    "open_clip_torch",
-    "sentence-transformers",
-    "info-nce-pytorch",
-)
+SWEPT = ("NTXent", "SupCon", "CLIP", "SupCR")
+SIZES = [2**k for k in range(8, 16)]
+SMOKE = [64]
 
 
-def machine(threads: int) -> dict[str, Any]:
-    model = [
-        line.split(":")[1].strip()
-        for line in Path("/proc/cpuinfo").read_text(encoding="ascii").splitlines()
-        if line.startswith("model name")
-    ]
-    installed = {d.metadata["Name"]: d.version for d in distributions()}
-    return {
-        "processor": model[0] if model else platform.processor(),
-        "cores": len(model),
-        "threads": threads,
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {name: installed[name] for name in KNOWN if name in installed},
-    }
+def save(results: dict[str, Any], out: Path) -> None:
+    """Whole or not at all."""
+    beside = out.with_suffix(".part")
+    beside.write_text(json.dumps(results, indent=1), encoding="utf-8")
+    beside.replace(out)
 
 
-def table(name: str, rows: int, found: dict[str, Any]) -> Table:
-    shown = Table("", "ms", "/ products", "nearfar, torch is", "MiB", "gradient error", "")
-    shown.title = f"{name}, {rows} rows, value and gradient"
-    ours, floor = (found[key].get("median") for key in ("nearfar, torch", "three products"))
-    for candidate, one in found.items():
-        note = WORKLOADS[name].candidates[candidate].note
-        if "median" not in one:
-            shown.add_row(candidate, *["-"] * 5, next(iter(one)))
-            continue
-        error = one.get("gradient error")
-        shown.add_row(
-            candidate,
-            f"{1000 * one['median']:.1f}",
-            f"{one['median'] / floor:.2f}",
-            f"{one['median'] / ours:.2f} times as fast",
-            f"{one['growth']:.0f}",
-            "" if error is None else f"{error:.1e}",
-            note,
-        )
-    return shown
+def swept(workload: str) -> list[str]:
+    candidates = WORKLOADS[workload].candidates
+    return [c for c in candidates if "kept" not in c and not c.startswith("products")]
 
 
 def main(
     only: Annotated[list[str] | None, typer.Option(help="Workloads, by name; all.")] = None,
     threads: Annotated[int, typer.Option(help="Threads of every candidate.")] = 2,
-    repeats: Annotated[int, typer.Option(help="Rounds; every candidate runs in each.")] = 5,
-    rows: Annotated[list[int] | None, typer.Option(help="Sizes; each workload's own.")] = None,
+    rounds: Annotated[int, typer.Option(help="Turns that every candidate takes.")] = 5,
+    rows: Annotated[list[int] | None, typer.Option(help="Compare at these sizes only.")] = None,
     out: Annotated[Path, typer.Option(help="Where all figures go, as JSON.")] = Path(
         "benchmarks.json"
     ),
     figures: Annotated[Path | None, typer.Option(help="Folder for pictures of scaling.")] = None,
-    smoke: Annotated[bool, typer.Option(help="All code once, on few rows.")] = False,
+    smoke: Annotated[bool, typer.Option(help="The code once, on few rows.")] = False,
 ) -> None:
     """Time, memory and gradient error of nearfar, dense formulas and installed peers."""
     console = Console()
+    if not console.is_terminal:
+        console.width = 140
     unknown = sorted(set(only or ()) - set(WORKLOADS))
     if unknown:
         console.print(f"expected --only to be of {', '.join(WORKLOADS)}; received {unknown}")
         raise typer.Exit(2)
-    names = only or (["NTXent"] if smoke else list(WORKLOADS))
-    results: dict[str, Any] = {"machine": machine(threads), "runs": [], "scaling": {}}
-    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    cores = len(os.sched_getaffinity(0))
+    if not 1 <= threads <= cores:
+        console.print(
+            f"expected --threads to be from 1 to the {cores} cores here; received {threads}"
+        )
+        raise typer.Exit(2)
+    if smoke:
+        only, rows, rounds = only or ["NTXent"], rows or SMOKE, 1
+    names = only or list(WORKLOADS)
+    planned = [s for s in sessions(rows) if s.workload in names]
+    curves = [(w, c) for w in SWEPT if w in names and (smoke or not rows) for c in swept(w)]
+    results: dict[str, Any] = {"machine": machine(threads), "sessions": [], "cap": CAP}
+    results["sweeps"] = []
+    columns = (
+        SpinnerColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("")
+        task = progress.add_task("", total=len(planned) + len(curves))
+        for session in planned:
 
-        def step(text: str) -> None:
-            progress.update(task, description=text)
+            def step(text: str, name: str = session.name) -> None:
+                progress.update(task, description=f"{name}: {text}")
 
-        for name in names:
-            for n in rows or [64 if smoke else WORKLOADS[name].rows]:
-                found = interleaved(name, n, threads, 1 if smoke else repeats, step)
-                results["runs"].append({"workload": name, "rows": n, "candidates": found})
-                console.print(table(name, n, found))
-        if figures:
-            to = [64] if smoke else [2**k for k in range(8, 17)]
-            for name in set(names) & set(SCALING):
-                curves = {c: sizes(name, c, to, CAP, step) for c in SCALING[name]}
-                results["scaling"][name] = curves
-            for path in draw(results["scaling"], figures):
-                console.print(f"drew {path}")
-    out.write_text(json.dumps(results, indent=1), encoding="utf-8")
+            found = measured(session, threads, rounds, step)
+            answers = answered(session.name, found)
+            results["sessions"].append(
+                {"name": session.name, "candidates": found, "claims": answers}
+            )
+            save(results, out)
+            console.print(tables.of_session(session, found))
+            progress.advance(task)
+        for workload, candidate in curves:
+
+            def step(text: str, name: str = workload) -> None:
+                progress.update(task, description=f"{name}: {text}")
+
+            sizes = SMOKE if smoke else SIZES
+            results["sweeps"].append(sweep(workload, candidate, sizes, CAP, threads, step))
+            save(results, out)
+            progress.advance(task)
+    if curves:
+        console.print(tables.of_sweeps(results["sweeps"], CAP))
+    console.print(tables.of_claims(results["sessions"]))
+    if figures:
+        for path in draw(results["sweeps"], CAP, figures):
+            console.print(f"drew {path}")
     console.print(f"wrote {out}")
 
 

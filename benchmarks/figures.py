@@ -7,27 +7,74 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+# Okabe and Ito's colours, told apart by the colour-blind: nearfar has the first of them, solid.
+_OURS = ["#0072B2", "#56B4E9", "#009E73", "#000000"]
+_OTHERS = ["#D55E00", "#E69F00", "#CC79A7", "#7F7F7F", "#8C564B"]
+_MARKERS = "osD^v"
 
 
-def draw(scaling: dict[str, dict[str, Any]], folder: Path) -> list[Path]:
+def draw(sweeps: list[dict[str, Any]], cap: int, folder: Path) -> list[Path]:
     """One picture a workload; a cross is where memory ran out."""
     drawn = []
-    for name, curves in scaling.items():
-        figure, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
-        for candidate, points in curves.items():
-            known = [p for p in points if p[1] is not None]
-            ended = [p[0] for p in points if p[1] is None]
-            for column, axis in enumerate(axes, start=1):
-                x, y = [p[0] for p in known], [max(p[column], 0.1**3) for p in known]
-                (line,) = axis.plot(x, y, "o-", ms=3, lw=1, label=candidate)
-                if ended and y:
-                    axis.plot(ended, y[-1:], "x", color=line.get_color())
-        for axis, label in zip(axes, ("seconds", "MiB added by a call"), strict=True):
-            axis.set(xscale="log", yscale="log", xlabel="rows", ylabel=label)
-        axes[0].set_title(f"{name}, value and gradient", fontsize=9)
-        axes[1].legend(fontsize=7)
-        path = folder / f"benchmark-{name.lower()}.png"
-        figure.savefig(path, dpi=110)
+    for workload in dict.fromkeys(s["workload"] for s in sweeps):
+        curves = [s for s in sweeps if s["workload"] == workload and s["points"]]
+        figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+        counts = {True: 0, False: 0}
+        for curve in curves:
+            ours = curve["candidate"].startswith("nearfar")
+            k = counts[ours]
+            counts[ours] += 1
+            style = {
+                "color": (_OURS if ours else _OTHERS)[k % 5],
+                "marker": _MARKERS[k % 5],
+                "linestyle": "-" if ours else "--",
+                "zorder": 3 if ours else 2,
+            }
+            _curve(axes[0], curve, "seconds", style, curve["candidate"])
+            _curve(axes[1], curve, "MiB", style, curve["candidate"])
+        axes[1].axhline(cap, color="0.6", lw=0.8, zorder=1)
+        axes[1].annotate(
+            f"cap: {cap / 1024:g} GiB",
+            (0.02, cap),
+            ("axes fraction", "data"),
+            va="bottom",
+            fontsize=7,
+            color="0.4",
+        )
+        sizes = sorted({p["rows"] for c in curves for p in c["points"]})
+        for axis, label in zip(axes, ("seconds a call", "MiB that a call adds"), strict=True):
+            _axis(axis, label, sizes)
+        axes[0].set_title(f"{workload}: value and gradient, 128 features, float32", fontsize=9)
+        axes[1].set_title("× no more memory under the cap", fontsize=9)
+        figure.legend(
+            *axes[0].get_legend_handles_labels(), loc="outside right", fontsize=8, frameon=False
+        )
+        path = folder / f"benchmark-{workload.lower()}.png"
+        figure.savefig(path, dpi=120)
         plt.close(figure)
         drawn.append(path)
     return drawn
+
+
+def _curve(axis: Axes, curve: dict[str, Any], key: str, style: dict[str, Any], label: str) -> None:
+    # Less than 1 MiB is below what a process's counters tell.
+    least = 1.0 if key == "MiB" else 0.0
+    points = [(p["rows"], max(p[key], least)) for p in curve["points"]]
+    axis.plot(*zip(*points, strict=True), lw=1.4, ms=4, label=label, **style)
+    if "beyond" in curve:
+        rows, value = points[-1]
+        at = curve["beyond"], value * (curve["beyond"] / rows) ** 2
+        axis.plot(*zip(points[-1], at, strict=True), ":", lw=1, color=style["color"])
+        axis.plot(*at, "x", ms=8, mew=2, color=style["color"], zorder=4)
+
+
+def _axis(axis: Axes, label: str, sizes: list[int]) -> None:
+    axis.set(xscale="log", yscale="log", xlabel="rows", ylabel=label)
+    axis.set_xticks(sizes[::2], [f"{n:,}" for n in sizes[::2]])
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.grid(alpha=0.3, lw=0.6)
+    axis.tick_params(labelsize=8)

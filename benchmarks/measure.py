@@ -1,136 +1,140 @@
-"""Candidates in turn, each in a process of its own that lives for the whole run."""
+"""Figures of a session, and of one candidate over many sizes."""
 
-import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks import workloads
-from benchmarks.workloads import WORKLOADS
+from benchmarks.inputs import rows
+from benchmarks.process import Problem, Process, available
+from benchmarks.sessions import Entry, Session
+from benchmarks.worker import TRUTH
 
 Step = Callable[[str], None]
+Figures = dict[str, Any]
 
-# MiB that a candidate may take, so that a greedy one ends and not the machine.
-LARGEST = 6144
-
-
-class Process:
-    """A worker, or the reason why there is none."""
-
-    def __init__(self, workload: str, candidate: str, threads: int) -> None:
-        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-        limits = dict.fromkeys(names, str(threads))
-        environment = os.environ | limits
-        self.threads = threads
-        self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "benchmarks.worker", workload, candidate],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-        )
-
-    def ask(self, *command: Any) -> Any:
-        assert self._process.stdin
-        assert self._process.stdout
-        assert self._process.stderr
-        self._process.stdin.write(json.dumps(command) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(self._process.stderr.read()[-2000:])
-        return json.loads(line)
-
-    def make(self, rows: int) -> Any:
-        return self.ask("make", rows, self.threads)
-
-    def __enter__(self) -> "Process":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        assert self._process.stdin
-        assert self._process.stdout
-        assert self._process.stderr
-        self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
-        self._process.stderr.close()
+LARGEST = 14_336
+"""MiB that a candidate may take, so that a greedy one ends and not the machine."""
+FEWEST, ENOUGH = 3, 90.0
+"""Rounds that are made at least, and seconds after which no further one begins."""
+PATIENCE = 20.0
+"""Seconds of a call after which no larger size is tried."""
 
 
-def interleaved(name: str, rows: int, threads: int, repeats: int, step: Step) -> dict[str, Any]:
-    """Times, memory and gradients of every candidate of a workload at one size."""
-    found: dict[str, Any] = {}
-    alive: dict[str, Process] = {}
-    workload = WORKLOADS[name]
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            for candidate in workload.candidates:
-                alive[candidate] = Process(name, candidate, threads)
-            for candidate, process in list(alive.items()):
-                step(f"{name}, {rows} rows: {candidate} starts")
-                process.ask("cap", LARGEST)
-                problem = process.make(rows) or process.ask("time", 1)
-                if isinstance(problem, dict):
-                    found[candidate] = problem
-                    alive.pop(candidate).__exit__()
-                    continue
-                found[candidate] = {"seconds": []}
-            for number in range(repeats):
-                for candidate, process in alive.items():
-                    step(f"{name}, {rows} rows, round {number + 1}: {candidate}")
-                    found[candidate]["seconds"] += process.ask("time", 2)[1:]
-            gradients = {}
-            for candidate, process in alive.items():
-                found[candidate]["growth"] = process.ask("growth")
-                path = Path(folder) / f"{len(gradients)}.npy"
-                process.ask("gradient", str(path))
-                gradients[candidate] = np.load(path)
-        finally:
-            for process in alive.values():
+def measured(session: Session, threads: int, rounds: int, step: Step) -> list[Figures]:
+    """Seconds, memory and gradient error of every entry, or its problem."""
+    found: list[Figures] = [entry._asdict() for entry in session.entries]
+    cap = min(LARGEST, 0.8 * available())
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(Process(entry.workload, entry.candidate, threads))
+            for entry in session.entries
+        ]
+        alive = []
+        for entry, figures, process in zip(session.entries, found, processes, strict=True):
+            step(f"{entry.candidate}, {entry.rows} rows: first call")
+            try:
+                process.ask("start")
+                process.ask("cap", cap)
+                figures |= process.ask("first", entry.rows)
+                alive.append((entry, figures, process))
+            except Problem as problem:
+                figures["problem"] = str(problem)
                 process.__exit__()
-    truth = gradients.get(workload.truth)
-    for candidate, gradient in gradients.items():
-        found[candidate]["median"] = statistics.median(found[candidate]["seconds"])
-        if truth is not None and gradient.shape == truth.shape:
-            error = np.abs(_tangent(gradient, name, rows) - _tangent(truth, name, rows)).max()
-            found[candidate]["gradient error"] = float(error / np.abs(truth).max())
+        start = time.monotonic()
+        for number in range(rounds if session.timed else 0):
+            if number >= FEWEST and time.monotonic() - start > ENOUGH:
+                break
+            for entry, figures, process in alive:
+                step(f"{entry.candidate}, {entry.rows} rows: round {number + 1} of {rounds}")
+                figures.setdefault("turns", []).append(process.ask("turn"))
+        for _, figures, _ in alive:
+            if "turns" in figures:
+                figures["seconds"] = statistics.median(figures["turns"])
+        if session.gradients:
+            step("gradients")
+            with tempfile.TemporaryDirectory() as folder:
+                _hold_against_truth(alive, threads, Path(folder) / "gradient.npy")
     return found
 
 
-def _tangent(gradient: np.ndarray, name: str, rows: int) -> np.ndarray:
-    """Without the part along each unit row, which only some remove by normalising inside."""
-    if WORKLOADS[name].candidates.keys() & {"sentence transformers", "pytorch metric learning"}:
-        z = workloads.classes(rows)[0]
-    else:
-        z = workloads.rows(len(gradient))
-    z = z.numpy().astype(np.float64)
-    return gradient - (gradient * z).sum(1, keepdims=True) * z
+def _hold_against_truth(
+    alive: list[tuple[Entry, Figures, Process]], threads: int, path: Path
+) -> None:
+    """The largest error of each gradient, over the largest entry of the true one."""
+    truths: dict[tuple[str, int], np.ndarray] = {}
+
+    def gradient(process: Process, n: int) -> np.ndarray:
+        process.ask("gradient", str(path))
+        found = np.load(path).astype(float)
+        z = rows(len(found)).astype(float)
+        # Only some normalise inside, which removes the part along each row.
+        return found - (found * z).sum(1, keepdims=True) * z
+
+    for entry, figures, process in alive:
+        if entry.candidate.startswith("products"):
+            continue
+        key = entry.workload, entry.rows
+        if key not in truths:
+            with Process(entry.workload, TRUTH, threads) as oracle:
+                oracle.ask("start")
+                oracle.ask("cap", LARGEST)
+                oracle.ask("first", entry.rows)
+                truths[key] = gradient(oracle, entry.rows)
+        error = np.abs(gradient(process, entry.rows) - truths[key]).max()
+        figures["gradient error"] = float(error / np.abs(truths[key]).max())
 
 
-def sizes(name: str, candidate: str, sizes: list[int], cap: int, step: Step) -> list[Any]:
-    """(rows, seconds, MiB) of a candidate as far as so many MiB and 20 seconds a call go."""
-    found: list[Any] = []
-    for rows in sizes:
-        step(f"{name}: {candidate} at {rows} rows")
-        with Process(name, candidate, 2) as process:
-            problem = process.make(64) or process.ask("time", 1)
-            if isinstance(problem, dict):
-                return found if "missing" in problem else [*found, (rows, None, None)]
-            process.make(rows)
-            process.ask("cap", cap)
-            memory = process.ask("growth")
-            if isinstance(memory, dict) or memory > cap:
-                return [*found, (rows, None, None)]
-            seconds = min(process.ask("time", 2))
-            found.append((rows, seconds, memory))
-            if seconds > 20:
-                return found
+def sweep(
+    workload: str, candidate: str, sizes: list[int], cap: int, threads: int, step: Step
+) -> Figures:
+    """Seconds and MiB at rising sizes, as far as `cap` MiB go, and the largest size that fits."""
+    points: list[Figures] = []
+    found: Figures = {"workload": workload, "candidate": candidate, "points": points}
+    try:
+        for n, figures in _rising(workload, candidate, sizes, cap, threads):
+            step(f"{candidate}, {n} rows")
+            points.append({"rows": n} | figures)
+    except Problem as problem:
+        if not points and "memory" not in str(problem):
+            return found | {"problem": str(problem)}
+        beyond = sizes[len(points)]
+        step(f"{candidate}, at most {beyond} rows")
+        found["beyond"] = beyond
+        low = points[-1]["rows"] if points else 0
+        found["fits"] = _bisected(workload, candidate, low, beyond, cap, threads)
     return found
+
+
+def _rising(
+    workload: str, candidate: str, sizes: list[int], cap: int, threads: int
+) -> Iterator[tuple[int, Figures]]:
+    with Process(workload, candidate, threads) as process:
+        process.ask("start")
+        process.ask("cap", cap)
+        for n in sizes:
+            figures = process.ask("first", n)
+            if figures["MiB"] > cap:
+                raise Problem("out of memory")
+            if figures["seconds"] < PATIENCE / 4:
+                figures["seconds"] = process.ask("turn")
+            yield n, figures
+            if figures["seconds"] > PATIENCE:
+                return
+
+
+def _bisected(workload: str, candidate: str, low: int, high: int, cap: int, threads: int) -> int:
+    """The largest number of rows that fits, to an eighth of `high`."""
+    while high - low > max(high // 8, 1):
+        middle = (low + high) // 2
+        try:
+            list(_rising(workload, candidate, [middle], cap, threads))
+            low = middle
+        except Problem:
+            high = middle
+    return low

@@ -5,74 +5,117 @@
 Reads commands from standard input, a line each, and answers each with a line of JSON.
 """
 
+import ctypes
 import json
+import os
 import resource
+import statistics
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from benchmarks.workloads import FEATURES, WORKLOADS, Run
+from benchmarks.runs import Call
+from benchmarks.workloads import WORKLOADS, Candidate
 
-
-def peak() -> float:
-    """Most memory the process has had since the counters were cleared, in MiB; Linux only."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return next(int(line.split()[1]) for line in status.splitlines() if "VmHWM" in line) / 1024
-
-
-def growth(run: Run) -> float:
-    """What one call adds to the process, in MiB."""
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    before = peak()
-    run()
-    return peak() - before
+TRUTH = "truth"
+SMALL = 64
+TURN = 0.1
+"""Seconds that a turn lasts at least."""
+LONG = 1.0
+"""Seconds from which on a call needs no other one before it to be warm."""
 
 
-def seconds(run: Run, times: int) -> list[float]:
-    found = []
-    for _ in range(times):
-        start = time.perf_counter()
-        run()
-        found.append(time.perf_counter() - start)
-    return found
+def status(key: str) -> float:
+    """A line of what Linux says of the process, in MiB."""
+    text = Path("/proc/self/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith(key)) / 1024
 
 
-def capped(mebibytes: int) -> None:
-    """Let the process have so much more address space than it has now."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    limit = pages * resource.getpagesize() + mebibytes * 2**20
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+def held() -> float:
+    """MiB of the process once free memory is given back."""
+    ctypes.CDLL(None).malloc_trim(0)
+    return status("VmRSS")
 
 
-def main(workload: str, candidate: str) -> None:
-    make = WORKLOADS[workload].candidates[candidate].make
-    run: Run = list
+def timed(call: Call) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+class Worker:
+    def __init__(self, candidate: Candidate) -> None:
+        self._candidate = candidate
+        self._call: Call = list
+        self._last = 0.0
+
+    def start(self) -> None:
+        """Load what is needed, and be warm."""
+        self._candidate.run(self._candidate.inputs(SMALL)).call()
+        self._base = held()
+
+    def cap(self, mebibytes: float) -> None:
+        """Let the process have so much more address space than it has now."""
+        limit = int((status("VmSize") + mebibytes) * 2**20)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        self._cap = mebibytes
+
+    def first(self, rows: int) -> dict[str, float]:
+        """Seconds of a first call, and MiB that it and earlier ones add to inputs."""
+        self._call = list
+        left = held() - self._base
+        run = self._candidate.run(self._candidate.inputs(rows))
+        if run.temporaries is not None and run.temporaries > self._cap:
+            raise MemoryError
+        self._call = run.call
+        before = held()
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        self._last = timed(self._call)
+        memory = status("VmHWM") - before + max(0.0, left)
+        if run.temporaries is not None:
+            memory = run.temporaries
+        return {"seconds": self._last, "MiB": memory}
+
+    def turn(self) -> float:
+        """Median of the seconds of some calls, the first of which does not count if it is short."""
+        if self._last < LONG:
+            self._call()
+        found = [timed(self._call)]
+        while sum(found) < TURN:
+            found.append(timed(self._call))
+        self._last = statistics.median(found)
+        return self._last
+
+    def gradient(self, path: str) -> None:
+        np.save(path, np.concatenate(self._call()))
+
+
+def _out_of_memory(error: Exception) -> bool:
+    text = str(error)
+    return isinstance(error, MemoryError) or "memory" in text or "OOM" in text
+
+
+def main(workload: str, name: str) -> None:
+    # Peers may print; answers go where they do not.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    known = WORKLOADS[workload]
+    worker = Worker(known.truth if name == TRUTH else known.candidates[name])
     for line in sys.stdin:
         command, *given = json.loads(line)
-        answer: Any = None
+        answer: Any
         try:
-            if command == "make":
-                torch.set_num_threads(given[1])
-                run = make(given[0])
-            elif command == "time":
-                answer = seconds(run, given[0])
-            elif command == "growth":
-                answer = growth(run)
-            elif command == "cap":
-                capped(given[0])
-            elif command == "gradient":
-                np.save(given[0], np.concatenate([np.zeros((0, FEATURES)), *run()]))
+            answer = getattr(worker, command)(*given)
         except ImportError as error:
-            answer = {"missing": str(error)}
-        except (MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and "memory" not in str(error):
+            answer = {"problem": f"missing: {error}"}
+        except Exception as error:
+            if not _out_of_memory(error):
                 raise
-            answer = {"out of memory": True}
-        print(json.dumps(answer), flush=True)
+            answer = {"problem": "out of memory"}
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,179 +1,211 @@
-"""What is timed: for each loss nearfar on NumPy and PyTorch, the dense formula and the peers.
+"""What is measured: each loss by nearfar, by dense formulas, by bare products and by peers."""
 
-A candidate is made from a number of rows and gives its gradients, as arrays of NumPy.
-"""
-
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
 from typing import Any, NamedTuple
 
-import torch
-from torch.nn.functional import normalize
-
 import nearfar as nf
-from benchmarks import dense, peers
+from benchmarks import inputs, runs
+from benchmarks.inputs import Arrays, Inputs
+from benchmarks.runs import Products, Run
 
-FEATURES = 128
-PER_CLASS = 8
-Run = Callable[[], list[Any]]
+NOTHING_KEPT = 4 * 2**20
+"""`memory=` that holds buffers of full tiles and none of the tiles themselves."""
+
+_RUNS: dict[str, Callable[[Any, Arrays], Run]] = {
+    "torch": runs.in_torch,
+    "numpy": runs.in_numpy,
+    "jax": runs.in_jax,
+    "tensorflow": runs.in_tensorflow,
+}
+_PRODUCTS = {"torch": runs.products_in_torch, "numpy": runs.products_in_numpy}
 
 
 class Candidate(NamedTuple):
-    make: Callable[[int], Run]
+    inputs: Inputs
+    run: Callable[[Arrays], Run]
+    """Called in a process of its own: what it imports is loaded there only."""
     note: str = ""
-    """Where it computes something else than the others, or at another size."""
+    """Where it computes something else than the others."""
 
 
-class Workload(NamedTuple):
-    rows: int
-    """In all; two views or towers have half of them each, but see `per_tower`."""
-    candidates: dict[str, Candidate]
-    truth: str
-    """Whose gradient in float64 the others are held against."""
+class Peer(NamedTuple):
+    function: str
+    """In the module of its framework in `benchmarks.peers`."""
+    note: str = ""
+    framework: str = "torch"
 
 
-def rows(n: int) -> torch.Tensor:
-    """Unit rows: peers differ in whether they normalise."""
-    generator = torch.Generator().manual_seed(0)
-    return normalize(torch.randn(n, FEATURES, generator=generator))
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    inputs: Inputs
+    loss: Callable[..., nf.Loss]
+    parameters: dict[str, float]
+    dense: str
+    """The function in each module of `benchmarks.dense`."""
+    floor: Products
+    peers: dict[str, Peer] = field(default_factory=dict)
+    rows: int = 4096
+    """Where all candidates are compared: of both views together, or of each tower."""
+    compiled: bool = False
+    """Whether JAX and TensorFlow are measured as well."""
+    lean: bool = False
+    """Whether it is measured without kept tiles as well."""
+
+    @property
+    def candidates(self) -> dict[str, Candidate]:
+        return dict([*self._ours(), *self._dense(), *self._peers(), *self._floors()])
+
+    @property
+    def truth(self) -> Candidate:
+        """The dense formula in float64, which gradients are held against."""
+        run = partial(_run_dense, "torch", self.dense, self.parameters)
+        return Candidate(inputs.in_float64(self.inputs), run)
+
+    def _ours(self) -> Iterator[tuple[str, Candidate]]:
+        loss = self.loss(**self.parameters)
+        for framework, run in _RUNS.items():
+            if self.compiled or framework in _PRODUCTS:
+                yield f"nearfar, {framework}", Candidate(self.inputs, partial(run, loss))
+        if self.lean:
+            lean = loss.with_options(memory=NOTHING_KEPT)
+            for framework in _PRODUCTS:
+                name = f"nearfar, {framework}, no tiles kept"
+                yield name, Candidate(self.inputs, partial(_RUNS[framework], lean), "memory=4 MiB")
+
+    def _dense(self) -> Iterator[tuple[str, Candidate]]:
+        for framework in ("torch", "jax", "tensorflow") if self.compiled else ("torch",):
+            run = partial(_run_dense, framework, self.dense, self.parameters)
+            yield f"dense, {framework}", Candidate(self.inputs, run)
+
+    def _peers(self) -> Iterator[tuple[str, Candidate]]:
+        for name, peer in self.peers.items():
+            run = partial(_run_peer, peer, self.parameters)
+            yield name, Candidate(self.inputs, run, peer.note)
+
+    def _floors(self) -> Iterator[tuple[str, Candidate]]:
+        note = f"the floor: {sum(self.floor)} bare n x n x {inputs.FEATURES} products"
+        for framework, run in _PRODUCTS.items():
+            candidate = Candidate(lambda n: (inputs.rows(n),), partial(run, self.floor), note)
+            yield f"products, {framework}", candidate
 
 
-def views(n: int) -> tuple[torch.Tensor, ...]:
-    x = rows(n)
-    return x[: n // 2].clone(), x[n // 2 :].clone()
+def _run_dense(framework: str, function: str, parameters: dict[str, float], given: Arrays) -> Run:
+    formula = getattr(import_module(f"benchmarks.dense.{framework}"), function)
+    return _RUNS[framework](lambda *arrays: formula(*arrays, **parameters), given)
 
 
-def towers(n: int) -> tuple[torch.Tensor, ...]:
-    return views(2 * n)
+def _run_peer(peer: Peer, parameters: dict[str, float], given: Arrays) -> Run:
+    make = getattr(import_module(f"benchmarks.peers.{peer.framework}"), peer.function)
+    return _RUNS[peer.framework](make(**parameters), given)
 
 
-def classes(n: int) -> tuple[torch.Tensor, ...]:
-    labels = torch.arange(n) // PER_CLASS
-    return rows(n), labels[torch.randperm(n, generator=torch.Generator().manual_seed(1))]
-
-
-def numbers(n: int) -> tuple[torch.Tensor, ...]:
-    return rows(n), torch.randn(n, generator=torch.Generator().manual_seed(1))
-
-
-Inputs = Callable[[int], tuple[torch.Tensor, ...]]
-
-
-def by_torch(inputs: Inputs, make: Callable[[], Callable[..., Any]], dtype: Any = None) -> Any:
-    def at(n: int) -> Run:
-        loss = make()
-        given = [x.to(dtype) if dtype and x.is_floating_point() else x for x in inputs(n)]
-
-        def run() -> list[Any]:
-            leaves = [x.detach().requires_grad_(x.ndim == 2) for x in given]
-            loss(*leaves).backward()
-            return [x.grad.numpy() for x in leaves if x.grad is not None]
-
-        return run
-
-    return at
-
-
-def by_numpy(inputs: Inputs, loss: Any) -> Callable[[int], Run]:
-    def at(n: int) -> Run:
-        given = [x.numpy() for x in inputs(n)]
-        return lambda: list(loss.value_and_grad(*given)[1])
-
-    return at
-
-
-def three_products(n: int) -> Run:
-    x = rows(n)
-    square, product = torch.empty(n, n), torch.empty(n, FEATURES)
-
-    def run() -> list[Any]:
-        torch.mm(x, x.T, out=square)
-        torch.mm(square, x, out=product)
-        torch.mm(square.T, x, out=product)
-        return []
-
-    return run
-
-
-def workload(
-    size: int, inputs: Inputs, loss: Any, plain: Callable[..., Any], **others: Candidate
-) -> Workload:
-    candidates = {
-        "nearfar, torch": Candidate(by_torch(inputs, lambda: loss)),
-        "nearfar, numpy": Candidate(by_numpy(inputs, loss)),
-        "dense, torch": Candidate(by_torch(inputs, lambda: plain)),
-        "dense, float64": Candidate(by_torch(inputs, lambda: plain, torch.float64)),
-        "three products": Candidate(three_products, "the floor: three bare n x n products"),
-    }
-    named = {name.replace("_", " "): other for name, other in others.items()}
-    return Workload(size, candidates | named, "dense, float64")
-
-
-def _peer(inputs: Inputs, make: Callable[[], Any], note: str = "") -> Candidate:
-    return Candidate(by_torch(inputs, make), note)
-
+_UNIT = "given unit rows, does not normalise"
 
 WORKLOADS = {
-    "NTXent": workload(
-        4096,
-        views,
-        nf.NTXent(temperature=0.1),
-        lambda a, b: dense.ntxent(a, b, 0.1),
-        lightly=_peer(views, lambda: peers.lightly_ntxent(0.1)),
+    "NTXent": Workload(
+        inputs=inputs.views,
+        loss=nf.NTXent,
+        parameters={"temperature": 0.1},
+        dense="ntxent",
+        floor=Products(1, 1),
+        peers={
+            "lightly": Peer("lightly_ntxent"),
+            "pytorch metric learning": Peer("pml_ntxent", "lists pairs beside pairs"),
+            "optax": Peer("optax_ntxent", "general in labels; builds (n, n, d)", "jax"),
+        },
+        compiled=True,
+        lean=True,
     ),
-    "SupCon": workload(
-        4096,
-        classes,
-        nf.SupCon(temperature=0.1),
-        lambda x, y: dense.supcon(x, y, 0.1),
-        pytorch_metric_learning=_peer(classes, lambda: peers.pml_supcon(0.1)),
+    "SupCon": Workload(
+        inputs=inputs.classes,
+        loss=nf.SupCon,
+        parameters={"temperature": 0.1},
+        dense="supcon",
+        floor=Products(1, 1),
+        peers={
+            "pytorch metric learning": Peer("pml_supcon"),
+            "optax": Peer(
+                "optax_supcon", "another loss: own_positive, mean over pairs; (n, n, d)", "jax"
+            ),
+        },
+        compiled=True,
+        lean=True,
     ),
-    "HCL": workload(
-        4096,
-        views,
-        nf.HCL(temperature=0.5, tau_plus=0.1, beta=1.0),
-        lambda a, b: dense.hcl(a, b, 0.5, 0.1, 1.0),
+    "own_positive": Workload(
+        inputs=inputs.two_classes,
+        loss=partial(nf.SupCon, denominator="own_positive"),
+        parameters={"temperature": 0.1},
+        dense="own_positive",
+        floor=Products(1, 1),
     ),
-    "CLIP": workload(
-        4096,
-        towers,
-        nf.CLIP(temperature=0.1),
-        lambda x, y: dense.clip(x, y, 0.1),
-        torch_chunked=_peer(towers, lambda: peers.torch_chunked(0.1), "unit rows given"),
-        open_clip=_peer(towers, lambda: peers.open_clip(0.1), "unit rows given"),
+    "HCL": Workload(
+        inputs=inputs.views,
+        loss=nf.HCL,
+        parameters={"temperature": 0.5, "tau_plus": 0.1, "beta": 1.0},
+        dense="hcl",
+        floor=Products(1, 1),
     ),
-    "SigLIP": workload(
-        4096,
-        towers,
-        nf.SigLIP(temperature=0.1, bias=-10.0),
-        lambda x, y: dense.siglip(x, y, 0.1, -10.0),
-        open_clip=_peer(towers, lambda: peers.open_siglip(0.1, -10.0), "unit rows given"),
+    "CLIP": Workload(
+        inputs=inputs.towers,
+        loss=nf.CLIP,
+        parameters={"temperature": 0.1},
+        dense="clip",
+        floor=Products(2, 2),
+        peers={
+            "torch chunked": Peer("torch_chunked", _UNIT),
+            "open_clip": Peer("open_clip", _UNIT),
+            "sentence-transformers": Peer("st_symmetric"),
+        },
     ),
-    "batch-hard": workload(
-        4096,
-        classes,
-        nf.BatchTriplet(mining="hard", margin=0.2),
-        lambda x, y: dense.batch_hard(x, y, 0.2),
-        pytorch_metric_learning=_peer(classes, lambda: peers.pml_hard(0.2)),
-    ),
-    "batch-all": workload(
-        1024,
-        classes,
-        nf.BatchTriplet(mining="all", margin=0.2),
-        lambda x, y: dense.batch_all(x, y, 0.2),
-        sentence_transformers=_peer(classes, lambda: peers.st_all(0.2)),
-        pytorch_metric_learning=_peer(classes, lambda: peers.pml_all(0.2)),
-    ),
-    "SupCR": workload(
-        1024, numbers, nf.SupCR(temperature=2.0), lambda x, y: dense.supcr(x, y, 2.0)
+    "SigLIP": Workload(
+        inputs=inputs.towers,
+        loss=nf.SigLIP,
+        parameters={"temperature": 0.1, "bias": -10.0},
+        dense="siglip",
+        floor=Products(1, 2),
+        peers={"open_clip": Peer("open_siglip", _UNIT)},
     ),
     "InfoNCE": Workload(
-        4096,
-        {
-            "nearfar, torch": Candidate(by_torch(towers, lambda: nf.InfoNCE(temperature=0.1))),
-            "nearfar, numpy": Candidate(by_numpy(towers, nf.InfoNCE(temperature=0.1))),
-            "info-nce-pytorch": _peer(towers, lambda: peers.info_nce(0.1)),
-            "three products": Candidate(three_products, "the floor"),
+        inputs=inputs.towers,
+        loss=nf.InfoNCE,
+        parameters={"temperature": 0.1},
+        dense="infonce",
+        floor=Products(1, 2),
+        peers={"info-nce-pytorch": Peer("info_nce")},
+    ),
+    "batch-hard": Workload(
+        inputs=inputs.classes,
+        loss=partial(nf.BatchTriplet, mining="hard"),
+        parameters={"margin": 0.2},
+        dense="batch_hard",
+        floor=Products(1, 1),
+        peers={
+            "pytorch metric learning": Peer("pml_hard", "normalises"),
+            "sentence-transformers": Peer("st_hard"),
         },
-        "info-nce-pytorch",
+    ),
+    "batch-all": Workload(
+        inputs=inputs.classes,
+        loss=partial(nf.BatchTriplet, mining="all"),
+        parameters={"margin": 0.2},
+        dense="batch_all",
+        floor=Products(1, 1),
+        peers={
+            "pytorch metric learning": Peer("pml_all", "normalises"),
+            "sentence-transformers": Peer("st_all"),
+        },
+        rows=1024,
+    ),
+    "SupCR": Workload(
+        inputs=inputs.numbers,
+        loss=nf.SupCR,
+        parameters={"temperature": 2.0},
+        dense="supcr",
+        floor=Products(1, 1),
+        peers={"published way": Peer("published_supcr", "a loop over positives")},
+        rows=1024,
     ),
 }

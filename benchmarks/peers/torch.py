@@ -1,4 +1,4 @@
-"""Other people's losses, as far as they are installed: each takes tensors and gives a scalar."""
+"""In PyTorch: each function gives a loss of tensors."""
 
 import importlib
 import importlib.machinery
@@ -46,6 +46,11 @@ def lightly_ntxent(temperature: float) -> Peer:
     return losses.NTXentLoss(temperature=temperature, memory_bank_size=0)
 
 
+def pml_ntxent(temperature: float) -> Peer:
+    losses = importlib.import_module("pytorch_metric_learning.losses")
+    return losses.SelfSupervisedLoss(losses.NTXentLoss(temperature=temperature))
+
+
 def pml_supcon(temperature: float) -> Peer:
     return importlib.import_module("pytorch_metric_learning.losses").SupConLoss(
         temperature=temperature
@@ -68,10 +73,29 @@ def pml_all(margin: float) -> Peer:
     )
 
 
-def st_all(margin: float) -> Peer:
+def _sentence_transformers(name: str, **options: Any) -> Peer:
     losses = importlib.import_module("sentence_transformers.sentence_transformer.losses")
-    loss = losses.BatchAllTripletLoss(torch.nn.Identity(), margin=margin)
-    return lambda x, labels: loss.compute_loss_from_embeddings([x], labels)
+    return getattr(losses, name)(torch.nn.Identity(), **options).compute_loss_from_embeddings
+
+
+def st_hard(margin: float) -> Peer:
+    loss = _sentence_transformers("BatchHardTripletLoss", margin=margin)
+    return lambda x, labels: loss([x], labels)
+
+
+def st_all(margin: float) -> Peer:
+    loss = _sentence_transformers("BatchAllTripletLoss", margin=margin)
+    return lambda x, labels: loss([x], labels)
+
+
+def st_symmetric(temperature: float) -> Peer:
+    loss = _sentence_transformers(
+        "MultipleNegativesRankingLoss",
+        scale=1 / temperature,
+        directions=("query_to_doc", "doc_to_query"),
+        partition_mode="per_direction",
+    )
+    return lambda x, y: loss([x, y], None)
 
 
 def _open_clip() -> ModuleType:
@@ -112,3 +136,29 @@ def torch_chunked(temperature: float) -> Peer:
 
 def info_nce(temperature: float) -> Peer:
     return importlib.import_module("info_nce").InfoNCE(temperature=temperature)
+
+
+def published_supcr(temperature: float) -> Peer:
+    """No package has it. The way its authors show: all differences of rows at once, then a loop
+    over positives, each with an n x n mask of floats.
+    """
+
+    def loss(x: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        n = len(x)
+        others = ~torch.eye(n, dtype=torch.bool)
+
+        def without_self(square: torch.Tensor) -> torch.Tensor:
+            return square.masked_select(others).view(n, n - 1)
+
+        logits = (x[:, None] - x[None]).norm(dim=-1) / -temperature
+        logits = logits - logits.amax(1, keepdim=True).detach()
+        exponentials, logits = without_self(logits.exp()), without_self(logits)
+        apart = without_self((targets[:, None] - targets[None]).abs())
+        total = x.new_zeros(())
+        for positive in range(n - 1):
+            farther = (apart >= apart[:, positive, None]).float()
+            log_mass = (farther * exponentials).sum(1).log()
+            total = total + (log_mass - logits[:, positive]).sum()
+        return total / (n * (n - 1))
+
+    return loss

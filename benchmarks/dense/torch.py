@@ -1,8 +1,8 @@
-"""Dense baselines in PyTorch, written once: one similarity matrix, one log-sum-exp, no loop."""
+"""In PyTorch."""
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, normalize, softplus
+from torch.nn.functional import cross_entropy, logsigmoid, normalize, softplus
 
 
 def ntxent(a: Tensor, b: Tensor, temperature: float) -> Tensor:
@@ -20,6 +20,19 @@ def supcon(x: Tensor, labels: Tensor, temperature: float) -> Tensor:
     positives = (labels[:, None] == labels[None, :]) & ~itself
     log_prob = logits - torch.logsumexp(logits.masked_fill(itself, -torch.inf), 1, keepdim=True)
     count = positives.sum(1)
+    per_anchor = torch.where(positives, log_prob, 0).sum(1) / count.clamp(min=1)
+    return -per_anchor.sum() / (count > 0).sum()
+
+
+def own_positive(x: Tensor, labels: Tensor, temperature: float) -> Tensor:
+    """SupCon with a denominator of one positive and the negatives."""
+    z = normalize(x)
+    logits = z @ z.T / temperature
+    same = labels[:, None] == labels[None, :]
+    positives = same & ~torch.eye(len(z), dtype=torch.bool)
+    negatives = torch.logsumexp(logits.masked_fill(same, -torch.inf), 1, keepdim=True)
+    count = positives.sum(1)
+    log_prob = logsigmoid(logits - negatives)
     per_anchor = torch.where(positives, log_prob, 0).sum(1) / count.clamp(min=1)
     return -per_anchor.sum() / (count > 0).sum()
 
@@ -43,6 +56,11 @@ def clip(x: Tensor, y: Tensor, temperature: float) -> Tensor:
     return (cross_entropy(logits, target) + cross_entropy(logits.T, target)) / 2
 
 
+def infonce(x: Tensor, y: Tensor, temperature: float) -> Tensor:
+    logits = normalize(x) @ normalize(y).T / temperature
+    return cross_entropy(logits, torch.arange(len(x)))
+
+
 def siglip(x: Tensor, y: Tensor, temperature: float, bias: float) -> Tensor:
     logits = normalize(x) @ normalize(y).T / temperature + bias
     return (softplus(logits).sum() - logits.diagonal().sum()) / len(x)
@@ -57,23 +75,22 @@ def batch_hard(x: Tensor, labels: Tensor, margin: float) -> Tensor:
 
 
 def batch_all(x: Tensor, labels: Tensor, margin: float) -> Tensor:
-    """Every triplet at once, (n, n, n): the mean over those with a loss above 0."""
+    """Every pair of positives beside all rows: the mean over triplets with a loss above 0."""
     distances = torch.cdist(x, x)
     same = labels[:, None] == labels[None, :]
-    positives = same & ~torch.eye(len(x), dtype=torch.bool)
-    each = (distances[:, :, None] - distances[:, None, :] + margin).clamp(min=0)
-    each = each * (positives[:, :, None] & ~same[:, None, :])
+    anchors, positives = (same & ~torch.eye(len(x), dtype=torch.bool)).nonzero(as_tuple=True)
+    each = distances[anchors, positives][:, None] - distances[anchors] + margin
+    each = each.clamp(min=0).masked_fill(same[anchors], 0)
     return each.sum() / (each > 0).sum().clamp(min=1)
 
 
 def supcr(x: Tensor, targets: Tensor, temperature: float) -> Tensor:
-    """As published: a loop over positives, each with n x n masks."""
+    """Every row sorted by distance of targets, and one cumulative log-sum-exp from its far end."""
     n = len(x)
     others = ~torch.eye(n, dtype=torch.bool)
     logits = (-torch.cdist(x, x) / temperature)[others].view(n, n - 1)
     apart = (targets[:, None] - targets[None, :]).abs()[others].view(n, n - 1)
-    exponentials, total = logits.exp(), x.new_zeros(())
-    for k in range(n - 1):
-        farther = apart >= apart[:, k : k + 1]
-        total = total + (logits[:, k] - (exponentials * farther).sum(1).log()).sum()
-    return -total / (n * (n - 1))
+    apart, order = apart.sort(1)
+    logits = logits.gather(1, order)
+    from_here = logits.flip(1).logcumsumexp(1).flip(1)
+    return (from_here.gather(1, torch.searchsorted(apart, apart)) - logits).mean()

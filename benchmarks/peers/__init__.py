@@ -1,0 +1,1 @@
+"""Other people's losses, as far as they are installed."""

@@ -1,0 +1,105 @@
+"""How a loss of one framework is run: value and gradient, the gradient as NumPy arrays.
+
+Each function imports its framework when called, so that a process loads no other.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks.inputs import FEATURES, Arrays
+
+Call = Callable[[], list[np.ndarray]]
+Loss = Callable[..., Any]
+
+
+class Run(NamedTuple):
+    call: Call
+    temporaries: float | None = None
+    """MiB by the compiler's own account, where a process's memory says little."""
+
+
+def in_numpy(loss: Any, given: Arrays) -> Run:
+    return Run(lambda: list(loss.value_and_grad(*given)[1]))
+
+
+def in_torch(loss: Loss, given: Arrays) -> Run:
+    import torch
+
+    inputs = [torch.from_numpy(x) for x in given]
+
+    def call() -> list[np.ndarray]:
+        leaves = [x.detach().requires_grad_(x.ndim == 2) for x in inputs]
+        loss(*leaves).backward()
+        return [x.grad.numpy() for x in leaves if x.grad is not None]
+
+    return Run(call)
+
+
+def in_jax(loss: Loss, given: Arrays) -> Run:
+    """Compiled for its shapes before it is timed."""
+    import jax
+
+    inputs = [jax.numpy.asarray(x) for x in given]
+    wanted = tuple(k for k, x in enumerate(given) if x.ndim == 2)
+    compiled = jax.jit(jax.value_and_grad(loss, wanted)).lower(*inputs).compile()
+    temporaries = compiled.memory_analysis().temp_size_in_bytes / 2**20
+    return Run(lambda: [np.asarray(g) for g in compiled(*inputs)[1]], temporaries)
+
+
+def in_tensorflow(loss: Loss, given: Arrays) -> Run:
+    """A graph traced for any batch size."""
+    import tensorflow as tf
+
+    inputs = [tf.constant(x) for x in given]
+    signature = [tf.TensorSpec([None, *x.shape[1:]], x.dtype) for x in inputs]
+
+    @tf.function(input_signature=signature, autograph=False)
+    def gradient(*arrays: Any) -> Any:
+        watched = [x for x in arrays if x.shape.rank == 2]
+        with tf.GradientTape() as tape:
+            tape.watch(watched)
+            value = loss(*arrays)
+        return tape.gradient(value, watched)
+
+    return Run(lambda: [g.numpy() for g in gradient(*inputs)])
+
+
+class Products(NamedTuple):
+    """The floor of a loss: as many n x n products as any exact evaluation makes."""
+
+    logits: int
+    gradients: int
+
+
+def products_in_torch(floor: Products, given: Arrays) -> Run:
+    import torch
+
+    x, square = torch.from_numpy(given[0]), torch.empty(2 * (len(given[0]),))
+    out = torch.empty(len(x), FEATURES)
+
+    def call() -> list[np.ndarray]:
+        for _ in range(floor.logits):
+            torch.mm(x, x.T, out=square)
+        for _ in range(floor.gradients):
+            torch.mm(square, x, out=out)
+        return []
+
+    return Run(call)
+
+
+def products_in_numpy(floor: Products, given: Arrays) -> Run:
+    x = given[0]
+    square, out = np.empty(2 * (len(x),), x.dtype), np.empty_like(x)
+    # Given x.T itself, NumPy makes half a product and mirrors it.
+    columns = x.copy().T
+
+    def call() -> list[np.ndarray]:
+        for _ in range(floor.logits):
+            np.matmul(x, columns, out=square)
+        for _ in range(floor.gradients):
+            np.matmul(square, x, out=out)
+        return []
+
+    return Run(call)
