@@ -18,6 +18,7 @@ from benchmarks.claims import answered
 from benchmarks.figures import draw
 from benchmarks.machine import machine
 from benchmarks.measure import measured, sweep
+from benchmarks.process import FAILED
 from benchmarks.sessions import sessions
 from benchmarks.workloads import WORKLOADS
 
@@ -109,6 +110,9 @@ def main(
         for path in draw(results["sweeps"], CAP, figures):
             console.print(f"drew {path}")
     console.print(f"wrote {out}")
+    measured_all = [c for s in results["sessions"] for c in s["candidates"]] + results["sweeps"]
+    if any(one.get("problem", "").startswith(FAILED) for one in measured_all):
+        raise typer.Exit(1)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,10 @@ from typing import Any
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
+FAILED = "ended"
+"""How a problem begins that nobody foresaw."""
+
+
 class Problem(Exception):
     """Why a candidate gives no figure."""
 
@@ -54,14 +58,13 @@ class Process:
             raise Problem(answer["problem"])
         return answer
 
-    def _ended(self) -> Exception:
+    def _ended(self) -> "Problem":
         self._errors.seek(0)
         said = self._errors.read()
-        if "bad_alloc" in said or "Resource temporarily unavailable" in said:
+        if "bad_alloc" in said:
             return Problem("out of memory")
-        return RuntimeError(
-            f"a candidate ended by itself ({self._process.wait()}):\n{said[-2000:]}"
-        )
+        last = said.strip().rpartition("\n")[2]
+        return Problem(f"{FAILED} with code {self._process.wait()}: {last}")
 
     def __enter__(self) -> "Process":
         return self

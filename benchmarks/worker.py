@@ -58,26 +58,25 @@ class Worker:
         self._base = held()
 
     def cap(self, mebibytes: float) -> None:
-        """Let the process have so much more address space than it has now."""
-        limit = int((status("VmSize") + mebibytes) * 2**20)
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        """Let calls have so much more address space than the process has now."""
         self._cap = mebibytes
+        self._limit = int((status("VmSize") + mebibytes) * 2**20)
 
     def first(self, rows: int) -> dict[str, float]:
         """Seconds of a first call, and MiB that it and earlier ones add to inputs."""
         self._call = list
         left = held() - self._base
         run = self._candidate.run(self._candidate.inputs(rows))
-        if run.temporaries is not None and run.temporaries > self._cap:
+        if run.temporaries is None:
+            resource.setrlimit(resource.RLIMIT_AS, (self._limit, self._limit))
+        elif run.temporaries > self._cap:
             raise MemoryError
         self._call = run.call
         before = held()
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
         self._last = timed(self._call)
         memory = status("VmHWM") - before + max(0.0, left)
-        if run.temporaries is not None:
-            memory = run.temporaries
-        return {"seconds": self._last, "MiB": memory}
+        return {"seconds": self._last, "MiB": run.temporaries or memory}
 
     def turn(self) -> float:
         """Median of the seconds of some calls, the first of which does not count if it is short."""
