@@ -108,6 +108,16 @@ def test_a_factor_of_temperature():
     assert found.remarks() == ["multiplied by temperature / 0.07"]
 
 
+@pytest.mark.parametrize("expect", [None, "SupContrast/SupConLoss"])
+def test_stacked_views_with_labels(expect):
+    """With two views nobody is alone: what a lonely anchor would count as is left open."""
+    report = identity(torch_samples.stacked_supcon, expect=expect)
+    assert report.form == "stacked_labels"
+    assert type(report.identity.exact) is nf.SupCon
+    assert "SupContrast/SupConLoss" in report.implementations
+    assert report.exit_code == 0
+
+
 def test_a_temperature_that_is_ignored():
     found = statement(lambda a, b, temperature=0.5: torch_samples.ntxent(a, b, 1.0))
     assert found.changes == ("the temperature is not used",)

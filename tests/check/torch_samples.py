@@ -45,6 +45,17 @@ def self_supcon(z, labels, temperature=0.1):
     return (terms.sum(1) / count.clamp(min=1))[count > 0].mean()
 
 
+def stacked_supcon(features, labels, temperature=0.5):
+    """All views of a batch (B, V, d), factor temperature / 0.07, normalised by the caller."""
+    views = features.shape[1]
+    z, labels = torch.cat(torch.unbind(features, dim=1)), labels.repeat(views)
+    itself = torch.eye(len(z), dtype=torch.bool)
+    positive = (labels[:, None] == labels[None]) & ~itself
+    s = z @ z.T / temperature
+    terms = s.masked_fill(itself, float("-inf")).logsumexp(1, keepdim=True) - s
+    return temperature / 0.07 * ((terms * positive).sum(1) / positive.sum(1)).mean()
+
+
 def log_of_sums(z, labels, temperature=0.1):
     """The positives are added before the logarithm is taken."""
     s, positive, _, itself = _parts(z, labels, temperature)

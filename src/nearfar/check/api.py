@@ -131,7 +131,8 @@ def _check(
         findings=tuple(findings),
     )
     if identity.exact is not None:
-        report = replace(report, implementations=sharing(identity.exact, identity.fixed))
+        shared = sharing(identity.exact, identity.fixed, identity.indifferent)
+        report = replace(report, implementations=shared)
     at_hand = (runner, own, parameter, identity)
     more: list[Finding] = []
     if "gradient" in parts:

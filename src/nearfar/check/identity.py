@@ -61,10 +61,15 @@ class Identity:
             return None
         return self.statement.loss
 
+    @property
+    def indifferent(self) -> frozenset[str]:
+        """Fields that change nothing in its call form: with two views no anchor is alone."""
+        kinds = {batch.kind for batch in self.evidence.stack.batches} if self.evidence else set()
+        return frozenset({"without_positives"} if kinds == {"labelled_views"} else ())
+
 
 def shapes_for(kind: str, parts: int, numbers: dict[str, float]) -> Iterator[Shape]:
-    """The space, for a kind of batch."""
-    kind = {"labelled_views": "labels"}.get(kind, kind)
+    """The space, for a kind of stack."""
     if kind == "triplets":
         yield from triplet_shapes(given=True)
         return
@@ -99,12 +104,12 @@ def identify(
             if evidence is None:
                 identity = Identity(None, False)
             else:
-                matches = search(
-                    evidence, shapes_for(found.form.kind, evidence.stack.parts, numbers), thorough
-                )
+                stack = evidence.stack
+                shapes = shapes_for(stack.kind, stack.parts, numbers)
+                matches = search(evidence, shapes, thorough)
                 if found.form.kind == "targets":
                     matches, more = _by_columns(runner, found, parameter, evidence, matches)
-                identity = judge(evidence, matches, found.form.kind, vectors)
+                identity = judge(evidence, matches, vectors)
             if best is None or _rank(identity) < _rank(best[0]):
                 best = identity, found, findings + more
             if identity.statement is not None and identity.sure:
@@ -206,11 +211,9 @@ def run_values(
     return values.reshape(len(given), len(made)), rows, listed
 
 
-def judge(
-    evidence: Evidence, found: list[Match], kind: str, vectors: list[list[Floats]]
-) -> Identity:
+def judge(evidence: Evidence, found: list[Match], vectors: list[list[Floats]]) -> Identity:
     """What the matches say: one loss, several that these batches do not tell apart, or none."""
-    asked = float(evidence.given[-1])
+    asked, kind = float(evidence.given[-1]), evidence.stack.kind
     vector = any(v.ndim == 1 and v.size > 1 for row in vectors for v in row)
     best = found[0] if found else None
     facts: dict[str, Any] = {
@@ -224,7 +227,7 @@ def judge(
         near = _nearest(found, kind, asked)
         return Identity(None, False, nearest=near, **facts)
     tolerance = next(t for t in evidence.tolerances if best.deviation <= t)
-    others = _others(found, kind, evidence)
+    others = _others(found, evidence)
     statement = state(best, kind, asked)
     if vector:
         statement = _as_vector(statement)
@@ -254,10 +257,10 @@ def _as_vector(statement: Statement) -> Statement:
     return replace(statement, loss=loss)
 
 
-def _others(found: list[Match], kind: str, evidence: Evidence) -> list[Match]:
+def _others(found: list[Match], evidence: Evidence) -> list[Match]:
     """Matches that are another function than the first, on batches which it has not seen."""
     given = evidence.given
-    fresh = Stack(batches(kind, 9, seed=977))
+    fresh = Stack(batches(evidence.stack.batches[0].kind, 9, seed=977))
     first = found[0].values(fresh, given)
     others: list[Match] = []
     size = np.abs(first) + 1e-9
