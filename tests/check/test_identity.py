@@ -1,5 +1,6 @@
 """Functions as people write them are named, without hints, in every framework."""
 
+import numpy as np
 import other_samples
 import pytest
 import samples
@@ -64,6 +65,23 @@ def test_what_is_none_of_these_is_not_claimed():
     assert report.identity.nearest
     assert report.exit_code == 1
     assert "no loss in the space" in str(report)
+
+
+@pytest.mark.parametrize(
+    ("fn", "call"), [(lambda a, b: 1.7, "views"), (lambda z, y: len(set(y)) / len(z), "labels")]
+)
+def test_a_value_of_nothing_is_not_claimed(fn, call):
+    """Some convention vanishes at some temperature, and leaves any constant."""
+    report = identity(fn, call=call, framework="numpy")
+    assert report.identity.statement is None
+    assert "does not depend on the embeddings" in report.faults[0].text
+
+
+def test_what_is_random_is_told():
+    rng = np.random.default_rng(0)
+    report = identity(lambda a, b: rng.random(), framework="numpy")
+    assert any("it is random" in f.text for f in report.findings)
+    assert report.form == "views"  # not the form in which chance came nearest to something
 
 
 def test_who_shares_it():

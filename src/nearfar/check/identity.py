@@ -26,6 +26,7 @@ from nearfar.check.space import (
 from nearfar.check.space.stack import Marks
 from nearfar.losses import Loss
 
+NEAR = 0.1  # relative, within which a convention says something of a function that is none
 LEAST = 5  # batches, of which one at least is held back
 _VARIED = {"temperature": (0.5, 0.3, 0.9), "margin": (0.5, 0.2, 1.0)}
 _GRID = ((0.1, 1.0), (0.1, 0.0), (0.05, 1.0), (0.1, 0.5), (0.1, 2.0), (0.0, 1.0), (0.0, 0.5),
@@ -103,6 +104,8 @@ def identify(
             more: list[Finding] = []
             if evidence is None:
                 identity = Identity(None, False)
+            elif not evidence.depends:
+                identity = judge(evidence, [], vectors)
             else:
                 stack = evidence.stack
                 shapes = shapes_for(stack.kind, stack.parts, numbers)
@@ -120,6 +123,8 @@ def identify(
 
 def _rank(identity: Identity) -> tuple[bool, bool, float]:
     near = identity.nearest[0][1] if identity.nearest else np.inf
+    # What is far from everything is as far in the likeliest form, the first.
+    near = near if near < NEAR else np.inf
     return (identity.statement is None, not identity.sure, 0.0 if identity.statement else near)
 
 
@@ -150,9 +155,39 @@ def _gather(
     if probe.dtype != "float64":
         tolerances = _COARSE
     kind = parameter.kind if parameter else None
-    evidence = Evidence(stack, values[:, usable], kind, given, tolerances)
+    depends, more = _depends(runner, probe, parameter, made, values[-1], seed)
+    evidence = Evidence(stack, values[:, usable], kind, given, tolerances, depends)
+    findings += more
     vectors = [[v for v, good in zip(row, usable, strict=True) if good] for row in each]
     return evidence, vectors, findings
+
+
+def _depends(
+    runner: Runner,
+    probe: Probe,
+    parameter: Parameter | None,
+    made: list[Batch],
+    values: Floats,
+    seed: int,
+) -> tuple[bool, list[Finding]]:
+    """Whether its value comes of the embeddings: other ones must move it, the same ones must not.
+
+    A number that does not move would be explained by any convention that vanishes somewhere.
+    """
+    others = batches(probe.form.kind, len(made), seed + 1)
+    moved = [Batch(b.kind, o.parts, b.facts) for b, o in zip(made, others, strict=True)]
+    found, _, _ = run_values(runner, probe, parameter, varied(parameter)[-1:], [*moved, made[0]])
+    apart, again = np.abs(found[0, :-1] - values), found[0, -1]
+    if not (apart > 1e-9 * np.abs(values)).any():
+        text = f"the value does not depend on the embeddings: {values[0]:.6g} for any of a shape"
+        return False, [Finding("run", FAULT, text)]
+    if abs(again - values[0]) > 1e-3 * abs(values[0]):
+        text = (
+            f"two calls on the same arrays give {values[0]:.6g} and {again:.6g}: it is random, or "
+            "keeps something between calls"
+        )
+        return True, [Finding("run", NOTE, text)]
+    return True, []
 
 
 def _by_columns(
