@@ -67,6 +67,11 @@ def test_what_is_none_of_these_is_not_claimed():
     assert "no loss in the space" in str(report)
 
 
+def test_a_batch_size_is_told_to_the_loss():
+    fn, given = torch_samples.SizedNTXent, {"batch_size": 4, "temperature": 0.2}
+    assert statement(fn, arguments=given).loss == nf.NTXent(temperature=0.2)
+
+
 @pytest.mark.parametrize(
     ("fn", "call"), [(lambda a, b: 1.7, "views"), (lambda z, y: len(set(y)) / len(z), "labels")]
 )

@@ -22,6 +22,21 @@ class TwiceNTXent(torch.nn.Module):
         return 2 * ntxent(a, b, self.temperature)
 
 
+class SizedNTXent(torch.nn.Module):
+    """Its mask is made once, for one size of batch."""
+
+    def __init__(self, batch_size, temperature):
+        super().__init__()
+        self.itself = torch.eye(2 * batch_size, dtype=torch.bool)
+        self.target = torch.arange(2 * batch_size).roll(batch_size)
+        self.temperature = temperature
+
+    def forward(self, a, b):
+        z = F.normalize(torch.cat([a, b]), dim=1)
+        s = (z @ z.T / self.temperature).masked_fill(self.itself, float("-inf"))
+        return F.cross_entropy(s, self.target)
+
+
 def _parts(z, labels, temperature):
     z = F.normalize(z, dim=1)
     itself = torch.eye(len(z), dtype=torch.bool)

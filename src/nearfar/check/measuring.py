@@ -21,7 +21,7 @@ _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 def measure(target: Target, call: Call, loss: Loss | None) -> Measured:
     """Of the target, or of a loss on the same arrays."""
-    fn = loss or target.make(**{**target.arguments, **call.arguments})
+    fn = loss or target.on(call.rows, call.arguments)
 
     def once() -> None:
         if loss is not None and call.framework == "numpy":

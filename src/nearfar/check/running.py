@@ -24,6 +24,7 @@ class Call:
     dtype: str = "float64"
     arguments: Mapping[str, Any] = field(default_factory=dict)
     gradient: bool = False
+    rows: int = 0  # of the batch; two views of an object are one
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def run_one(target: Target, call: Call) -> Outcome:
             contextlib.redirect_stderr(said),
         ):
             warnings.simplefilter("ignore")
-            fn = target.make(**{**target.arguments, **call.arguments})
+            fn = target.on(call.rows, call.arguments)
             value, kind, dtype, gradients = adapters.call(
                 fn, call.framework, call.arrays, call.embeddings, call.dtype, call.gradient
             )
