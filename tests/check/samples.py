@@ -64,6 +64,10 @@ def crashes(a, b):
     os.abort()
 
 
+def fails(a, b):
+    raise ValueError("no such luck")
+
+
 def hangs(a, b):
     time.sleep(1000)
 

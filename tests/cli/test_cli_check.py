@@ -55,6 +55,20 @@ def test_what_goes_wrong_is_a_finding(name, code, said):
     assert "Traceback" not in done.output
 
 
+def test_forms_with_other_numbers_of_arguments_are_not_blamed():
+    done = run(f"{SAMPLES}:fails")
+    assert done.exit_code == 2
+    assert "ValueError: no such luck" in " ".join(done.stdout.split())
+    assert "positional" not in done.stdout
+
+
+def test_importing_may_take_longer_than_a_call(tmp_path):
+    slow = tmp_path / "slow.py"
+    slow.write_text("import time\n\ntime.sleep(2)\n\n\ndef f(a, b):\n    return (a * b).sum()\n")
+    done = run(f"{slow}:f", "--time-limit", "1", "--only", "identity", "--call", "views")
+    assert done.exit_code == 1, done.output
+
+
 def test_prints_do_not_reach_the_report():
     done = run(f"{SAMPLES}:prints", "--call", "views", "--json", "--only", "identity")
     told = json.loads(done.stdout)
