@@ -22,7 +22,7 @@ def test_a_good_target_passes_and_is_told_in_json():
     done = run(f"{SAMPLES}:nested_ntxent", "--expect", "ntxent", "--json", "--set",
                "temperature=0.2", "--only", "identity", "--only", "stability")  # fmt: skip
     assert done.exit_code == 0, done.output
-    told = json.loads(done.stdout)
+    told = json.loads(done.stdout, parse_constant=pytest.fail)  # NaN is no JSON
     assert told["as_expected"] is True
     assert told["call"] == "stacked"
     assert told["identity"]["loss"]["temperature"] == 0.2
