@@ -44,7 +44,9 @@ def check_gradient(
     findings = [] if detached else list(
         _faults(probe, names, outcome.gradients, given, true, limit)
     )  # fmt: skip
-    apart = _apart(given, true)
+    # What is a constant by design is told; it would hide how right the others are.
+    kept = [k for k, name in enumerate(names) if not _left_out(probe, name, given[k])]
+    apart = _apart([given[k] for k in kept], [true[k] for k in kept])
     lines = [("finite diff.", f"largest deviation {apart:.0e} of the largest entry")]
     facts: Facts = {"has": any(g is not None for g in outcome.gradients), "differences": apart}
     if detached:
@@ -55,7 +57,9 @@ def check_gradient(
         if own is None:
             lines.append(("nearfar", "no loss that is equal as it stands, none to compare with"))
         else:
-            facts["nearfar"] = _apart(list(probe.form.take(_inputs(call, given))), list(own))
+            taken = probe.form.take(_inputs(call, given))
+            kept = kept if len(taken) == len(given) else list(range(len(taken)))
+            facts["nearfar"] = _apart([taken[k] for k in kept], [own[k] for k in kept])
             lines.append(("nearfar", f"largest deviation {facts['nearfar']:.0e}"))
     facts["lines"] = lines
     return facts, findings
@@ -109,6 +113,11 @@ def _names(probe: Probe, count: int) -> list[str]:
     return list(known) if len(known) == count else ["embeddings"] * count
 
 
+def _left_out(probe: Probe, name: str, g: Floats) -> bool:
+    """Keys and queue without a gradient, as MoCo has them."""
+    return probe.form.kind in ("queue", "own") and name != "query" and not g.any()
+
+
 def _faults(
     probe: Probe,
     names: list[str],
@@ -130,7 +139,7 @@ def _faults(
         if not np.isfinite(g).all():
             yield Finding("gradient", FAULT, f"the gradient of {name} is not finite")
         elif moves and not g.any():
-            by_design = probe.form.kind in ("queue", "own") and name != "query"
+            by_design = _left_out(probe, name, g)
             text = f"{name} gets no gradient" + (
                 ", as MoCo's keys and queue by design" if by_design
                 else ": it is cut, by detach, stop_gradient or a NumPy call"
@@ -146,13 +155,14 @@ def _how(g: Floats, t: Floats, limit: float) -> str:
     if abs(factor) > limit and np.abs(g - factor * t).max() <= limit * size:
         return f"the gradient is {factor:.4g} times the derivative of the value"
     idle = [k for k in range(len(g)) if not g[k].any() and np.abs(t[k]).max() > limit * size]
-    if idle:
-        return f"{len(idle)} of {len(g)} rows get no gradient, though the value moves with them"
+    none = f"{len(idle)} of {len(g)} rows get no gradient"
+    if idle and np.abs(np.delete(g - t, idle, axis=0)).max(initial=0) <= limit * size:
+        return f"{none}, though the value moves with them"
     share = np.abs(g - t).max() / size
     return (
         f"the gradient is not the derivative of the value (off by {100 * share:.2g} % of the "
         "largest entry): part of the computation is cut from it, by detach or stop_gradient"
-    )
+    ) + (f"; {none}" if idle else "")
 
 
 def _detached_weights(
