@@ -64,6 +64,10 @@ def crashes(a, b):
     os.abort()
 
 
+def threads(a, b):
+    return float(os.environ["OMP_NUM_THREADS"])
+
+
 def fails(a, b):
     raise ValueError("no such luck")
 

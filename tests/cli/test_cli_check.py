@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from nearfar.check.batches import batches
+from nearfar.check.forms import FORMS
+from nearfar.check.probing import make_call
 from nearfar.check.process import OwnProcess
 from nearfar.check.targets import BadTarget, resolve, split
 from nearfar.cli.app import app
@@ -98,12 +101,15 @@ def test_bad_requests_are_one_line(args, said):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+def test_a_target_has_one_thread():
+    """Threads of many processes wait for one another, and time and memory tell nothing."""
+    with OwnProcess(f"{SAMPLES}:threads", {}, 20, 2**30) as runner:
+        call = make_call(FORMS["views"], batches("views", 1)[0], "numpy", "float64", {})
+        assert runner.run([call])[0].value == 1
+
+
 def test_a_process_that_died_is_started_again():
     with OwnProcess(f"{SAMPLES}:crashes", {}, 20, 2**30) as runner:
-        from nearfar.check.batches import batches
-        from nearfar.check.forms import FORMS
-        from nearfar.check.probing import make_call
-
         call = make_call(FORMS["views"], batches("views", 1)[0], "numpy", "float64", {})
         assert [o.died for o in runner.run([call])] == ["crash"]
         assert [o.died for o in runner.run([call])] == ["crash"]

@@ -121,7 +121,8 @@ class OwnProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": _path()},
+            # Small batches are no work for threads, which would wait for one another.
+            env={"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": _path()},
         )
         assert process.stdin is not None
         assert process.stdout is not None
