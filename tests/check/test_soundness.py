@@ -1,5 +1,6 @@
 """Gradient, stability and cost: what is broken is found, what is not is not blamed."""
 
+import other_samples
 import pytest
 import samples
 import torch_samples
@@ -73,6 +74,21 @@ def test_a_queue_without_a_gradient_hides_no_other():
     assert not found
     assert report.gradient["differences"] < 1e-6
     assert report.gradient["nearfar"] < 1e-12
+
+
+def test_what_goes_on_in_float32_is_held_to_float32():
+    parts = ["identity", "gradient", "stability"]
+    report = check(other_samples.KerasPairs(), call="labels_first", parts=parts)
+    assert report.dtype == "float32"
+    assert report.identity.exact == nf.PairMargin(margin=1.0, scale=2)
+    assert not report.faults, report
+    assert report.stability["scale"]["float64"][0] > 1
+
+
+def test_a_complex_value_is_refused():
+    report = check(lambda a, b: (a * b).sum() + 1j, call="views", framework="numpy")
+    assert report.exit_code == 2
+    assert "complex" in report.faults[0].text
 
 
 def test_overflow_at_a_low_temperature_is_found():

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from nearfar.check.adapters import coarser
 from nearfar.check.batches import Batch, Floats, batches
 from nearfar.check.finding import FAULT, NOTE, Finding
 from nearfar.check.identity import Identity
@@ -15,7 +16,8 @@ from nearfar.check.running import Call, Runner
 from nearfar.losses import HCL
 
 # Step of the differences, relative to the rows, and how far two gradients may be apart.
-_STEPS = {"float64": (1e-5, 1e-5), "float32": (1e-2, 3e-2)}
+_STEPS = {"float64": (1e-5, 1e-5)}
+_COARSE_STEPS = (1e-2, 3e-2)
 
 Facts = dict[str, Any]
 
@@ -32,14 +34,15 @@ def check_gradient(
     arguments = parameter.arguments(value) if parameter else {}
     call = make_call(probe.form, batch, probe.framework, probe.dtype, arguments, gradient=True)
     outcome = runner.run([call])[0]
+    precision = coarser(probe.dtype, outcome.dtype)
     if outcome.value is None:
         text = f"no gradient: {outcome.error}"
         return {"has": False, "lines": [("autograd", text)]}, [Finding("gradient", FAULT, text)]
-    true = differences(runner, call)
+    true = differences(runner, call, precision)
     names = _names(probe, len(true))
     given = [np.zeros_like(t) if g is None else g
              for g, t in zip(outcome.gradients, true, strict=True)]  # fmt: skip
-    limit = _STEPS[probe.dtype][1]
+    limit = _STEPS.get(precision, _COARSE_STEPS)[1]
     detached = _detached_weights(identity, probe, batch, parameter, value, given, limit)
     findings = [] if detached else list(
         _faults(probe, names, outcome.gradients, given, true, limit)
@@ -65,9 +68,9 @@ def check_gradient(
     return facts, findings
 
 
-def differences(runner: Runner, call: Call) -> list[Floats]:
+def differences(runner: Runner, call: Call, precision: str) -> list[Floats]:
     """Central differences of a target's value in every entry of its embeddings."""
-    step = _STEPS[call.dtype][0]
+    step = _STEPS.get(precision, _COARSE_STEPS)[0]
     calls, sizes = [], []
     for k in call.embeddings:
         x = call.arrays[k]

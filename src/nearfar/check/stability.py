@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nearfar.check.adapters import DTYPES
+from nearfar.check.adapters import DTYPES, coarser
 from nearfar.check.batches import Batch, Floats, batches
 from nearfar.check.finding import FAULT, NOTE, Finding
 from nearfar.check.identity import Identity
@@ -135,7 +135,8 @@ def _wrong(s: _Setting, batch: Batch, dtype: str, value: float) -> str:
     if not np.isfinite(true):
         return ""
     size = 1 + abs(true) + _largest_logit(s, batch, value)
-    tolerance = max(_STEPS_OFF[dtype] * _ROUNDING[dtype], 1e-9) * size
+    precision = coarser(dtype, outcome.dtype)
+    tolerance = max(_STEPS_OFF[precision] * _ROUNDING[precision], 1e-9) * size
     if abs(total - true) > tolerance * max(1, outcome.value.size):
         return f"the value is {total:.6g}, right is {true:.6g}"
     own = s.reference.gradients(batch, s.parameter, value) if s.gradients else None
