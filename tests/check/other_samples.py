@@ -17,6 +17,18 @@ def tf_supcon(labels, z):
     return tf.reduce_mean(tf.reduce_sum(terms, axis=1) / tf.maximum(count, 1))
 
 
+class KerasPairs(tf.keras.losses.Loss):
+    """Keras makes float32 of whatever it is given."""
+
+    def call(self, y_true, y_pred):
+        d = tf.reduce_sum((y_pred[:, None] - y_pred[None]) ** 2, -1)
+        same = tf.cast(tf.equal(y_true[:, None], y_true[None]), d.dtype)
+        apart = tf.maximum(1 - tf.sqrt(tf.maximum(d, 1e-12)), 0)
+        n = tf.cast(tf.shape(d)[0], d.dtype)
+        off = 1 - tf.eye(tf.shape(d)[0], dtype=d.dtype)
+        return tf.reduce_sum(off * (same * d + (1 - same) * apart**2)) / (n * (n - 1))
+
+
 def jax_clip(x, y, temperature=0.07):
     x, y = (z / jnp.linalg.norm(z, axis=1, keepdims=True) for z in (x, y))
     s = x @ y.T / temperature

@@ -64,6 +64,14 @@ def crashes(a, b):
     os.abort()
 
 
+def threads(a, b):
+    return float(os.environ["OMP_NUM_THREADS"])
+
+
+def fails(a, b):
+    raise ValueError("no such luck")
+
+
 def hangs(a, b):
     time.sleep(1000)
 

@@ -1,5 +1,6 @@
 """Functions as people write them are named, without hints, in every framework."""
 
+import numpy as np
 import other_samples
 import pytest
 import samples
@@ -66,6 +67,28 @@ def test_what_is_none_of_these_is_not_claimed():
     assert "no loss in the space" in str(report)
 
 
+def test_a_batch_size_is_told_to_the_loss():
+    fn, given = torch_samples.SizedNTXent, {"batch_size": 4, "temperature": 0.2}
+    assert statement(fn, arguments=given).loss == nf.NTXent(temperature=0.2)
+
+
+@pytest.mark.parametrize(
+    ("fn", "call"), [(lambda a, b: 1.7, "views"), (lambda z, y: len(set(y)) / len(z), "labels")]
+)
+def test_a_value_of_nothing_is_not_claimed(fn, call):
+    """Some convention vanishes at some temperature, and leaves any constant."""
+    report = identity(fn, call=call, framework="numpy")
+    assert report.identity.statement is None
+    assert "does not depend on the embeddings" in report.faults[0].text
+
+
+def test_what_is_random_is_told():
+    rng = np.random.default_rng(0)
+    report = identity(lambda a, b: rng.random(), framework="numpy")
+    assert any("it is random" in f.text for f in report.findings)
+    assert report.form == "views"  # not the form in which chance came nearest to something
+
+
 def test_who_shares_it():
     report = identity(torch_samples.TwiceNTXent)
     assert "google-research/simclr" in report.implementations
@@ -106,6 +129,16 @@ def test_a_factor_of_temperature():
     assert found.loss.scale_by == "temperature"
     assert found.loss.scale == pytest.approx(1 / 0.07)
     assert found.remarks() == ["multiplied by temperature / 0.07"]
+
+
+@pytest.mark.parametrize("expect", [None, "SupContrast/SupConLoss"])
+def test_stacked_views_with_labels(expect):
+    """With two views nobody is alone: what a lonely anchor would count as is left open."""
+    report = identity(torch_samples.stacked_supcon, expect=expect)
+    assert report.form == "stacked_labels"
+    assert type(report.identity.exact) is nf.SupCon
+    assert "SupContrast/SupConLoss" in report.implementations
+    assert report.exit_code == 0
 
 
 def test_a_temperature_that_is_ignored():

@@ -1,5 +1,6 @@
 """Gradient, stability and cost: what is broken is found, what is not is not blamed."""
 
+import other_samples
 import pytest
 import samples
 import torch_samples
@@ -49,6 +50,45 @@ def test_a_part_of_the_computation_that_is_cut_is_found():
 
     _, (*found,) = faults(fn, "gradient", call="views")
     assert found[0] == "a: the gradient is 0.5 times the derivative of the value"
+
+
+def test_a_gradient_that_is_cut_is_blamed_once():
+    def fn(z, labels, temperature=0.1):
+        s, positive, _, itself = torch_samples._parts(z, labels, temperature)
+        s = (z @ z.detach().T) / temperature
+        terms = s.masked_fill(itself, float("-inf")).logsumexp(1, keepdim=True) - s
+        count = positive.sum(1)
+        return ((terms * positive).nan_to_num(0).sum(1) / count.clamp(min=1))[count > 0].mean()
+
+    report = check(fn, call="labels", parts=["identity", "gradient", "stability"])
+    (cut,) = [f.text for f in report.faults if "gradient" in f.text]
+    assert "not the derivative of the value" in cut
+    assert cut.endswith("rows get no gradient")
+
+
+def test_a_queue_without_a_gradient_hides_no_other():
+    def fn(q, k, queue, temperature=0.1):
+        return torch_samples.moco(q, k, queue.detach(), temperature)
+
+    report, found = faults(fn, "gradient", call="queue")
+    assert not found
+    assert report.gradient["differences"] < 1e-6
+    assert report.gradient["nearfar"] < 1e-12
+
+
+def test_what_goes_on_in_float32_is_held_to_float32():
+    parts = ["identity", "gradient", "stability"]
+    report = check(other_samples.KerasPairs(), call="labels_first", parts=parts)
+    assert report.dtype == "float32"
+    assert report.identity.exact == nf.PairMargin(margin=1.0, scale=2)
+    assert not report.faults, report
+    assert report.stability["scale"]["float64"][0] > 1
+
+
+def test_a_complex_value_is_refused():
+    report = check(lambda a, b: (a * b).sum() + 1j, call="views", framework="numpy")
+    assert report.exit_code == 2
+    assert "complex" in report.faults[0].text
 
 
 def test_overflow_at_a_low_temperature_is_found():

@@ -22,6 +22,21 @@ class TwiceNTXent(torch.nn.Module):
         return 2 * ntxent(a, b, self.temperature)
 
 
+class SizedNTXent(torch.nn.Module):
+    """Its mask is made once, for one size of batch."""
+
+    def __init__(self, batch_size, temperature):
+        super().__init__()
+        self.itself = torch.eye(2 * batch_size, dtype=torch.bool)
+        self.target = torch.arange(2 * batch_size).roll(batch_size)
+        self.temperature = temperature
+
+    def forward(self, a, b):
+        z = F.normalize(torch.cat([a, b]), dim=1)
+        s = (z @ z.T / self.temperature).masked_fill(self.itself, float("-inf"))
+        return F.cross_entropy(s, self.target)
+
+
 def _parts(z, labels, temperature):
     z = F.normalize(z, dim=1)
     itself = torch.eye(len(z), dtype=torch.bool)
@@ -43,6 +58,17 @@ def self_supcon(z, labels, temperature=0.1):
     terms = (s.logsumexp(1, keepdim=True) - s) * positive
     count = positive.sum(1)
     return (terms.sum(1) / count.clamp(min=1))[count > 0].mean()
+
+
+def stacked_supcon(features, labels, temperature=0.5):
+    """All views of a batch (B, V, d), factor temperature / 0.07, normalised by the caller."""
+    views = features.shape[1]
+    z, labels = torch.cat(torch.unbind(features, dim=1)), labels.repeat(views)
+    itself = torch.eye(len(z), dtype=torch.bool)
+    positive = (labels[:, None] == labels[None]) & ~itself
+    s = z @ z.T / temperature
+    terms = s.masked_fill(itself, float("-inf")).logsumexp(1, keepdim=True) - s
+    return temperature / 0.07 * ((terms * positive).sum(1) / positive.sum(1)).mean()
 
 
 def log_of_sums(z, labels, temperature=0.1):

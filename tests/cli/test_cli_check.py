@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from nearfar.check.batches import batches
+from nearfar.check.forms import FORMS
+from nearfar.check.probing import make_call
 from nearfar.check.process import OwnProcess
 from nearfar.check.targets import BadTarget, resolve, split
 from nearfar.cli.app import app
@@ -22,7 +25,7 @@ def test_a_good_target_passes_and_is_told_in_json():
     done = run(f"{SAMPLES}:nested_ntxent", "--expect", "ntxent", "--json", "--set",
                "temperature=0.2", "--only", "identity", "--only", "stability")  # fmt: skip
     assert done.exit_code == 0, done.output
-    told = json.loads(done.stdout)
+    told = json.loads(done.stdout, parse_constant=pytest.fail)  # NaN is no JSON
     assert told["as_expected"] is True
     assert told["call"] == "stacked"
     assert told["identity"]["loss"]["temperature"] == 0.2
@@ -55,6 +58,20 @@ def test_what_goes_wrong_is_a_finding(name, code, said):
     assert "Traceback" not in done.output
 
 
+def test_forms_with_other_numbers_of_arguments_are_not_blamed():
+    done = run(f"{SAMPLES}:fails")
+    assert done.exit_code == 2
+    assert "ValueError: no such luck" in " ".join(done.stdout.split())
+    assert "positional" not in done.stdout
+
+
+def test_importing_may_take_longer_than_a_call(tmp_path):
+    slow = tmp_path / "slow.py"
+    slow.write_text("import time\n\ntime.sleep(2)\n\n\ndef f(a, b):\n    return (a * b).sum()\n")
+    done = run(f"{slow}:f", "--time-limit", "1", "--only", "identity", "--call", "views")
+    assert done.exit_code == 1, done.output
+
+
 def test_prints_do_not_reach_the_report():
     done = run(f"{SAMPLES}:prints", "--call", "views", "--json", "--only", "identity")
     told = json.loads(done.stdout)
@@ -84,12 +101,15 @@ def test_bad_requests_are_one_line(args, said):
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+def test_a_target_has_one_thread():
+    """Threads of many processes wait for one another, and time and memory tell nothing."""
+    with OwnProcess(f"{SAMPLES}:threads", {}, 20, 2**30) as runner:
+        call = make_call(FORMS["views"], batches("views", 1)[0], "numpy", "float64", {})
+        assert runner.run([call])[0].value == 1
+
+
 def test_a_process_that_died_is_started_again():
     with OwnProcess(f"{SAMPLES}:crashes", {}, 20, 2**30) as runner:
-        from nearfar.check.batches import batches
-        from nearfar.check.forms import FORMS
-        from nearfar.check.probing import make_call
-
         call = make_call(FORMS["views"], batches("views", 1)[0], "numpy", "float64", {})
         assert [o.died for o in runner.run([call])] == ["crash"]
         assert [o.died for o in runner.run([call])] == ["crash"]

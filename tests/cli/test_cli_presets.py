@@ -14,6 +14,14 @@ def test_every_implementation_is_listed(run):
     assert "scale=2,temperature=1" in text
 
 
+def test_what_is_long_goes_on_under_its_beginning(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = run("presets").stdout.splitlines()
+    texts = [n for n, line in enumerate(lines) if line.strip() == "anchors=first"]
+    assert texts
+    assert all(lines[n].startswith("   anchors") for n in texts)
+
+
 def test_one_with_its_migration(run):
     result = run("presets", "optax/NTXENT")
     assert result.exit_code == 0

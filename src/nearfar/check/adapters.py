@@ -10,7 +10,14 @@ import numpy as np
 FRAMEWORKS = ("numpy", "torch", "tensorflow", "jax")
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 
+
 Value = tuple[np.ndarray, str, str]
+
+
+def coarser(given: str, returned: str) -> str:
+    """What a loss computes in: some take float64 and go on in float32."""
+    ranks = [DTYPES.index(name) if name in DTYPES else 0 for name in (given, returned)]
+    return DTYPES[max(ranks)]
 
 
 def framework_of(x: Any) -> str | None:
@@ -78,7 +85,10 @@ def _value(out: Any) -> Value:
     kind = framework_of(loss)
     if kind is None:
         raise TypeError(f"returned {type(loss).__name__}, expected a number or an array")
-    name = str(getattr(loss, "dtype", "float64")).rpartition(".")[2].strip("'<>")
+    dtype = getattr(loss, "dtype", np.dtype(np.float64))
+    name = getattr(dtype, "name", str(dtype).rpartition(".")[2])  # PyTorch's have no name
+    if name.startswith("complex"):
+        raise TypeError("returned a complex number, expected a real one")
     return to_numpy(loss), kind, name
 
 

@@ -19,6 +19,7 @@ from nearfar.check.running import InProcess, Runner
 from nearfar.check.stability import check_stability
 from nearfar.check.targets import BadRequest, as_target
 
+_ARITY = "positional argument"  # as Python words it
 PARTS = ("identity", "gradient", "stability", "cost")
 
 
@@ -131,7 +132,8 @@ def _check(
         findings=tuple(findings),
     )
     if identity.exact is not None:
-        report = replace(report, implementations=sharing(identity.exact, identity.fixed))
+        shared = sharing(identity.exact, identity.fixed, identity.indifferent)
+        report = replace(report, implementations=shared)
     at_hand = (runner, own, parameter, identity)
     more: list[Finding] = []
     if "gradient" in parts:
@@ -151,13 +153,17 @@ def _check(
 
 
 def _failed(failures: list[tuple[str, str]]) -> list[Finding]:
-    """One line for each way of failing, with the forms it came in."""
+    """One line for each way of failing, with the forms it came in.
+
+    What does not take so many arguments says nothing where another form came further.
+    """
     grouped: dict[str, list[str]] = {}
     for form, text in failures:
         forms = grouped.setdefault(text, [])
         if form not in forms:
             forms.append(form)
+    further = {text: forms for text, forms in grouped.items() if _ARITY not in text}
     return [
         Finding("run", FAULT, f"called as {', '.join(forms)}: {text}")
-        for text, forms in grouped.items()
+        for text, forms in (further or grouped).items()
     ]

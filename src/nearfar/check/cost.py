@@ -137,9 +137,9 @@ def _exponent(points: list[tuple[int, float]], least: float) -> float | None:
 
 
 def _growth(name: str, exponent: float | None) -> str:
-    return (
-        "too small to tell its growth" if exponent is None else f"grows with {name}^{exponent:.1f}"
-    )
+    # What hardly grows is what a call costs, whatever it is about.
+    told = exponent is not None and exponent >= 0.5
+    return f"grows with {name}^{exponent:.1f}" if told else "too small to tell its growth"
 
 
 def _size(x: float) -> str:

@@ -13,7 +13,7 @@ from nearfar.presets import preset, table
 
 @dataclass(frozen=True)
 class Expected:
-    """A loss whose numbers are free where nobody named them."""
+    """A loss whose numbers are free where nobody named them, and what the form leaves open."""
 
     loss: Loss
     free: frozenset[str]
@@ -23,12 +23,12 @@ class Expected:
         return canonical(self._filled(own)) == own
 
     def _filled(self, found: Loss) -> Loss:
-        """With the free numbers of what was found."""
+        """With what is free as it was found."""
         if type(found) is not type(canonical(self.loss)):
             return self.loss
         names = {f.name for f in fields(self.loss)} & {f.name for f in fields(found)}
-        numbers: dict[str, Any] = {n: getattr(found, n) for n in self.free & names}
-        return replace(self.loss, **numbers)
+        taken: dict[str, Any] = {n: getattr(found, n) for n in self.free & names}
+        return replace(self.loss, **taken)
 
 
 def read_expected(text: str) -> Expected:
@@ -88,6 +88,7 @@ def compare(identity: Identity, expected: Expected) -> tuple[bool, tuple[str, ..
     """Whether it is; and what would make it so."""
     if identity.statement is None or not identity.sure:
         return False, ()
+    expected = replace(expected, free=expected.free | identity.indifferent)
     found = identity.exact
     if found is not None and not identity.statement.swapped and expected.matches(found):
         return True, ()

@@ -26,6 +26,7 @@ from nearfar.check.space import (
 from nearfar.check.space.stack import Marks
 from nearfar.losses import Loss
 
+NEAR = 0.1  # relative, within which a convention says something of a function that is none
 LEAST = 5  # batches, of which one at least is held back
 _VARIED = {"temperature": (0.5, 0.3, 0.9), "margin": (0.5, 0.2, 1.0)}
 _GRID = ((0.1, 1.0), (0.1, 0.0), (0.05, 1.0), (0.1, 0.5), (0.1, 2.0), (0.0, 1.0), (0.0, 0.5),
@@ -61,10 +62,15 @@ class Identity:
             return None
         return self.statement.loss
 
+    @property
+    def indifferent(self) -> frozenset[str]:
+        """Fields that change nothing in its call form: with two views no anchor is alone."""
+        kinds = {batch.kind for batch in self.evidence.stack.batches} if self.evidence else set()
+        return frozenset({"without_positives"} if kinds == {"labelled_views"} else ())
+
 
 def shapes_for(kind: str, parts: int, numbers: dict[str, float]) -> Iterator[Shape]:
-    """The space, for a kind of batch."""
-    kind = {"labelled_views": "labels"}.get(kind, kind)
+    """The space, for a kind of stack."""
     if kind == "triplets":
         yield from triplet_shapes(given=True)
         return
@@ -98,13 +104,15 @@ def identify(
             more: list[Finding] = []
             if evidence is None:
                 identity = Identity(None, False)
+            elif not evidence.depends:
+                identity = judge(evidence, [], vectors)
             else:
-                matches = search(
-                    evidence, shapes_for(found.form.kind, evidence.stack.parts, numbers), thorough
-                )
+                stack = evidence.stack
+                shapes = shapes_for(stack.kind, stack.parts, numbers)
+                matches = search(evidence, shapes, thorough)
                 if found.form.kind == "targets":
                     matches, more = _by_columns(runner, found, parameter, evidence, matches)
-                identity = judge(evidence, matches, found.form.kind, vectors)
+                identity = judge(evidence, matches, vectors)
             if best is None or _rank(identity) < _rank(best[0]):
                 best = identity, found, findings + more
             if identity.statement is not None and identity.sure:
@@ -115,6 +123,8 @@ def identify(
 
 def _rank(identity: Identity) -> tuple[bool, bool, float]:
     near = identity.nearest[0][1] if identity.nearest else np.inf
+    # What is far from everything is as far in the likeliest form, the first.
+    near = near if near < NEAR else np.inf
     return (identity.statement is None, not identity.sure, 0.0 if identity.statement else near)
 
 
@@ -145,9 +155,39 @@ def _gather(
     if probe.dtype != "float64":
         tolerances = _COARSE
     kind = parameter.kind if parameter else None
-    evidence = Evidence(stack, values[:, usable], kind, given, tolerances)
+    depends, more = _depends(runner, probe, parameter, made, values[-1], seed)
+    evidence = Evidence(stack, values[:, usable], kind, given, tolerances, depends)
+    findings += more
     vectors = [[v for v, good in zip(row, usable, strict=True) if good] for row in each]
     return evidence, vectors, findings
+
+
+def _depends(
+    runner: Runner,
+    probe: Probe,
+    parameter: Parameter | None,
+    made: list[Batch],
+    values: Floats,
+    seed: int,
+) -> tuple[bool, list[Finding]]:
+    """Whether its value comes of the embeddings: other ones must move it, the same ones must not.
+
+    A number that does not move would be explained by any convention that vanishes somewhere.
+    """
+    others = batches(probe.form.kind, len(made), seed + 1)
+    moved = [Batch(b.kind, o.parts, b.facts) for b, o in zip(made, others, strict=True)]
+    found, _, _ = run_values(runner, probe, parameter, varied(parameter)[-1:], [*moved, made[0]])
+    apart, again = np.abs(found[0, :-1] - values), found[0, -1]
+    if not (apart > 1e-9 * np.abs(values)).any():
+        text = f"the value does not depend on the embeddings: {values[0]:.6g} for any of a shape"
+        return False, [Finding("run", FAULT, text)]
+    if abs(again - values[0]) > 1e-3 * abs(values[0]):
+        text = (
+            f"two calls on the same arrays give {values[0]:.6g} and {again:.6g}: it is random, or "
+            "keeps something between calls"
+        )
+        return True, [Finding("run", NOTE, text)]
+    return True, []
 
 
 def _by_columns(
@@ -206,11 +246,9 @@ def run_values(
     return values.reshape(len(given), len(made)), rows, listed
 
 
-def judge(
-    evidence: Evidence, found: list[Match], kind: str, vectors: list[list[Floats]]
-) -> Identity:
+def judge(evidence: Evidence, found: list[Match], vectors: list[list[Floats]]) -> Identity:
     """What the matches say: one loss, several that these batches do not tell apart, or none."""
-    asked = float(evidence.given[-1])
+    asked, kind = float(evidence.given[-1]), evidence.stack.kind
     vector = any(v.ndim == 1 and v.size > 1 for row in vectors for v in row)
     best = found[0] if found else None
     facts: dict[str, Any] = {
@@ -224,7 +262,7 @@ def judge(
         near = _nearest(found, kind, asked)
         return Identity(None, False, nearest=near, **facts)
     tolerance = next(t for t in evidence.tolerances if best.deviation <= t)
-    others = _others(found, kind, evidence)
+    others = _others(found, evidence)
     statement = state(best, kind, asked)
     if vector:
         statement = _as_vector(statement)
@@ -254,10 +292,10 @@ def _as_vector(statement: Statement) -> Statement:
     return replace(statement, loss=loss)
 
 
-def _others(found: list[Match], kind: str, evidence: Evidence) -> list[Match]:
+def _others(found: list[Match], evidence: Evidence) -> list[Match]:
     """Matches that are another function than the first, on batches which it has not seen."""
     given = evidence.given
-    fresh = Stack(batches(kind, 9, seed=977))
+    fresh = Stack(batches(evidence.stack.batches[0].kind, 9, seed=977))
     first = found[0].values(fresh, given)
     others: list[Match] = []
     size = np.abs(first) + 1e-9

@@ -21,11 +21,12 @@ _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 def measure(target: Target, call: Call, loss: Loss | None) -> Measured:
     """Of the target, or of a loss on the same arrays."""
-    fn = loss or target.make(**{**target.arguments, **call.arguments})
+    # On one core, as the target is in its own process.
+    fn: Any = loss.with_options(workers=1) if loss else target.on(call.rows, call.arguments)
 
     def once() -> None:
         if loss is not None and call.framework == "numpy":
-            loss.value_and_grad(*_cast(call))
+            fn.value_and_grad(*_cast(call))
             return
         adapters.call(fn, call.framework, call.arrays, call.embeddings, call.dtype, call.gradient)
 

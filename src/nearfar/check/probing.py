@@ -84,7 +84,8 @@ def make_call(
 ) -> Call:
     """A batch in a call form."""
     given = form.give(batch)
-    return Call(given, form.embeddings(given), framework, dtype, arguments, gradient)
+    rows = len(batch.parts[0]) // (2 if batch.kind == "labelled_views" else 1)
+    return Call(given, form.embeddings(given), framework, dtype, arguments, gradient, rows)
 
 
 def probe(

@@ -14,6 +14,7 @@ from nearfar.check import wire
 from nearfar.check.running import Call, Measured, Outcome
 from nearfar.check.targets import BadTarget, Target
 
+_IMPORT = 60.0  # seconds that importing may take at least: no call, and frameworks are slow
 _DEATHS = 2  # of which the rest of the same calls are spared
 
 
@@ -89,14 +90,14 @@ class OwnProcess:
             self._start()
         assert self._open is not None
         try:
-            return self._within(self._open, message, arrays)
+            return self._within(self._time_limit, self._open, message, arrays)
         except (EOFError, BrokenPipeError) as error:
             died = str(error) or "crash"
             self.close()
             return died
 
     def _within(
-        self, opened: _Open, message: dict[str, Any], arrays: list[np.ndarray]
+        self, seconds: float, opened: _Open, message: dict[str, Any], arrays: list[np.ndarray]
     ) -> tuple[dict[str, Any], list[np.ndarray]]:
         late = threading.Event()
 
@@ -104,7 +105,7 @@ class OwnProcess:
             late.set()
             opened.process.kill()
 
-        timer = threading.Timer(self._time_limit, end)
+        timer = threading.Timer(seconds, end)
         timer.start()
         try:
             wire.send(opened.requests, message, arrays)
@@ -120,7 +121,8 @@ class OwnProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": _path()},
+            # Small batches are no work for threads, which would wait for one another.
+            env={"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": _path()},
         )
         assert process.stdin is not None
         assert process.stdout is not None
@@ -128,13 +130,14 @@ class OwnProcess:
         request = {
             "target": self._text, "arguments": self._arguments, "memory": self._memory_limit,
         }  # fmt: skip
+        seconds = max(self._time_limit, _IMPORT)
         try:
-            facts, _ = self._within(self._open, request, [])
+            facts, _ = self._within(seconds, self._open, request, [])
         except EOFError as error:
             self.close()
             raise BadTarget(
                 f"{self._text}: importing it "
-                + (f"took more than {self._time_limit:g} s" if str(error) == "time" else
+                + (f"took more than {seconds:g} s" if str(error) == "time" else
                    "ended its process")
             ) from error  # fmt: skip
         if "bad" in facts:

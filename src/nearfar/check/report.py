@@ -143,7 +143,11 @@ class Report:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON."""
+        """Everything, ready for JSON, which has no NaN: null is a number that there is not."""
+        found: dict[str, Any] = _jsonable(self._facts())
+        return found
+
+    def _facts(self) -> dict[str, Any]:
         return {
             "target": self.target,
             "exit_code": self.exit_code,
@@ -206,6 +210,14 @@ def _slips(loss: Any) -> bool:
 
 def _plain(facts: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in facts.items() if key != "lines"}
+
+
+def _jsonable(x: Any) -> Any:
+    if isinstance(x, dict):
+        return {key: _jsonable(value) for key, value in x.items()}
+    if isinstance(x, (list, tuple)):
+        return [_jsonable(value) for value in x]
+    return None if isinstance(x, float) and not _finite(x) else x
 
 
 def _percent(x: float) -> str:

@@ -32,6 +32,7 @@ class Evidence:
     given: Floats  # (T,)
     tolerances: tuple[float, ...] = (1e-7, 1e-5, 2e-4)
     """Relative, of a single value: the first at which something agrees is taken."""
+    depends: bool = True  # on the embeddings
 
     @property
     def rough(self) -> float:

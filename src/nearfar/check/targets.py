@@ -12,6 +12,7 @@ from typing import Any
 
 TEMPERATURES = ("temperature", "tau", "temp", "t", "temperature_init", "softmax_temperature")
 INVERSES = ("logit_scale", "inverse_temperature", "inv_temperature", "inv_tau")
+ROWS = ("batch_size", "batchsize", "bsz", "bs")
 MARGINS = ("margin", "m", "alpha")
 NUMBERS = {
     "tau_plus": ("tau_plus", "tau_p", "tauplus", "prior"),
@@ -41,6 +42,12 @@ class Target:
     """Parameters that may be passed by name, with their defaults (None: none or not a number)."""
     positional: tuple[str, ...] = ()
     """Names of the call's positional parameters."""
+
+    def on(self, rows: int, arguments: Mapping[str, Any]) -> Callable[..., Any]:
+        """What is called on a batch of so many rows, which some losses have to be told."""
+        told = self.parameter(ROWS)
+        sizes = {} if told is None else {told: rows}
+        return self.make(**{**self.arguments, **sizes, **arguments})
 
     def parameter(self, names: tuple[str, ...]) -> str | None:
         """The parameter of the first of those names that it takes."""

@@ -54,6 +54,7 @@ def pack_call(call: Call) -> tuple[dict[str, Any], list[np.ndarray]]:
         "dtype": call.dtype,
         "arguments": dict(call.arguments),
         "gradient": call.gradient,
+        "rows": call.rows,
     }
     return fields, list(call.arrays)
 
@@ -66,6 +67,7 @@ def unpack_call(fields: dict[str, Any], arrays: list[np.ndarray]) -> Call:
         fields["dtype"],
         fields["arguments"],
         fields["gradient"],
+        fields["rows"],
     )
 
 

@@ -4,7 +4,8 @@ from dataclasses import fields
 
 import typer
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
+from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -21,12 +22,12 @@ def show_all(console: Console) -> None:
         grid.box, grid.pad_edge = box.SIMPLE_HEAD, False
         for row in rows:
             if isinstance(row.loss, kind):
-                grid.add_row(Text(f"{row.name}\n  {_stated(row.loss)}"), Text(row.version))
+                grid.add_row(_entry(row.name, _stated(row.loss)), Text(row.version))
         console.print(grid)
     rest = Table(Column("not covered yet", overflow="fold"), box=box.SIMPLE_HEAD, pad_edge=False)
     for row in rows:
         if row.loss is None:
-            rest.add_row(Text(f"{row.name}\n  {row.reason}"))
+            rest.add_row(_entry(row.name, row.reason))
     console.print(rest)
     typer.echo("nearfar presets NAME explains one, and the equal call.")
 
@@ -36,6 +37,11 @@ def show_one(console: Console, name: str) -> None:
     with library_errors():
         row = describe(name)
     console.print(Text(str(row)), soft_wrap=True)
+
+
+def _entry(name: str, text: str) -> Group:
+    """A name, and under it a text whose every line is set in."""
+    return Group(Text(name), Padding(Text(text), (0, 0, 0, 2), expand=False))
 
 
 def _stated(loss: Loss) -> str:

@@ -200,6 +200,24 @@ _ROWS = [
         _NO_LOSS.format("lifted-structure"),
     ),
     (
+        "tensorflow-similarity/VicReg",
+        "0.17",
+        "tensorflow_similarity/losses/vicreg.py",
+        _NO_LOSS.format("variance-covariance"),
+    ),
+    (
+        "tensorflow-similarity/Barlow",
+        "0.17",
+        "tensorflow_similarity/losses/barlow.py",
+        _NO_LOSS.format("redundancy-reduction"),
+    ),
+    (
+        "facebookresearch/barlowtwins",
+        UNRECORDED,
+        "main.py",
+        _NO_LOSS.format("redundancy-reduction"),
+    ),
+    (
         "solo-learn/VICReg",
         "b5a2b05",
         "solo/losses/vicreg.py",
