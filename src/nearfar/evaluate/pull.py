@@ -8,6 +8,8 @@ so one tile of G serves its rows and its columns. Where rows and columns are the
 half of the tiles are enough: two products a pair of rows in place of three.
 """
 
+from collections.abc import Iterable
+
 from nearfar.evaluate.plan import Tiles
 from nearfar.evaluate.protocol import Pair, Slopes
 from nearfar.evaluate.see import Seen
@@ -126,22 +128,21 @@ def _pull_sums(
         in_tile = linear and kind.positives
         # Of a tile that was kept with its strangers filled in these are not asked again.
         strangers = None if applied and seen_before else tiling.strangers(kind, i, j)
-        parts: list[Array] = []
-        g: Array = None
         if applied:
             y = tile.logits
             if not seen_before:
                 y = tiling.applied(y, wanted[-1], strangers)
-            parts = [tiling.exponentials.doubled(ns, y, scratch) for _ in wanted[:-1]] + [y]
-        for position, k in enumerate(wanted):
-            if not applied:
-                keep = tiling.similarity.keeps_logits or k != wanted[-1]
-                x = ns.copy(tile.logits, scratch, f"sum{k}") if keep else tile.logits
-                parts.append(tiling.applied(x, k, strangers))
+            doubled = [tiling.exponentials.doubled(ns, y, scratch) for _ in wanted[:-1]]
+            parts: Iterable[tuple[int, Array]] = zip(wanted, [*doubled, y], strict=True)
+        else:
+            keep = tiling.similarity.keeps_logits
+            parts = tiling.applied_each(tile.logits, wanted, strangers, keep, scratch)
+        g: Array = None
+        for k, y in parts:
             row = tuple(ns.rows(w, i) for w in weights[k][0])
             column = tuple(ns.rows(w, j) for w in weights[k][last])
-            part = tiling.exponentials.coefficients(ns, parts[position], row, column, scratch)
-            g = part if not position else ns.add_(g, part)
+            part = tiling.exponentials.coefficients(ns, y, row, column, scratch)
+            g = part if g is None else ns.add_(g, part)
         if in_tile:
             pull = ns.outer_sum(ns.rows(linear[0], i), ns.rows(linear[last], j), scratch, "linear")
             pull = pull if strangers is None else ns.fill_(pull, strangers["positives"], 0)

@@ -63,10 +63,7 @@ def _see_sums(tiling: Tiling) -> tuple[list[tuple[Array, ...]], tuple[Array, ...
                 sums[k] = add(ns, sums[k], places, twice, scratch, False)
             sums[wanted[-1]] = add(ns, sums[wanted[-1]], places, y, scratch, kept)
             return sums, linear
-        for k in wanted:
-            last = k == wanted[-1] and not kept
-            x = logits if last else ns.copy(logits, scratch, "times")
-            y = tiling.applied(x, k, strangers)
+        for k, y in tiling.applied_each(logits, wanted, strangers, kept, scratch):
             sums[k] = add(ns, sums[k], places, y, scratch, False)
         return sums, linear
 

@@ -17,14 +17,14 @@ _SAFE = {4: 40.0, 8: 300.0}
 
 
 class Exponentials(Protocol):
+    nothing: float
+    """What stands in `applied_` for what does not belong."""
+
     def start(self, ns: Namespace, n: int, like: Array) -> State:
         """An empty sum for each of n anchors."""
 
     def applied_(self, ns: Namespace, x: Array) -> Array:
-        """What both passes start from, so that it may be kept; consumes `x`.
-
-        In `x` -inf marks what does not belong.
-        """
+        """What both passes start from, so that it may be kept; consumes `x`."""
 
     def doubled(self, ns: Namespace, y: Array, scratch: Scratch | None) -> Array:
         """`applied_` of 2 x, from y = `applied_` of x."""
@@ -61,6 +61,8 @@ def exponentials_for(bound: float, itemsize: int) -> Exponentials:
 
 
 class Plain:
+    nothing: float = 0.0
+
     def applied_(self, ns: Namespace, x: Array) -> Array:
         return ns.exp_(x)
 
@@ -97,6 +99,8 @@ class Plain:
 
 
 class Guarded:
+    nothing: float = -float("inf")
+
     def applied_(self, ns: Namespace, x: Array) -> Array:
         return x
 

@@ -1,6 +1,6 @@
 """What a partition rule's tiles are made of: logits, masks, and whose sums they add to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
 from nearfar.evaluate.partners import Partners
@@ -112,13 +112,38 @@ class Tiling(NamedTuple):
 
     def applied(self, x: Array, k: int, strangers: dict[str, Array] | None) -> Array:
         """`Exponentials.applied_` of what sum k exponentiates, times * logit; consumes `x`."""
-        s = self.rule.sums[k]
-        if s.times != 1:
-            x = self.ns.mul_(x, s.times)
-        if strangers is not None:
-            # Before the exponential, not after it: a stranger's logit may overflow.
-            x = self.ns.fill_(x, strangers[s.over], -float("inf"))
-        return self.exponentials.applied_(self.ns, x)
+        times = self.rule.sums[k].times
+        y = self.exponentials.applied_(self.ns, x if times == 1 else self.ns.mul_(x, times))
+        return self._only(y, k, strangers)
+
+    def applied_each(
+        self,
+        logits: Array,
+        wanted: list[int],
+        strangers: dict[str, Array] | None,
+        keep: bool,
+        scratch: Scratch | None,
+    ) -> Iterator[tuple[int, Array]]:
+        """`applied` of one sum after another, each to be consumed before the next is asked for.
+
+        Consumes the logits in the end, unless they are to be kept. Sums that differ only in whom
+        they are over share their exponentials.
+        """
+        ns = self.ns
+        alike = len(wanted) > 1 and len({self.rule.sums[k].times for k in wanted}) == 1
+        if alike:
+            x = ns.copy(logits, scratch, "alike") if keep else logits
+            logits, keep = self.applied(x, wanted[0], None), False
+        for k in wanted:
+            last = k == wanted[-1] and not keep
+            x = logits if last else ns.copy(logits, scratch, f"sum{k}")
+            yield k, self._only(x, k, strangers) if alike else self.applied(x, k, strangers)
+
+    def _only(self, y: Array, k: int, strangers: dict[str, Array] | None) -> Array:
+        """Members of sum k alone, in what `Exponentials.applied_` made."""
+        if strangers is None:
+            return y
+        return self.ns.fill_(y, strangers[self.rule.sums[k].over], self.exponentials.nothing)
 
     def relative(self, x: Array, logs: tuple[Array, ...], place: Place, axis: int) -> Array:
         return self.ns.sub_(x, across(self.ns, logs[place.side], place.block, axis))
