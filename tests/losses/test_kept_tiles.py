@@ -8,6 +8,7 @@ import nearfar as nf
 from nearfar.evaluate.plan import uniform
 from nearfar.evaluate.store import Store
 from nearfar.evaluate.tiles import GUARDED, PLAIN, exponentials_for
+from nearfar.frameworks import torch as torch_framework
 from nearfar.frameworks.numpy import NumPy
 
 ROWS, TILE = 96, 16
@@ -122,3 +123,19 @@ def test_both_sides_of_the_guard_agree():
     assert other == pytest.approx(value, rel=2e-4)
     for a, b in zip(gradients, others, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-2, atol=2e-4 * np.abs(a).max())
+
+
+def test_room_is_lent_again_once_nobody_holds_it():
+    rng = np.random.default_rng(17)
+    a, b = (torch.tensor(rng.normal(size=(600, 16)), requires_grad=True) for _ in range(2))
+    loss = nf.NTXent()
+    held = loss(a, b)
+    # A second graph is made and left while the first one waits: its room must be another.
+    want = torch.autograd.grad(loss(b, 2 * a), (a, b))
+    alone = nf.NTXent().with_options(memory=2**20)
+    for values, inputs in ((want, (b, 2 * a)), (torch.autograd.grad(held, (a, b)), (a, b))):
+        for got, expected in zip(values, torch.autograd.grad(alone(*inputs), (a, b)), strict=True):
+            torch.testing.assert_close(got, expected, rtol=1e-11, atol=1e-14)
+    (idle,) = torch_framework._STORES._idle
+    loss(a, b).backward()
+    assert [x.data_ptr() for x in torch_framework._STORES._idle] == [idle.data_ptr()]

@@ -27,7 +27,7 @@ class Store:
         self._masks: dict[tuple[int, int], Masks] = {}
         if room < _WORTH * total:
             return
-        flat = ns.store(min(room, total) // itemsize, like)
+        flat = ns.store(self, min(room, total) // itemsize, like)
         used = 0
         for key, rows, columns in shapes:
             end = used + rows * columns

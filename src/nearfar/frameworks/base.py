@@ -319,8 +319,8 @@ class Namespace:
         """Buffers to work in, which are reused afterwards; None where nothing is in place."""
         return nullcontext()
 
-    def store(self, size: int, like: Array) -> Array:
-        """Room for so many numbers, unset; in place only."""
+    def store(self, owner: object, size: int, like: Array) -> Array:
+        """Room for so many numbers, unset, until the owner is gone; in place only."""
         raise NotImplementedError
 
     def product(self, a: Array, b: Array, scratch: Scratch | None, key: str) -> Array:

@@ -1,6 +1,7 @@
 """Memory that is written again and again: fresh pages cost more than what is computed on them."""
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import prod
@@ -10,6 +11,9 @@ from nearfar.frameworks.base import Array
 
 # What an idle process may hold on to, in bytes.
 _SPARE = 16 * 2**20
+
+# And in one piece, where a forward pass has kept tiles: the default of `memory=`.
+_LARGEST = 64 * 2**20
 
 
 class Buffers:
@@ -27,7 +31,7 @@ class Buffers:
 
     def of(self, owner: Any, key: str, shape: tuple[int, ...], like: Array) -> Array:
         size = prod(shape)
-        name = (owner, key, like.dtype, getattr(like, "device", None))
+        name = (owner, key, *_kind(like))
         flat = self._flat.get(name)
         if flat is None or flat.shape[0] < size:
             flat = self._flat[name] = self._empty(size, like)
@@ -76,3 +80,30 @@ class Spare:
         buffers.trim()
         if not self._idle:
             self._idle.append(buffers)
+
+
+class Stores:
+    """Arrays that are lent until their owner is gone; the last one to come back stays idle."""
+
+    def __init__(self, empty: Callable[[int, Array], Array]) -> None:
+        self._empty = empty
+        self._idle: list[Array] = []
+
+    def lend(self, owner: object, size: int, like: Array) -> Array:
+        """So many numbers, unset."""
+        try:
+            flat = self._idle.pop()
+        except IndexError:
+            flat = None
+        if flat is None or flat.shape[0] < size or _kind(flat) != _kind(like):
+            flat = self._empty(size, like)
+        if flat.nbytes <= _LARGEST:
+            weakref.finalize(owner, self._take_back, flat).atexit = False
+        return flat[:size]
+
+    def _take_back(self, flat: Array) -> None:
+        self._idle[:] = [flat]
+
+
+def _kind(x: Array) -> tuple[Any, Any]:
+    return x.dtype, getattr(x, "device", None)

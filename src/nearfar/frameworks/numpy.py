@@ -10,9 +10,14 @@ import numpy as np
 
 from nearfar.frameworks import threads
 from nearfar.frameworks.base import Array, Block, DType, Evaluation, Namespace, Scratch, Statement
-from nearfar.frameworks.buffers import Spare
+from nearfar.frameworks.buffers import Spare, Stores
 
-_SPARE = Spare(lambda size, like: np.empty(size, dtype=like.dtype))
+
+def _empty(size: int, like: Array) -> Array:
+    return np.empty(size, dtype=like.dtype)
+
+
+_SPARE, _STORES = Spare(_empty), Stores(_empty)
 
 
 class NumPy(Namespace):
@@ -84,8 +89,8 @@ class NumPy(Namespace):
     def scratch(self) -> AbstractContextManager[Scratch]:
         return _SPARE.lend()
 
-    def store(self, size: int, like: Array) -> Array:
-        return np.empty(size, dtype=like.dtype)
+    def store(self, owner: object, size: int, like: Array) -> Array:
+        return _STORES.lend(owner, size, like)
 
     def product(self, a: Array, b: Array, scratch: Scratch | None, key: str) -> Array:
         assert scratch is not None

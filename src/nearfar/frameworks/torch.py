@@ -26,7 +26,7 @@ from nearfar.frameworks.base import (
     Scratch,
     Statement,
 )
-from nearfar.frameworks.buffers import Spare
+from nearfar.frameworks.buffers import Spare, Stores
 
 
 class _Pure(Namespace):
@@ -149,7 +149,7 @@ def _empty(size: int, like: Array) -> Array:
 
 
 _NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
-_SPARE = Spare(_empty)
+_SPARE, _STORES = Spare(_empty), Stores(_empty)
 
 
 class Torch(_Pure):
@@ -199,8 +199,8 @@ class Torch(_Pure):
     def scratch(self) -> AbstractContextManager[Scratch]:
         return _SPARE.lend()
 
-    def store(self, size: int, like: Array) -> Array:
-        return _empty(size, like)
+    def store(self, owner: object, size: int, like: Array) -> Array:
+        return _STORES.lend(owner, size, like)
 
     def product(self, a: Array, b: Array, scratch: Scratch | None, key: str) -> Array:
         assert scratch is not None
