@@ -12,8 +12,8 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 # Okabe and Ito's colours, told apart by the colour-blind: nearfar has the first of them, solid.
 _OURS = ["#0072B2", "#56B4E9", "#009E73", "#000000"]
-_OTHERS = ["#D55E00", "#E69F00", "#CC79A7", "#7F7F7F", "#8C564B"]
-_MARKERS = "osD^v"
+_OTHERS = ["#D55E00", "#E69F00", "#CC79A7", "#7F7F7F", "#8C564B", "#F0E442"]
+_MARKERS = "osD^vP"
 
 
 def draw(sweeps: list[dict[str, Any]], cap: int, folder: Path) -> list[Path]:
@@ -27,19 +27,21 @@ def draw(sweeps: list[dict[str, Any]], cap: int, folder: Path) -> list[Path]:
             ours = curve["candidate"].startswith("nearfar")
             k = counts[ours]
             counts[ours] += 1
+            colours = _OURS if ours else _OTHERS
             style = {
-                "color": (_OURS if ours else _OTHERS)[k % 5],
-                "marker": _MARKERS[k % 5],
+                "color": colours[k % len(colours)],
+                "marker": _MARKERS[k % len(_MARKERS)],
                 "linestyle": "-" if ours else "--",
                 "zorder": 3 if ours else 2,
             }
-            _curve(axes[0], curve, "seconds", style, curve["candidate"])
-            _curve(axes[1], curve, "MiB", style, curve["candidate"])
+            _curve(axes[0], curve, "seconds", style, 0)
+            _curve(axes[1], curve, "MiB", style, cap)
         axes[1].axhline(cap, color="0.6", lw=0.8, zorder=1)
         axes[1].annotate(
             f"cap: {cap / 1024:g} GiB",
-            (0.02, cap),
-            ("axes fraction", "data"),
+            (0.98, cap),
+            xycoords=("axes fraction", "data"),
+            ha="right",
             va="bottom",
             fontsize=7,
             color="0.4",
@@ -59,14 +61,14 @@ def draw(sweeps: list[dict[str, Any]], cap: int, folder: Path) -> list[Path]:
     return drawn
 
 
-def _curve(axis: Axes, curve: dict[str, Any], key: str, style: dict[str, Any], label: str) -> None:
+def _curve(axis: Axes, curve: dict[str, Any], key: str, style: dict[str, Any], cap: int) -> None:
     # Less than 1 MiB is below what a process's counters tell.
     least = 1.0 if key == "MiB" else 0.0
     points = [(p["rows"], max(p[key], least)) for p in curve["points"]]
-    axis.plot(*zip(*points, strict=True), lw=1.4, ms=4, label=label, **style)
+    axis.plot(*zip(*points, strict=True), lw=1.4, ms=4, label=curve["candidate"], **style)
     if "beyond" in curve:
         rows, value = points[-1]
-        at = curve["beyond"], value * (curve["beyond"] / rows) ** 2
+        at = curve["beyond"], max(value * (curve["beyond"] / rows) ** 2, cap)
         axis.plot(*zip(points[-1], at, strict=True), ":", lw=1, color=style["color"])
         axis.plot(*at, "x", ms=8, mew=2, color=style["color"], zorder=4)
 
