@@ -10,7 +10,6 @@ import numpy as np
 FRAMEWORKS = ("numpy", "torch", "tensorflow", "jax")
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 
-
 Value = tuple[np.ndarray, str, str]
 
 

@@ -17,7 +17,7 @@ Carry = TypeVar("Carry")
 Run = Callable[..., Iterator[Any]]
 
 # A block has so many parts, and the candidates so many stripes: more than most machines have cores
-# to share out, and a part of 512 rows and 4,096 candidates still fits a second-level cache.
+# to share out, and a part of a block of 512 rows, of 4,096 candidates, fits a second-level cache.
 _PARTS = 8
 
 # Logits that a part has at least: fewer are sooner computed than handed out.

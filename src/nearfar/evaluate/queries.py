@@ -7,6 +7,7 @@ from nearfar.evaluate.crew import Left, sweep_anchors
 from nearfar.evaluate.plan import each_block, row_block
 from nearfar.evaluate.protocol import QueryRule
 from nearfar.evaluate.rows import Found, RowBatch, RowEvaluation
+from nearfar.evaluate.tiling import replaced
 from nearfar.frameworks import Array, Block, Namespace, Scratch
 from nearfar.similarity import Flow, Rows
 
@@ -145,7 +146,7 @@ class QueryBatch(RowBatch):
         scratch: Scratch | None,
     ) -> tuple[Array, ...]:
         add = self.similarity.add_flow_
-        return _replaced(gradients, side, add(self.ns, gradients[side], block, flow, x, y, scratch))
+        return replaced(gradients, side, add(self.ns, gradients[side], block, flow, x, y, scratch))
 
     def _pulls_candidates(self) -> bool:
         """The temperature's gradient is a sum over all sides, wanted or not."""
@@ -155,13 +156,7 @@ class QueryBatch(RowBatch):
 def _added(
     ns: Namespace, gradients: tuple[Array, ...], side: int, block: Block, part: Array
 ) -> tuple[Array, ...]:
-    return _replaced(gradients, side, ns.add_rows_(gradients[side], block, part))
-
-
-def _replaced(gradients: tuple[Array, ...], side: int, gradient: Array) -> tuple[Array, ...]:
-    out = list(gradients)
-    out[side] = gradient
-    return tuple(out)
+    return replaced(gradients, side, ns.add_rows_(gradients[side], block, part))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -175,4 +175,6 @@ def across(ns: Namespace, x: Array, block: Block, axis: int) -> Array:
 
 
 def replaced(items: tuple[T, ...], index: int, item: T) -> tuple[T, ...]:
-    return (*items[:index], item, *items[index + 1 :])
+    out = list(items)
+    out[index] = item  # which may be counted from the end
+    return tuple(out)

@@ -178,17 +178,21 @@ class NegEuclidean(_Euclidean):
     def _logits(self, ns: Namespace, squares: Array, unit: Any, meeting: Meeting | None) -> Array:
         if meeting is not None:
             squares = ns.fill_diagonal_(squares, *meeting, 0)
-        return ns.mul_(ns.root_(squares), -1 * unit)
+        return ns.mul_(ns.root_(squares), -unit)
 
     def weigh_(self, ns: Namespace, g: Array, tile: Tile) -> Flow:
         zero = tile.logits == 0
         weights = ns.fill_(ns.div_(g, ns.fill_(tile.logits, zero, 1)), zero, 0)
-        one = isinstance(tile.unit, float) and tile.unit == 1
-        return Flow(weights if one else ns.mul_(weights, tile.unit), tile.near)
+        return Flow(weights if _is_one(tile.unit) else ns.mul_(weights, tile.unit), tile.near)
+
+
+def _is_one(unit: Any) -> bool:
+    """Whether the host knows it to be 1, so that nothing need be multiplied."""
+    return isinstance(unit, float) and unit == 1
 
 
 def _over(x: Array, unit: Any) -> Array:
-    return x if isinstance(unit, float) and unit == 1 else x / unit
+    return x if _is_one(unit) else x / unit
 
 
 def _squares(ns: Namespace, a: Rows, b: Rows, scratch: Scratch | None) -> Array:
