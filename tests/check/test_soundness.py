@@ -13,6 +13,7 @@ from nearfar.check.cost import check_cost
 from nearfar.check.identity import Identity
 from nearfar.check.measuring import measure
 from nearfar.check.probing import make_call, probe
+from nearfar.check.process import OwnProcess
 from nearfar.check.running import InProcess
 from nearfar.check.targets import as_target
 
@@ -115,9 +116,10 @@ def one_thread():
 
 @pytest.mark.usefixtures("one_thread")
 def test_cubic_memory_is_found():
-    runner = InProcess(as_target(torch_samples.cubic))
-    (ran,), _ = probe(runner, "targets", None, None)
-    facts, findings = check_cost(runner, ran, None, Identity(None, False), 2**29)
+    # In a process of its own, as on the command line: here memory of earlier tests would be used.
+    with OwnProcess(f"{torch_samples.__file__}:cubic", {}, 60, 2**33) as runner:
+        (ran,), _ = probe(runner, "targets", None, None)
+        facts, findings = check_cost(runner, ran, None, Identity(None, False), 2**29)
     assert 2.6 < facts["memory_exponent"] < 3.4
     assert [f.level for f in findings] == ["fault"]
     assert "memory grows with n^" in findings[0].text
