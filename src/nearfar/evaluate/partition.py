@@ -53,8 +53,9 @@ class PartitionEvaluation(Settings):
         if kept is not None and any(wanted):
             kept.leave((batch, tiling, seen, [slopes for _, slopes in finished]))
         loss = sum((losses for losses, _ in finished[1:]), finished[0][0])
-        loss = batch.weights * ns.xp.where(batch.counted, loss, ns.xp.zeros_like(loss))
-        ns.warn_if(~ns.xp.any(batch.counted), _NOTHING_TO_DO)
+        loss = batch.weights * batch.only_counted(loss)
+        if batch.counted is not None:
+            ns.warn_if(~ns.xp.any(batch.counted), _NOTHING_TO_DO)
         saved = tuple(
             x for side in seen for x in (*side.logs, side.linear, side.pair) if x is not None
         )
@@ -126,6 +127,15 @@ class PartitionEvaluation(Settings):
 class PartitionBatch:
     """Rows in the pairing's order, and the weights of their anchors."""
 
+    count: Any
+    """Of positives; an array (n,), or a number for all anchors."""
+    counted: Array | None
+    """Which anchors have a loss; None: all."""
+    negatives: Any
+    """How many, as `count`."""
+    weights: Any
+    """As `count`."""
+
     def __init__(
         self, settings: PartitionEvaluation, ns: Namespace, inputs: tuple[Array, ...]
     ) -> None:
@@ -146,8 +156,24 @@ class PartitionBatch:
     def _counts(self, like: Array) -> Array:
         return self.pairing.counts(self.ns, like, all_pairs(self.pairing.n, self.side))
 
+    @property
+    def partnered(self) -> bool:
+        """Whether every anchor has one positive, which is found without tiles."""
+        return self.pairing.partnered and self.settings.include_self in (False, True)
+
     def _weigh(self) -> None:
         n, rule = self.pairing.n, self.settings.rule
+        itself = 0 if self.settings.include_self or len(self.sides) == 2 else 1
+        if (
+            isinstance(n, int)
+            and n > 1 + itself
+            and self.partnered
+            and not self.settings.first_only
+        ):
+            # All anchors are alike, and numbers say of them what arrays would.
+            self.count, self.counted, self.negatives = 1, None, n - 1 - itself
+            self.weights = self.settings.reduction.weight(n) / len(self.sides)
+            return
         empty = self.ns.zeros((n,), self.sides[0].p)
         self.count = self._counts(empty)
         if self.settings.include_self == "positive":
@@ -159,7 +185,6 @@ class PartitionBatch:
             first = xp.concat([halves[0, :], xp.zeros_like(halves[1, :])], axis=0)
             self.counted = self.counted & (self.pairing.arrange(self.ns, first) > 0)
         rows = n if isinstance(n, int) else self.ns.xp.sum(self.ns.xp.ones_like(self.count))
-        itself = 0 if self.settings.include_self or len(self.sides) == 2 else 1
         self.negatives = rows - self.count - itself
         if rule.needs_negatives:
             self.counted = self.counted & (self.negatives > 0)
@@ -180,15 +205,14 @@ class PartitionBatch:
             plan=plan,
             same=lambda i, j: self.pairing.same(self.ns, i, j),
             include_self=self.settings.include_self,
-            exponentials=exponentials_for(bound * times, self.itemsize),
+            exponentials=exponentials_for(bound * times, self.itemsize, self.counted is None),
             workers=workers,
             store=Store(ns, plan, room, self.sides[0].p) if store else None,
             partners=self._partners(),
         )
 
     def _partners(self) -> Partners | None:
-        """Where every anchor has one positive, which is found without tiles."""
-        if not (self.pairing.partnered and self.settings.include_self in (False, True)):
+        if not self.partnered:
             return None
         ns, sides = self.ns, self.sides
         p = self.pairing.scatter(ns, tuple(rows.p for rows in sides))
@@ -209,24 +233,22 @@ class PartitionBatch:
         return by_class(pairing.sizes, self.side)
 
     def anchors(self, seen: Seen) -> Anchors:
-        at_least_one = self.ns.xp.where(self.counted, self.count, self.ns.xp.ones_like(self.count))
-        return Anchors(
-            *seen,
-            count=at_least_one,
-            single=self.count == 1,
-            negatives=self.negatives,
-            temperature=self.temperature,
-        )
+        count = self.count
+        if self.counted is not None:
+            count = self.ns.xp.where(self.counted, count, self.ns.xp.ones_like(count))
+        return Anchors(*seen, count=count, negatives=self.negatives, temperature=self.temperature)
+
+    def only_counted(self, x: Array) -> Array:
+        """Values of the anchors, 0 for those that do not count: these may be infinite."""
+        if self.counted is None:
+            return x
+        return self.ns.xp.where(self.counted, x, self.ns.xp.zeros_like(x))
 
     def weighted(self, slopes: Slopes, upstream: Array) -> Slopes:
-        xp = self.ns.xp
         weights = self.weights * upstream
 
         def one(slope: Array | None) -> Array | None:
-            if slope is None:
-                return None
-            # An anchor that does not count may have an infinite slope: selected, not multiplied.
-            return xp.where(self.counted, slope * weights, xp.zeros_like(slope))
+            return None if slope is None else self.only_counted(slope * weights)
 
         _, *others = slopes
         return Slopes(tuple(one(s) for s in slopes.logs), *(one(s) for s in others))

@@ -18,8 +18,9 @@ class Partners(NamedTuple):
     def linear(self, ns: Namespace, similarity: Similarity) -> tuple[Array, ...]:
         """The logit of its positive, for every anchor of every side."""
         column = similarity.paired(ns, self.a, self.b)[:, None]
+        first, *second = (side[:, 0] for side in self.pairing.gather(ns, (column, column)))
         # Not the same array twice: compiled programs refuse outputs that share memory.
-        return tuple(side[:, 0] for side in self.pairing.gather(ns, (column, 0 + column)))
+        return first, *(0 + x for x in second)
 
     def pull(
         self, ns: Namespace, similarity: Similarity, slopes: tuple[Slopes, ...]

@@ -38,12 +38,11 @@ class Anchors(NamedTuple):
     """Sum of the positives' logits, where the rule wants it."""
     pair: Array
     """Aggregate of phi over the positives, where the rule has one."""
-    count: Array
-    """Number of positives, at least 1 so that it divides."""
-    single: Array
-    """True where there is exactly one positive."""
-    negatives: Array
-    """Number of negatives."""
+    count: Any
+    """Number of positives, at least 1 so that it divides; one number where all anchors have as
+    many, which is so under pairings by place only."""
+    negatives: Any
+    """Number of negatives, likewise."""
     temperature: Any
 
 

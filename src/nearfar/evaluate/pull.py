@@ -35,7 +35,7 @@ def pull(tiling: Tiling, seen: tuple[Seen, ...], slopes: tuple[Slopes, ...]) -> 
     weights = [
         tuple(
             tiling.exponentials.weigh(
-                ns, (first[side] if k == 0 else slopes[side].logs[k]) * s.times, one.logs[k]
+                ns, _times(first[side] if k == 0 else slopes[side].logs[k], s.times), one.logs[k]
             )
             for side, one in enumerate(seen)
         )
@@ -43,6 +43,10 @@ def pull(tiling: Tiling, seen: tuple[Seen, ...], slopes: tuple[Slopes, ...]) -> 
     ]
     linear = tuple(s.linear for s in slopes) if tiling.linear_in_tiles() else ()
     return _pull_sums(tiling, weights, linear, gradients)
+
+
+def _times(x: Array, factor: float) -> Array:
+    return x if factor == 1 else x * factor
 
 
 def _pull_pairs(

@@ -22,6 +22,10 @@ class Reduction(NamedTuple):
         total = xp.sum(one if zero_counts else terms)
         return terms * (self.scale / xp.where(total > 0, total, xp.ones_like(total)))
 
+    def weight(self, n: int) -> float:
+        """The one weight of n anchors that all count and have one positive."""
+        return self.scale / n if self.reduction == "mean" else self.scale
+
     def factor(self, ns: Namespace, terms: Array, usable: Array) -> Array:
         """What every anchor's sum is multiplied by; `usable` anchors have terms, so many (n,)."""
         xp = ns.xp

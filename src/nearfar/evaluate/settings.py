@@ -77,7 +77,7 @@ class Settings:
         facts = len(inputs) - self.parts - len(learned)
         found = (*embeddings, *(None,) * facts, *learned)
         return tuple(
-            ns.xp.reshape(g, ns.shape(x)) if w and g is not None else None
+            _shaped(ns, g, x) if w and g is not None else None
             for g, x, w in zip(found, inputs, wanted, strict=True)
         )
 
@@ -87,3 +87,9 @@ class Settings:
         """Gradients as the inputs want them."""
         pairs = zip(gradients, inputs, strict=True)
         return tuple(None if g is None else ns.cast(g, x.dtype) for g, x in pairs)
+
+
+def _shaped(ns: Namespace, gradient: Array, like: Array) -> Array:
+    if len(gradient.shape) == len(like.shape):
+        return gradient
+    return ns.xp.reshape(gradient, ns.shape(like))

@@ -43,8 +43,7 @@ def strip(
     seen = batch.see()
     finished = [evaluation.rule.finish(ns, batch.anchors(side)) for side in seen]
     loss = sum((loss for loss, _ in finished[1:]), finished[0][0])
-    loss = batch.weights * ns.xp.where(batch.counted, loss, ns.xp.zeros_like(loss))
-    value = ns.xp.sum(loss)
+    value = ns.xp.sum(batch.weights * batch.only_counted(loss))
     if not gradient:
         return Strip(value, (), None)
     slopes = tuple(batch.weighted(s, ns.xp.ones_like(value)) for _, s in finished)

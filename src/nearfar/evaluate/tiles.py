@@ -55,13 +55,18 @@ class Exponentials(Protocol):
         """slope_i exp(x_ij - log_i) + slope_j exp(x_ij - log_j); consumes y = `applied_` of x."""
 
 
-def exponentials_for(bound: float, itemsize: int) -> Exponentials:
-    """Plain where |times * logit| <= bound is safe; a NaN bound is not."""
-    return PLAIN if bound <= _SAFE[itemsize] else GUARDED
+def exponentials_for(bound: float, itemsize: int, full: bool = False) -> Exponentials:
+    """Plain where |times * logit| <= bound is safe; a NaN bound is not. `full`: no sum is empty."""
+    if not bound <= _SAFE[itemsize]:
+        return GUARDED
+    return PLAIN_FULL if full else PLAIN
 
 
 class Plain:
     nothing: float = 0.0
+
+    def __init__(self, full: bool) -> None:
+        self._full = full
 
     def applied_(self, ns: Namespace, x: Array) -> Array:
         return ns.exp_(x)
@@ -87,10 +92,10 @@ class Plain:
         return tuple(out)
 
     def log(self, ns: Namespace, state: State, empty: float) -> Array:
-        return _log(ns, state[0], None, empty)
+        return ns.xp.log(state[0]) if self._full else _log(ns, state[0], None, empty)
 
     def weigh(self, ns: Namespace, slope: Array, log: Array) -> State:
-        return (slope * ns.xp.exp(-_finite(ns, log)),)
+        return (slope / ns.xp.exp(log if self._full else _finite(ns, log)),)
 
     def coefficients(
         self, ns: Namespace, y: Array, row: State, column: State, scratch: Scratch | None
@@ -153,7 +158,8 @@ class Guarded:
         return ns.add_(across, along)
 
 
-PLAIN = Plain()
+PLAIN = Plain(full=False)
+PLAIN_FULL = Plain(full=True)
 GUARDED = Guarded()
 
 

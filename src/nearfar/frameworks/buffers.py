@@ -15,6 +15,9 @@ _SPARE = 16 * 2**20
 # And in one piece, where a forward pass has kept tiles: the default of `memory=`.
 _LARGEST = 64 * 2**20
 
+# Below so many bytes memory is sooner asked for than kept.
+_SMALL = 2**17
+
 
 class Buffers:
     """One flat array per name, dtype and thread, seen in the shape that is asked for."""
@@ -91,6 +94,8 @@ class Stores:
 
     def lend(self, owner: object, size: int, like: Array) -> Array:
         """So many numbers, unset."""
+        if size * like.itemsize < _SMALL:
+            return self._empty(size, like)
         try:
             flat = self._idle.pop()
         except IndexError:

@@ -64,7 +64,8 @@ class NumPy(Namespace):
         return x
 
     def add_rows_(self, x: Array, block: Block, value: Array) -> Array:
-        x[block.start : block.start + block.size] += value
+        part = self.rows(x, block)
+        np.add(part, value, out=part)
         return x
 
     def add_product_(

@@ -8,7 +8,6 @@ autograd; that is exact, and keeps n x n arrays as any dense second derivative d
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from inspect import signature
 from typing import Any, ClassVar
 
 import numpy as np
@@ -165,7 +164,8 @@ class Torch(_Pure):
         recording = torch.is_grad_enabled()
         wanted = tuple(recording and x.requires_grad for x in inputs)
         kept = Kept() if any(wanted) else None
-        value: Array = _Glue.apply(evaluation, wanted, kept, *inputs)[0]
+        glue = _Transformed if torch._C._are_functorch_transforms_active() else _Glue
+        value: Array = glue.apply(evaluation, wanted, kept, *inputs)[0]
         return value
 
     def value_and_grad(
@@ -175,12 +175,15 @@ class Torch(_Pure):
         with torch.no_grad(), full_precision(inputs):
             return Namespace.value_and_grad(ns, evaluation, inputs, wanted)
 
+    def stop(self, x: Array) -> Array:
+        return x  # nothing is recorded
+
     def set_rows_(self, x: Array, block: Block, value: Array) -> Array:
         x[block.start : block.start + block.size] = value
         return x
 
     def add_rows_(self, x: Array, block: Block, value: Array) -> Array:
-        x[block.start : block.start + block.size] += value
+        self.rows(x, block).add_(value)
         return x
 
     def add_product_(
@@ -278,24 +281,11 @@ def full_precision(inputs: tuple[Array, ...]) -> AbstractContextManager[Any]:
 class _Glue(torch.autograd.Function):  # type: ignore[misc]
     """One node of the autograd graph, from the embeddings to the value."""
 
-    generate_vmap_rule = True
-
     @staticmethod
-    def forward(
-        evaluation: Evaluation, wanted: tuple[bool, ...], kept: Kept | None, *inputs: Array
-    ) -> Any:
-        ns = _namespace(inputs)
-        with full_precision(inputs):
-            value, saved = evaluation.forward(ns, inputs, wanted, kept if ns.in_place else None)
-        return value, *saved
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Array, ...]) -> None:
-        ctx.evaluation, _, ctx.kept, *arrays = inputs
-        ctx.arrays = len(arrays)
-        ctx.save_for_backward(*arrays, *output[1:])
-        ctx.mark_non_differentiable(*output[1:])
-        ctx.set_materialize_grads(False)
+    def forward(ctx: Any, *given: Any) -> Any:
+        output = _Transformed.forward(*given)
+        _Transformed.setup_context(ctx, given, output)
+        return output
 
     @staticmethod
     def backward(ctx: Any, upstream: Array | None, *_: None) -> Any:
@@ -315,8 +305,27 @@ class _Glue(torch.autograd.Function):  # type: ignore[misc]
         return None, None, None, *grads
 
 
-# PyTorch asks for it in every call; working it out takes as long as a product of a small batch.
-_Glue.forward.__signature__ = signature(_Glue.forward)  # type: ignore[attr-defined]
+class _Transformed(_Glue):
+    """The same in the form that the transforms of torch.func ask for, which takes longer."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        evaluation: Evaluation, wanted: tuple[bool, ...], kept: Kept | None, *inputs: Array
+    ) -> Any:
+        ns = _namespace(inputs)
+        with full_precision(inputs):
+            value, saved = evaluation.forward(ns, inputs, wanted, kept if ns.in_place else None)
+        return value, *saved
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Array, ...]) -> None:
+        ctx.evaluation, _, ctx.kept, *arrays = inputs
+        ctx.arrays = len(arrays)
+        ctx.save_for_backward(*arrays, *output[1:])
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)
 
 
 def _operators() -> Any:

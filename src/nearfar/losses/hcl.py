@@ -33,8 +33,9 @@ class HardNegatives:
         xp = ns.xp
         one, zero = xp.ones_like(a.linear), xp.zeros_like(a.linear)
         log_tau_plus = log(self.tau_plus) if self.tau_plus else -inf
-        alone = a.negatives == 0
-        count = xp.log(xp.where(alone, one, a.negatives))
+        number = a.negatives + zero
+        alone = number == 0
+        count = xp.log(xp.where(alone, one, number))
         # The weighted mean of exp(logit) over the negatives, and the share of it that is expected
         # to be the positive's class.
         weights = a.logs[1] if self.beta else count

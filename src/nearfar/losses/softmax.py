@@ -93,12 +93,13 @@ class OverLogs:
         n = a.logs[0]
         if self.denominator == "negatives":
             return terms * n - each * a.linear, Slopes((terms,), -each)
+        single = a.count == 1
         total = ns.logaddexp(n, a.logs[1])
         share = ns.sigmoid(n - a.linear)
-        loss = xp.where(a.single, ns.softplus(n - a.linear), terms * total - each * a.linear)
-        negatives = xp.where(a.single, share, terms * xp.exp(n - total))
-        positives = xp.where(a.single, 0 * one, terms * xp.exp(a.logs[1] - total))
-        return loss, Slopes((negatives, positives), xp.where(a.single, -share, -each))
+        loss = xp.where(single, ns.softplus(n - a.linear), terms * total - each * a.linear)
+        negatives = xp.where(single, share, terms * xp.exp(n - total))
+        positives = xp.where(single, 0 * one, terms * xp.exp(a.logs[1] - total))
+        return loss, Slopes((negatives, positives), xp.where(single, -share, -each))
 
 
 @dataclass(frozen=True)

@@ -133,8 +133,10 @@ class Similarity(ABC):
     @abstractmethod
     def restore(
         self, ns: Namespace, rows: Rows, gradient: Array, temperature: Any
-    ) -> tuple[Array, Array]:
-        """Gradient of the embeddings, and this side's share of that of the temperature."""
+    ) -> tuple[Array, Any]:
+        """Gradient of the embeddings, and this side's share of that of the temperature: 0 where
+        the temperature is a number.
+        """
 
     @abstractmethod
     def paired(self, ns: Namespace, a: Rows, b: Rows) -> Array:
@@ -144,8 +146,10 @@ class Similarity(ABC):
     def pull_paired(self, ns: Namespace, a: Rows, b: Rows, g: Array) -> tuple[Array, Array]:
         """Gradient of `paired` by the rows of both sides, for weights g (n,)."""
 
-    def _euler(self, ns: Namespace, inner: Array, temperature: Any) -> Array:
-        return -ns.xp.sum(inner) / (self.degree * temperature)
+    def _euler(self, ns: Namespace, inner: Callable[[], Array], temperature: Any) -> Any:
+        if isinstance(temperature, float):
+            return 0.0
+        return -ns.xp.sum(inner()) / (self.degree * temperature)
 
 
 def largest(ns: Namespace, vectors: list[Array | None]) -> float:

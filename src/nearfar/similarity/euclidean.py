@@ -118,8 +118,8 @@ class _Euclidean(Similarity):
 
     def restore(
         self, ns: Namespace, rows: Rows, gradient: Array, temperature: Any
-    ) -> tuple[Array, Array]:
-        slope = rows.unit * self._euler(ns, rows.p * gradient, temperature)
+    ) -> tuple[Array, Any]:
+        slope = rows.unit * self._euler(ns, lambda: rows.p * gradient, temperature)
         return ns.mul_(gradient, temperature ** (-1 / self.degree)), slope
 
     def paired(self, ns: Namespace, a: Rows, b: Rows) -> Array:

@@ -43,8 +43,8 @@ class _FeatureWise(Similarity):
 
     def restore(
         self, ns: Namespace, rows: Rows, gradient: Array, temperature: Any
-    ) -> tuple[Array, Array]:
-        slope = self._euler(ns, rows.p * gradient, temperature)
+    ) -> tuple[Array, Any]:
+        slope = self._euler(ns, lambda: rows.p * gradient, temperature)
         return ns.div_(gradient, temperature), slope
 
     def pull_paired(self, ns: Namespace, a: Rows, b: Rows, g: Array) -> tuple[Array, Array]:

@@ -50,8 +50,8 @@ class Dot(_Inner):
 
     def restore(
         self, ns: Namespace, rows: Rows, gradient: Array, temperature: Any
-    ) -> tuple[Array, Array]:
-        slope = self._euler(ns, rows.p * gradient, temperature)
+    ) -> tuple[Array, Any]:
+        slope = self._euler(ns, lambda: rows.p * gradient, temperature)
         return ns.mul_(gradient, temperature**-0.5), slope
 
 
@@ -68,11 +68,11 @@ class Cosine(_Inner):
         # Scaled by the largest entry first: squares of 1e-20 or 1e20 leave float32.
         largest = ns.stop(xp.max(xp.abs(z), axis=1, keepdims=True))
         zero = largest == 0
-        one = xp.ones_like(largest)
-        largest = xp.where(zero, one, largest)
+        largest = ns.fill_(largest, zero, 1)
         p = z / largest
-        scale = factor / xp.sqrt(xp.where(zero, one, xp.sum(p * p, axis=1, keepdims=True)))
-        return Rows(ns.mul_(p, scale), slope=xp.where(zero, 0 * one, scale / largest))
+        square = ns.fill_(xp.sum(p * p, axis=1, keepdims=True), zero, 1)
+        scale = factor / xp.sqrt(square)
+        return Rows(ns.mul_(p, scale), slope=ns.fill_(scale / largest, zero, 0))
 
     def bound(self, ns: Namespace, sides: tuple[Rows, ...], temperature: Any) -> float:
         if isinstance(temperature, float):
@@ -82,14 +82,13 @@ class Cosine(_Inner):
 
     def restore(
         self, ns: Namespace, rows: Rows, gradient: Array, temperature: Any
-    ) -> tuple[Array, Array]:
-        xp = ns.xp
+    ) -> tuple[Array, Any]:
         assert rows.slope is not None
-        along = xp.sum(rows.p * gradient, axis=1, keepdims=True)
+        along = ns.xp.sum(rows.p * gradient, axis=1, keepdims=True)
+        slope = self._euler(ns, lambda: along, temperature)
         # With unit rows u = p sqrt(t): d/dz = (I - u u^T) (d/dp) / (sqrt(t) |z|).
         gradient = ns.sub_(gradient, rows.p * (along * temperature))
-        gradient = ns.mul_(gradient, rows.slope)
-        return gradient, self._euler(ns, along, temperature)
+        return ns.mul_(gradient, rows.slope), slope
 
 
 class NegCosineDistance(Cosine):
