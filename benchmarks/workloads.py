@@ -205,7 +205,10 @@ WORKLOADS = {
         parameters={"temperature": 2.0},
         dense="supcr",
         floor=Products(1, 1),
-        peers={"published way": Peer("published_supcr", "a loop over positives")},
+        peers={
+            "authors' code": Peer("official_supcr", "targets of the second half are the first's"),
+            "published way": Peer("published_supcr", "a loop over positives"),
+        },
         rows=1024,
     ),
 }

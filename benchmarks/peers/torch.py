@@ -3,6 +3,7 @@
 import importlib
 import importlib.machinery
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -98,17 +99,20 @@ def st_symmetric(temperature: float) -> Peer:
     return lambda x, y: loss([x, y], None)
 
 
-def _open_clip() -> ModuleType:
-    """The file of losses alone: the package wants torchvision."""
-    found = importlib.util.find_spec("open_clip")
-    if found is None or found.origin is None:
-        raise ImportError("open_clip is not installed")
-    spec = importlib.util.spec_from_file_location(
-        "open_clip_loss", Path(found.origin).with_name("loss.py")
-    )
+def _module(name: str, path: Path) -> ModuleType:
+    """One file alone."""
+    spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def _open_clip() -> ModuleType:
+    """The file of losses: the package wants torchvision."""
+    found = importlib.util.find_spec("open_clip")
+    if found is None or found.origin is None:
+        raise ImportError("open_clip is not installed")
+    return _module("open_clip_loss", Path(found.origin).with_name("loss.py"))
 
 
 def open_clip(temperature: float) -> Peer:
@@ -136,6 +140,20 @@ def torch_chunked(temperature: float) -> Peer:
 
 def info_nce(temperature: float) -> Peer:
     return importlib.import_module("info_nce").InfoNCE(temperature=temperature)
+
+
+def official_supcr(temperature: float) -> Peer:
+    """Its authors' code, which is no package: `RANK_N_CONTRAST` is where it was cloned to."""
+    folder = os.environ.get("RANK_N_CONTRAST")
+    if folder is None:
+        raise ImportError("RANK_N_CONTRAST does not name a clone of kaiwenzha/Rank-N-Contrast")
+    loss = _module("rank_n_contrast", Path(folder) / "loss.py").RnCLoss(temperature)
+
+    def of_views(x: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        # It takes two views of each sample and repeats the targets for them.
+        return loss(x.view(2, len(x) // 2, -1).transpose(0, 1), targets[: len(x) // 2, None])
+
+    return of_views
 
 
 def published_supcr(temperature: float) -> Peer:

@@ -21,7 +21,7 @@ Run = Callable[..., Iterator[Any]]
 _PARTS = 8
 
 # Logits that a part has at least: fewer are sooner computed than handed out.
-_WORTH = 2**15
+_WORTH = 2**17
 
 
 class Left(NamedTuple):

@@ -48,7 +48,8 @@ class QueryBatch(RowBatch):
         buffers = 4 if ns.in_place else 8
         self.width = ns.shape(self.sides[self.facing].p)[0]
         held = self.width if self.own is None else self.own * ns.shape(self.sides[_QUERY].p)[1]
-        side = row_block(settings.options, held, ns.itemsize(self.sides[_QUERY].p), buffers)
+        itemsize, split = ns.itemsize(self.sides[_QUERY].p), self.workers is not None
+        side = row_block(settings.options, held, itemsize, buffers, split)
         self.blocks = settings.mine(each_block(n, settings.side(n, side)))
 
     def restore(self, x: Array) -> Array:

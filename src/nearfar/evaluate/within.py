@@ -37,7 +37,8 @@ class WithinBatch(RowBatch):
         gathered = self.pairing.gather(ns, (ns.matrix(self.given.embeddings[0]),))
         (self.all,) = self.similarity.prepare(ns, gathered, self.temperature)
         self.n = self.pairing.n
-        side = row_block(settings.options, self.n, ns.itemsize(self.all.p), self.rule.buffers)
+        itemsize, split = ns.itemsize(self.all.p), self.workers is not None
+        side = row_block(settings.options, self.n, itemsize, self.rule.buffers, split)
         self.side = settings.side(self.n, side)
         empty = ns.zeros((self.n,), self.all.p)
         positives = self.pairing.counts(ns, empty, all_pairs(self.n, self.side))

@@ -278,7 +278,10 @@ class Namespace:
         return self.xp.argsort(x, axis=1)
 
     def merge(self, x: Array) -> Array:
-        """`argsort` of rows that mostly fall and then rise, which need not be sorted anew."""
+        """`argsort` of rows that mostly fall and then rise, which need not be sorted anew.
+
+        At most one entry of a row is below 0.
+        """
         return self.argsort(x)
 
     def gather(self, x: Array, order: Array) -> Array:
@@ -295,7 +298,7 @@ class Namespace:
         raise NotImplementedError
 
     def running_sum(self, x: Array, reverse: bool) -> Array:
-        """Sums of each entry and all before it; after it, in reverse."""
+        """Sums of each entry and all before it; after it, in reverse. All are finite."""
         raise NotImplementedError
 
     def running_log_sum(self, x: Array, reverse: bool) -> Array:
@@ -352,6 +355,9 @@ class Namespace:
         """Square roots; where x <= 0 it is 0 and has no gradient."""
         zero = x <= 0
         return self.fill_(self.xp.sqrt(self.fill_(x, zero, 1)), zero, 0)
+
+    def abs_(self, x: Array) -> Array:
+        return self.xp.abs(x)
 
     def add_(self, x: Array, y: Any) -> Array:
         """``x + y``; `y` broadcasts and is never wider than `x`."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import array_api_compat.numpy as xp
 import numpy as np
 
-from nearfar.frameworks import threads
+from nearfar.frameworks import along, threads
 from nearfar.frameworks.base import Array, Block, DType, Evaluation, Namespace, Scratch, Statement
 from nearfar.frameworks.buffers import Spare, Stores
 
@@ -116,8 +116,7 @@ class NumPy(Namespace):
         return self._flat(np.argsort(x, axis=1))
 
     def merge(self, x: Array) -> Array:
-        # Timsort merges runs that it finds.
-        return self._flat(np.argsort(x, axis=1, kind="stable"))
+        return self._flat(along.merge(x))
 
     def _flat(self, order: Array) -> Array:
         n, m = order.shape
@@ -137,13 +136,15 @@ class NumPy(Namespace):
         return out
 
     def running_sum(self, x: Array, reverse: bool) -> Array:
-        return _accumulate(np.add, x, reverse)
+        return along.running_sum(x, reverse)
 
     def running_log_sum(self, x: Array, reverse: bool) -> Array:
-        return _accumulate(np.logaddexp, x, reverse)
+        x = x[:, ::-1] if reverse else x
+        sums = np.logaddexp.accumulate(x, axis=1)
+        return sums[:, ::-1] if reverse else sums
 
-    def running_min(self, x: Array, reverse: bool) -> Array:
-        return _accumulate(np.minimum, x, reverse)
+    def of_runs(self, x: Array, starts: Array, last: bool) -> Array:
+        return along.of_runs(x, starts, last)
 
     def row_sums(self, x: Array) -> Array:
         # BLAS reads the tile once and in both directions alike; np.sum is slower along columns.
@@ -157,6 +158,9 @@ class NumPy(Namespace):
 
     def root_(self, x: Array) -> Array:
         return np.sqrt(np.maximum(x, 0, out=x), out=x)
+
+    def abs_(self, x: Array) -> Array:
+        return np.abs(x, out=x)
 
     def add_(self, x: Array, y: Any) -> Array:
         return np.add(x, y, out=x)
@@ -208,9 +212,3 @@ class NumPy(Namespace):
         x[positive] = 1
         e += 1
         return np.divide(x, e, out=x)
-
-
-def _accumulate(operation: np.ufunc, x: Array, reverse: bool) -> Array:
-    x = x[:, ::-1] if reverse else x
-    out = operation.accumulate(x, axis=1)
-    return out[:, ::-1] if reverse else out

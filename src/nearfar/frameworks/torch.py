@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from nearfar.frameworks import along
 from nearfar.frameworks import torch_names as xp
 from nearfar.frameworks.base import (
     Array,
@@ -94,7 +95,7 @@ class _Pure(Namespace):
 
     def merge(self, x: Array) -> Array:
         if x.device.type == "cpu" and x.dtype != torch.bfloat16 and not _is_wrapped(x):
-            return torch.from_numpy(np.argsort(x.detach().numpy(), axis=1, kind="stable"))
+            return torch.from_numpy(along.merge(x.detach().numpy()))
         return torch.argsort(x, dim=1)
 
     def gather(self, x: Array, order: Array) -> Array:
@@ -175,8 +176,11 @@ class Torch(_Pure):
         with torch.no_grad(), full_precision(inputs):
             return Namespace.value_and_grad(ns, evaluation, inputs, wanted)
 
-    def stop(self, x: Array) -> Array:
-        return x  # nothing is recorded
+    def of_runs(self, x: Array, starts: Array, last: bool) -> Array:
+        few = None
+        if x.device.type == "cpu" and x.dtype in _NUMPY:
+            few = along.of_few_runs(x.numpy(), starts.numpy(), last)
+        return super().of_runs(x, starts, last) if few is None else torch.from_numpy(few)
 
     def set_rows_(self, x: Array, block: Block, value: Array) -> Array:
         x[block.start : block.start + block.size] = value
@@ -223,6 +227,9 @@ class Torch(_Pure):
 
     def root_(self, x: Array) -> Array:
         return x.clamp_(min=0).sqrt_()
+
+    def abs_(self, x: Array) -> Array:
+        return x.abs_()
 
     def add_(self, x: Array, y: Any) -> Array:
         return x.add_(y)

@@ -1,12 +1,16 @@
 """SupCR, also known as Rank-N-Contrast: contrastive learning from numbers instead of classes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from nearfar.evaluate import Others, Reduction, WithinEvaluation
-from nearfar.frameworks import Array, Evaluation, Namespace
+from nearfar.frameworks import Array, Block, Evaluation, Namespace
 from nearfar.losses.base import Loss, choice, positive
 from nearfar.similarity import SIMILARITIES, Apart
+
+Shared = Callable[[Array, bool], Array]
+"""Every entry replaced by the first, or the last, of its run of ties."""
 
 # exp of minus this, summed over a million rows and inverted, stays inside the dtype, by item size.
 _SAFE_SPREAD = {4: 60.0, 8: 600.0}
@@ -45,14 +49,19 @@ class Ranks:
         order = ns.merge(apart)
         apart, s, order = ns.gather(apart, order), ns.gather(logits, order)[:, 1:], order[:, 1:]
         starts = apart[:, 1:] != apart[:, :-1]
-        spread = xp.max(s) - xp.min(s)
-        pairs = xp.sum(xp.ones_like(s), axis=1)
-        pairs = xp.where(pairs > 0, pairs, xp.ones_like(pairs))  # a batch of one, when compiled
+        ties = xp.any(~starts)
+
+        def shared(x: Array, last: bool) -> Array:
+            return ns.cond(ties, lambda: ns.of_runs(x, starts, last), lambda: x)
+
+        peaks = ns.stop(xp.max(s, axis=1, keepdims=True))
+        spread = xp.max(peaks) - xp.min(s)
+        pairs = self._pairs(ns, s)
         share = None if weight is None else (weight / pairs)[:, None]
         loss, slopes = ns.cond(
             ~(spread <= _SAFE_SPREAD[ns.itemsize(s)]),  # or it is NaN
-            lambda: self._guarded(ns, s, starts, share),
-            lambda: self._plain(ns, s, starts, share),
+            lambda: self._guarded(ns, s, shared, share),
+            lambda: self._plain(ns, s, peaks, shared, share),
         )
         loss = loss / pairs
         if ns.is_floating(apart):
@@ -60,44 +69,54 @@ class Ranks:
         slopes = None if slopes is None else ns.scatter(slopes, order, n)
         return loss, xp.ones_like(loss), slopes
 
+    def _pairs(self, ns: Namespace, s: Array) -> Any:
+        """Of an anchor; an array where only the traced program knows."""
+        n = ns.shape(s)[1]
+        if isinstance(n, int):
+            return n
+        pairs = ns.xp.sum(ns.xp.ones_like(s), axis=1)
+        return ns.xp.where(pairs > 0, pairs, ns.xp.ones_like(pairs))  # a batch of one
+
     def _label_distances(self, ns: Namespace, others: Others) -> Array:
         """In the dtype of the targets (or their squares, for whole numbers), (b, n)."""
         assert others.targets is not None
         anchors, everyone = (t[:, None] if len(t.shape) == 1 else t for t in others.targets)
         apart = Apart(ns, anchors, everyone, others.scratch)
-        if self.label_distance == "l1" or everyone.shape[1] == 1:
-            return apart.fold(lambda total, e: ns.add_(total, ns.xp.abs(e)), "labels")
+        if everyone.shape[1] == 1:
+            return ns.abs_(apart(Block(0, 1), "labels"))
+        if self.label_distance == "l1":
+            return apart.fold(lambda total, e: ns.add_(total, ns.abs_(e)), "labels")
         squares = apart.fold(lambda total, e: ns.add_(total, ns.mul_(e, e)), "labels")
         return ns.xp.sqrt(squares) if ns.is_floating(squares) else squares
 
     def _plain(
-        self, ns: Namespace, s: Array, starts: Array, share: Array | None
+        self, ns: Namespace, s: Array, peaks: Array, shared: Shared, share: Array | None
     ) -> tuple[Array, Array | None]:
         xp = ns.xp
         farther = self.order == "farther"
-        e = xp.exp(s - ns.stop(xp.max(s, axis=1, keepdims=True)))
+        e = ns.exp_(ns.sub_(s, peaks))
         sums = ns.running_sum(e, reverse=farther)
-        whole = self._shared(ns, sums, starts, last=not farther)
+        whole = shared(sums, not farther)
         # What is in the denominator beside e itself: beyond it, and of its own run before it.
-        rest = self._beyond(ns, sums, farther, 0.0) + (whole - sums)
+        rest = ns.add_(self._beyond(ns, sums, farther, 0.0), whole - sums)
         loss = xp.sum(xp.log1p(rest / e), axis=1)
         if share is None:
             return loss, None
         inverse = 1 / whole
         sums = ns.running_sum(inverse, reverse=not farther)
         others = self._beyond(ns, sums, not farther, 0.0)
-        others = others + (self._shared(ns, sums, starts, last=farther) - sums)
+        others = ns.add_(others, shared(sums, farther) - sums)
         return loss, ns.mul_(ns.sub_(ns.mul_(e, others), ns.mul_(rest, inverse)), share)
 
     def _guarded(
-        self, ns: Namespace, s: Array, starts: Array, share: Array | None
+        self, ns: Namespace, s: Array, shared: Shared, share: Array | None
     ) -> tuple[Array, Array | None]:
         """The same in logarithms, for logits whose exponentials would underflow."""
         xp = ns.xp
         farther = self.order == "farther"
         none = -float("inf")
         sums = ns.running_log_sum(s, reverse=farther)
-        whole = self._shared(ns, sums, starts, last=not farther)
+        whole = shared(sums, not farther)
         rest = _log_add(ns, self._beyond(ns, sums, farther, none), _log_subtract(ns, whole, sums))
         loss = xp.sum(ns.softplus(rest - s), axis=1)
         if share is None:
@@ -106,7 +125,7 @@ class Ranks:
         others = _log_add(
             ns,
             self._beyond(ns, sums, not farther, none),
-            _log_subtract(ns, self._shared(ns, sums, starts, last=farther), sums),
+            _log_subtract(ns, shared(sums, farther), sums),
         )
         return loss, ns.mul_(ns.sub_(ns.exp_(s + others), ns.exp_(rest - whole)), share)
 
@@ -115,9 +134,6 @@ class Ranks:
         edge = ns.xp.full_like(sums[:, :1], empty)
         parts = [sums[:, 1:], edge] if reverse else [edge, sums[:, :-1]]
         return ns.xp.concat(parts, axis=1)
-
-    def _shared(self, ns: Namespace, x: Array, starts: Array, last: bool) -> Array:
-        return ns.cond(ns.xp.any(~starts), lambda: ns.of_runs(x, starts, last), lambda: x)
 
 
 def _log_add(ns: Namespace, x: Array, y: Array) -> Array:

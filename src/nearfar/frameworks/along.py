@@ -1,0 +1,77 @@
+"""Order, running sums and runs along the rows of NumPy matrices.
+
+`np.add.accumulate` waits for each sum before the next and holds the interpreter's lock: two threads
+are no faster with it than one.
+"""
+
+import numpy as np
+
+# Columns that one product with a triangle of ones sums up; measured best, and within 5 % from 16
+# to 64.
+_CHUNK = 32
+
+# Above this share of entries that continue a run, passing over all of them is quicker.
+_FEW = 0.125
+
+
+def merge(x: np.ndarray) -> np.ndarray:
+    """Where the entries of each row stand in ascending order; at most one is below 0."""
+    if x.dtype.kind == "f":
+        # The bits of such numbers are in the same order, and whole numbers compare faster.
+        x = x.view(f"i{x.dtype.itemsize}")
+    # Timsort merges runs that it finds.
+    return np.argsort(x, axis=1, kind="stable")
+
+
+def running_sum(x: np.ndarray, reverse: bool) -> np.ndarray:
+    """Sums of each finite entry and all before it; after it, in reverse."""
+    x = x[:, ::-1] if reverse else x
+    rows, width = x.shape
+    if width <= _CHUNK:
+        sums = np.add.accumulate(x, axis=1)
+    else:
+        padded = np.empty((rows, width + -width % _CHUNK), x.dtype)
+        padded[:, :width], padded[:, width:] = x, 0
+        triangle = np.triu(np.ones((_CHUNK, _CHUNK), x.dtype))
+        chunks = (padded.reshape(-1, _CHUNK) @ triangle).reshape(rows, -1, _CHUNK)
+        chunks[:, 1:] += np.add.accumulate(chunks[:, :-1, -1], axis=1)[:, :, None]
+        sums = chunks.reshape(rows, -1)[:, :width]
+    return sums[:, ::-1] if reverse else sums
+
+
+def of_runs(x: np.ndarray, starts: np.ndarray, last: bool) -> np.ndarray:
+    """Every entry replaced by the first, or the last, of its run."""
+    few = of_few_runs(x, starts, last)
+    if few is not None:
+        return few
+    if last:
+        starts = np.append(starts[:, 1:], starts[:, :1], axis=1)[:, ::-1]
+        x = x[:, ::-1]
+    # Entries look 1, 2, 4, ... places back for the start of their run.
+    out, known, step = x.copy(), starts.copy(), 1
+    while not known.all():
+        out[:, step:] = np.where(known[:, step:], out[:, step:], out[:, :-step])
+        known[:, step:] = known[:, step:] | known[:, :-step]
+        step *= 2
+    return out[:, ::-1] if last else out
+
+
+def of_few_runs(x: np.ndarray, starts: np.ndarray, last: bool) -> np.ndarray | None:
+    """As `of_runs`; None where too many entries continue one.
+
+    The first entry of each row starts a run.
+    """
+    inside = np.flatnonzero(~starts)
+    if inside.size > _FEW * starts.size:
+        return None
+    out = x.copy(order="C")
+    flat = out.reshape(-1)
+    # Entries that continue one run follow each other; it begins before the first of them.
+    first = np.diff(inside, prepend=-2) != 1
+    run = np.cumsum(first) - 1
+    if last:
+        end = inside[np.append(first[1:], True)] if inside.size else inside
+        flat[inside - 1] = flat[end[run]]
+    else:
+        flat[inside] = flat[inside[first][run] - 1]
+    return out
