@@ -8,10 +8,8 @@ from typing import Any, NamedTuple
 from nearfar.evaluate.options import Options
 from nearfar.frameworks import Block, Every, Items
 
-# 512 x 512 float32 fills an L2 cache of 1 MB; measured best or within 15 % for 1,024 to 8,192 rows
-# of 32 to 512 dimensions.
-TILE = 512
-
+# Rows of a block of all candidates.
+_BLOCK = 512
 
 # Arrays of a rule that makes many are made anew for each block. Up to this size an allocator finds
 # room for them that is in the cache: 1.3 to 2 times as fast at 1,024 rows as with blocks of 512.
@@ -49,11 +47,11 @@ class Tiles(NamedTuple):
 Plan = tuple[Tiles, ...]
 
 
-def tile_side(options: Options, itemsize: int) -> int:
-    """Rows of a tile: as asked, else the default, else what four buffers leave of `memory`."""
+def tile_side(options: Options, itemsize: int, best: int) -> int:
+    """Rows of a tile: as asked, else the best, else what four buffers leave of `memory`."""
     if options.tile is not None:
         return options.tile
-    return max(16, min(TILE, int((options.memory / (4 * itemsize)) ** 0.5)))
+    return max(16, min(best, int((options.memory / (4 * itemsize)) ** 0.5)))
 
 
 def row_block(options: Options, width: Any, itemsize: int, buffers: int, split: bool) -> int:
@@ -66,9 +64,9 @@ def row_block(options: Options, width: Any, itemsize: int, buffers: int, split: 
     if options.tile is not None:
         side = options.tile
     elif buffers < _MANY or split:
-        side = TILE
+        side = _BLOCK
     else:
-        side = min(TILE, max(64, _FRESH // row))
+        side = min(_BLOCK, max(64, _FRESH // row))
     return max(1, min(side, options.memory // (buffers * row)))
 
 
