@@ -35,9 +35,13 @@ def two_classes(n: int) -> Arrays:
 
 
 def numbers(n: int) -> Arrays:
-    """Targets whose differences are exact: rounded ones would be in another order in float64."""
-    targets = np.random.default_rng(1).standard_normal(n)
-    return rows(n), (np.round(targets * 2**16) / 2**16).astype(np.float32)
+    """Two views of half as many samples, one after the other, with the targets of both.
+
+    Differences of targets are exact: rounded ones would be in another order in float64.
+    """
+    targets = np.random.default_rng(1).standard_normal(n // 2)
+    targets = (np.round(targets * 2**16) / 2**16).astype(np.float32)
+    return rows(n), np.concatenate([targets, targets])
 
 
 def in_float64(inputs: Inputs) -> Inputs:

@@ -206,7 +206,7 @@ WORKLOADS = {
         dense="supcr",
         floor=Products(1, 1),
         peers={
-            "authors' code": Peer("official_supcr", "targets of the second half are the first's"),
+            "authors' code": Peer("official_supcr"),
             "published way": Peer("published_supcr", "a loop over positives"),
         },
         rows=1024,

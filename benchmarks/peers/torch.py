@@ -150,8 +150,8 @@ def official_supcr(temperature: float) -> Peer:
     loss = _module("rank_n_contrast", Path(folder) / "loss.py").RnCLoss(temperature)
 
     def of_views(x: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        # It takes two views of each sample and repeats the targets for them.
-        return loss(x.view(2, len(x) // 2, -1).transpose(0, 1), targets[: len(x) // 2, None])
+        views = x.view(2, len(x) // 2, -1)
+        return loss(views.transpose(0, 1), targets[: len(x) // 2, None])
 
     return of_views
 

@@ -4,6 +4,7 @@ A pairing also says in which order it wants the rows. Rows sorted by class make 
 diagonal wholly positive or wholly negative, so that masks are needed on few tiles only.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -21,6 +22,10 @@ class Pairing(Protocol):
 
     partnered: bool
     """Whether the k-th rows of the parts are each other's only positives."""
+
+    mixed: Callable[[Namespace, Block, Block], Array] | None
+    """Tells of a block and one further on whether they share a class, where only the device knows
+    the classes and rows are sorted by them."""
 
     def gather(self, ns: Namespace, parts: tuple[Array, ...]) -> tuple[Array, ...]:
         """The embeddings as one or two sides of rows (n, d), in the pairing's order."""
@@ -47,6 +52,7 @@ class Views:
     sizes: list[int] | None = None
     together = 2
     partnered = True
+    mixed: Callable[[Namespace, Block, Block], Array] | None = None
 
     def __init__(self, ns: Namespace, like: Array) -> None:
         self._pairs = ns.shape(like)[0]
@@ -84,6 +90,7 @@ class _AsGiven:
     n: Any
     together = 0
     partnered = False
+    mixed: Callable[[Namespace, Block, Block], Array] | None = None
 
     sizes: list[int] | None = None
 
@@ -204,6 +211,32 @@ class DeviceLabels(_AsGiven):
         return _equal(ns, self._labels, i, j)
 
 
+class SortedOnDevice(DeviceLabels):
+    """The same in the order of the classes."""
+
+    def __init__(self, ns: Namespace, labels: Array) -> None:
+        super().__init__(ns, labels)
+        self._order = ns.xp.argsort(self._labels)
+        self._back = ns.xp.argsort(self._order)
+        self._labels = ns.take(self._labels, self._order)
+
+    def gather(self, ns: Namespace, parts: tuple[Array, ...]) -> tuple[Array, ...]:
+        return (self.arrange(ns, parts[0]),)
+
+    def scatter(self, ns: Namespace, sides: tuple[Array, ...]) -> tuple[Array, ...]:
+        return (self.restore(ns, sides[0]),)
+
+    def restore(self, ns: Namespace, values: Array) -> Array:
+        return ns.take(values, self._back)
+
+    def arrange(self, ns: Namespace, values: Array) -> Array:
+        return ns.take(values, self._order)
+
+    def mixed(self, ns: Namespace, i: Block, j: Block) -> Array:
+        last = ns.rows(self._labels, Block(i.start + i.size - 1, 1))
+        return (last == ns.rows(self._labels, Block(j.start, 1)))[0]
+
+
 class ManyLabels(_AsGiven):
     """Multi-hot labels (n, c) in {0, 1}: a positive shares a label."""
 
@@ -245,4 +278,6 @@ def pair_up(ns: Namespace, kind: PairingKind, inputs: tuple[Array, ...]) -> Pair
     if kind == "many_labels":
         return ManyLabels(ns, inputs[1], like)
     known = ns.host(inputs[1])
-    return DeviceLabels(ns, inputs[1]) if known is None else SortedLabels(ns, known, like)
+    if known is not None:
+        return SortedLabels(ns, known, like)
+    return SortedOnDevice(ns, inputs[1]) if ns.branches else DeviceLabels(ns, inputs[1])

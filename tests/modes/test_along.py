@@ -54,21 +54,38 @@ def test_entries_of_runs(width, share, last):
     np.testing.assert_array_equal(starts, given[1])
 
 
-def test_few_runs_are_told_from_many():
+@pytest.mark.parametrize("last", [False, True])
+def test_runs_of_two_views(last):
+    x = np.random.default_rng(4).standard_normal((3, 41))
+    starts = np.ones((3, 41), dtype=bool)
+    starts[0, 1::2] = starts[1, 2::2] = starts[2, 2::3] = False
+    found = along.of_short_runs(x, starts, last)
+    assert found is not None
+    of_pairs = x[0, 1:40:2] if last else x[0, 0:40:2]
+    assert found[0, :40].tolist() == np.repeat(of_pairs, 2).tolist()
+    assert found[2, 3 if last else 1] == x[2, 3 if last else 1]
+    assert found[2, 1 if last else 2] == x[2, 2 if last else 1]
+
+
+def test_many_long_runs_are_for_passes():
     x, starts = np.arange(32.0).reshape(1, 32), np.ones((1, 32), dtype=bool)
     starts[0, [3, 4, 9]] = False
-    found = along.of_few_runs(x, starts, last=False)
+    found = along.of_short_runs(x, starts, last=False)
     assert found is not None
     assert found[0, [2, 3, 4, 5, 9]].tolist() == [2, 2, 2, 5, 8]
     starts[0, 10:20] = False
-    assert along.of_few_runs(x, starts, last=False) is None
+    assert along.of_short_runs(x, starts, last=False) is None
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int64])
-def test_merged_order_is_the_stable_one(dtype):
-    targets = np.sort(np.random.default_rng(3).integers(-40, 40, 60)).astype(dtype)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int32, np.int64])
+@pytest.mark.parametrize("ties", [1, 2, 9])
+def test_merged_order_ascends(dtype, ties):
+    rng = np.random.default_rng(3)
+    targets = np.sort(np.repeat(rng.permutation(400)[: 180 // ties], ties)).astype(dtype)
     apart = np.abs(targets[:, None] - targets[None, :])
     np.fill_diagonal(apart, -1)
     order = along.merge(apart)
-    for row, found in zip(apart, order, strict=True):
-        assert found.tolist() == sorted(range(60), key=lambda k, row=row: (row[k], k))
+    for k, (row, found) in enumerate(zip(apart, order, strict=True)):
+        assert found[0] == k
+        assert sorted(found.tolist()) == list(range(len(row)))
+        assert (row[found][1:] >= row[found][:-1]).all()

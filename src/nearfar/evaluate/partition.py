@@ -197,6 +197,7 @@ class PartitionBatch:
         room = options.memory - (workers or 1) * _BUFFERS * self.side**2 * self.itemsize
         bound = self.similarity.bound(self.ns, self.sides, self.temperature)
         times = max(abs(s.times) for s in rule.sums)
+        mixed = self.pairing.mixed
         return Tiling(
             ns=self.ns,
             rule=rule,
@@ -204,6 +205,7 @@ class PartitionBatch:
             sides=self.sides,
             plan=plan,
             same=lambda i, j: self.pairing.same(self.ns, i, j),
+            mixed=None if mixed is None else lambda i, j: mixed(ns, i, j),
             include_self=self.settings.include_self,
             exponentials=exponentials_for(bound * times, self.itemsize, self.counted is None),
             workers=workers,

@@ -10,7 +10,7 @@ half of the tiles are enough: two products a pair of rows in place of three.
 
 from collections.abc import Iterable
 
-from nearfar.evaluate.plan import Tiles
+from nearfar.evaluate.plan import Kind
 from nearfar.evaluate.protocol import Pair, Slopes
 from nearfar.evaluate.see import Seen
 from nearfar.evaluate.sweep import sweep
@@ -82,17 +82,19 @@ def _pull_pairs(
         return ns.mul_(out, across(ns, slopes[place.side].pair, place.block, axis))
 
     def body(
-        tiles: Tiles,
+        kind: Kind,
         carry: tuple[tuple[Array, ...], tuple[Array, ...]],
         i: Block,
         j: Block,
         scratch: Scratch | None,
     ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
         gradients, pulled = carry
-        tile = tiling.tile(tiles.kind, i, j, scratch)
-        found = tiling.strangers(tiles.kind, i, j)
+        if not kind.positives:
+            return carry
+        tile = tiling.tile(kind, i, j, scratch)
+        found = tiling.strangers(kind, i, j)
         strangers = None if found is None else found["positives"]
-        places = tiling.places(tiles.kind, i, j)
+        places = tiling.places(kind, i, j)
         parts = []
         for axis, place in enumerate((Place(0, i), Place(len(tiling.sides) - 1, j))):
             part = along(tile.logits, strangers, place, axis, scratch)
@@ -103,14 +105,14 @@ def _pull_pairs(
                 )
             parts.append(part)
         g = ns.add_(parts[0], parts[1])
-        if tiling.store and tiling.similarity.keeps_logits and tiling.sums(tiles.kind):
+        if tiling.store and tiling.similarity.keeps_logits and tiling.sums(kind):
             # They are wanted once more, and what comes now may consume them.
             tile = tile._replace(logits=ns.copy(tile.logits, scratch, "once more"))
         return tiling.pull(gradients, places, i, j, tile, g, scratch), pulled
 
     plan = tuple(t for t in tiling.plan if t.kind.positives)
     start = (gradients, tuple(tiling.start_each(zeros)))
-    return sweep(ns, plan, body, start, tiling.workers)
+    return sweep(ns, plan, body, start, tiling.workers, tiling.mixed)
 
 
 def _pull_sums(
@@ -123,9 +125,8 @@ def _pull_sums(
     last = len(tiling.sides) - 1
 
     def body(
-        tiles: Tiles, gradients: tuple[Array, ...], i: Block, j: Block, scratch: Scratch | None
+        kind: Kind, gradients: tuple[Array, ...], i: Block, j: Block, scratch: Scratch | None
     ) -> tuple[Array, ...]:
-        kind = tiles.kind
         seen_before = tiling.store is not None and tiling.store.find(i, j) is not None
         tile = tiling.tile(kind, i, j, scratch)
         wanted, applied = tiling.sums(kind), tiling.keeps_applied(kind)
@@ -154,4 +155,4 @@ def _pull_sums(
         return tiling.pull(gradients, tiling.places(kind, i, j), i, j, tile, g, scratch)
 
     plan = tuple(t for t in tiling.plan if tiling.sums(t.kind) or (linear and t.kind.positives))
-    return sweep(ns, plan, body, gradients, tiling.workers)
+    return sweep(ns, plan, body, gradients, tiling.workers, tiling.mixed)

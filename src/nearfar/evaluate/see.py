@@ -8,7 +8,7 @@ first pass skipped.
 
 from typing import NamedTuple
 
-from nearfar.evaluate.plan import Tiles
+from nearfar.evaluate.plan import Kind
 from nearfar.evaluate.protocol import Pair
 from nearfar.evaluate.sweep import sweep
 from nearfar.evaluate.tiles import GUARDED, State
@@ -39,14 +39,14 @@ def _see_sums(tiling: Tiling) -> tuple[list[tuple[Array, ...]], tuple[Array, ...
     ns, rule = tiling.ns, tiling.rule
 
     def body(
-        tiles: Tiles,
+        kind: Kind,
         carry: tuple[list[tuple[State, ...]], tuple[Array, ...]],
         i: Block,
         j: Block,
         scratch: Scratch | None,
     ) -> tuple[list[tuple[State, ...]], tuple[Array, ...]]:
         sums, linear = list(carry[0]), carry[1]
-        kind, add = tiles.kind, tiling.exponentials.add_
+        add = tiling.exponentials.add_
         places = tiling.places(kind, i, j)
         logits = tiling.tile(kind, i, j, scratch).logits
         kept = tiling.store is not None and tiling.store.has_place(i, j)
@@ -70,7 +70,7 @@ def _see_sums(tiling: Tiling) -> tuple[list[tuple[Array, ...]], tuple[Array, ...
     start = [tuple(tiling.start_each(tiling.exponentials.start)) for _ in rule.sums]
     linear = tuple(tiling.start_each(zeros)) if tiling.linear_in_tiles() else ()
     plan = tuple(t for t in tiling.plan if tiling.sums(t.kind) or (linear and t.kind.positives))
-    sums, linear = sweep(ns, plan, body, (start, linear), tiling.workers)
+    sums, linear = sweep(ns, plan, body, (start, linear), tiling.workers, tiling.mixed)
     if tiling.partners and rule.linear:
         linear = tiling.partners.linear(ns, tiling.similarity)
     empty = {"negatives": -float("inf"), "positives": 0.0}
@@ -85,13 +85,15 @@ def _see_pairs(tiling: Tiling, pair: Pair, logs: list[tuple[Array, ...]]) -> tup
     ns = tiling.ns
 
     def body(
-        tiles: Tiles, states: tuple[State, ...], i: Block, j: Block, scratch: Scratch | None
+        kind: Kind, states: tuple[State, ...], i: Block, j: Block, scratch: Scratch | None
     ) -> tuple[State, ...]:
-        logits = tiling.tile(tiles.kind, i, j, scratch).logits
-        found = tiling.strangers(tiles.kind, i, j)
+        if not kind.positives:
+            return states
+        logits = tiling.tile(kind, i, j, scratch).logits
+        found = tiling.strangers(kind, i, j)
         strangers = None if found is None else found["positives"]
         out = states
-        for axis, place in enumerate(tiling.places(tiles.kind, i, j)):
+        for axis, place in enumerate(tiling.places(kind, i, j)):
             u = tiling.relative(ns.copy(logits, scratch, "u"), logs[0], place, axis)
             phi = pair.value(ns, u)
             if strangers is not None:
@@ -106,7 +108,7 @@ def _see_pairs(tiling: Tiling, pair: Pair, logs: list[tuple[Array, ...]]) -> tup
 
     start = GUARDED.start if pair.log else (lambda ns, n, like: (zeros(ns, n, like),))
     plan = tuple(t for t in tiling.plan if t.kind.positives)
-    states = sweep(ns, plan, body, tuple(tiling.start_each(start)), tiling.workers)
+    states = sweep(ns, plan, body, tuple(tiling.start_each(start)), tiling.workers, tiling.mixed)
     return tuple(GUARDED.log(ns, s, 0.0) if pair.log else s[0] for s in states)
 
 

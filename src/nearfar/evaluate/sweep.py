@@ -3,20 +3,24 @@
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from nearfar.evaluate.plan import Plan, Tiles
-from nearfar.frameworks import Every, Items, Namespace, Scratch
+from nearfar.evaluate.plan import MIXED, NEGATIVE, Kind, Plan, Tiles
+from nearfar.frameworks import Array, Block, Every, Items, Namespace, Scratch
 
 Carry = TypeVar("Carry")
+Body = Callable[[Kind, Carry, Block, Block, Scratch | None], Carry]
 
 
 def sweep(
     ns: Namespace,
     plan: Plan,
-    body: Callable[..., Carry],
+    body: Body[Carry],
     carry: Carry,
     workers: int | None,
+    mixed: Callable[[Block, Block], Array] | None = None,
 ) -> Carry:
-    """Fold ``carry = body(tiles, carry, i, j, scratch)`` over all tiles of a plan.
+    """Fold ``carry = body(kind, carry, i, j, scratch)`` over all tiles of a plan.
+
+    Where `mixed` is given it tells of mixed tiles whether they are; the others are negative.
 
     With workers, the tiles of a round run in threads. They share no block, so they write to
     disjoint rows of the same accumulators, in one order whatever the number of threads: the result
@@ -25,12 +29,13 @@ def sweep(
     with ns.scratch() as scratch:
         if workers is None:
             for tiles in plan:
+                step = _on(ns, body, tiles.kind, scratch, mixed)
                 for items in _runs(tiles):
-                    carry = ns.loop(items, _on(body, tiles, scratch), carry)
+                    carry = ns.loop(items, step, carry)
             return carry
         with ns.pool(workers) as run:
             for tiles in plan:
-                step = _on(body, tiles, scratch)
+                step = _on(ns, body, tiles.kind, scratch, mixed)
                 for items in tiles.rounds:
                     assert not isinstance(items, Every)
                     # The body writes into the carry it is given and returns those same arrays.
@@ -47,5 +52,22 @@ def _runs(tiles: Tiles) -> Iterator[Items]:
     yield from (items for items in tiles.rounds if isinstance(items, Every))
 
 
-def _on(body: Callable[..., Carry], tiles: Tiles, scratch: Scratch | None) -> Callable[..., Carry]:
-    return lambda carry, i, j: body(tiles, carry, i, j, scratch)
+def _on(
+    ns: Namespace,
+    body: Body[Carry],
+    kind: Kind,
+    scratch: Scratch | None,
+    mixed: Callable[[Block, Block], Array] | None,
+) -> Callable[..., Carry]:
+    if mixed is None or kind != MIXED:
+        return lambda carry, i, j: body(kind, carry, i, j, scratch)
+
+    def either(carry: Carry, i: Block, j: Block) -> Carry:
+        found: Carry = ns.cond(
+            mixed(i, j),
+            lambda: body(MIXED, carry, i, j, scratch),
+            lambda: body(NEGATIVE, carry, i, j, scratch),
+        )
+        return found
+
+    return either

@@ -27,6 +27,8 @@ class Tiling(NamedTuple):
     sides: tuple[Rows, ...]
     plan: Plan
     same: Callable[[Block, Block], Array]
+    mixed: Callable[[Block, Block], Array] | None
+    """Where the plan does not know which tiles off the diagonal hold positives: tells of one."""
     include_self: bool | str
     exponentials: Exponentials
     workers: int | None

@@ -10,16 +10,24 @@ import numpy as np
 # to 64.
 _CHUNK = 32
 
-# Above this share of entries that continue a run, passing over all of them is quicker.
+# Up to this share of ties they are found and looked at one by one.
 _FEW = 0.125
 
 
 def merge(x: np.ndarray) -> np.ndarray:
-    """Where the entries of each row stand in ascending order; at most one is below 0."""
+    """Where the entries of each row stand in ascending order; at most one is below 0.
+
+    Rows that fall and then rise are two runs to timsort, which it only merges.
+    """
     if x.dtype.kind == "f":
         # The bits of such numbers are in the same order, and whole numbers compare faster.
         x = x.view(f"i{x.dtype.itemsize}")
-    # Timsort merges runs that it finds.
+    if x.dtype == np.int32 and np.count_nonzero(x[:, 1:] == x[:, :-1]) > _FEW * x.size:
+        # A run that falls ends at a tie: told apart by how far they are from the least, ties fall.
+        least = np.argmin(x, axis=1)[:, None]
+        x = x.astype(np.int64)
+        x <<= 32
+        x += np.abs(np.arange(x.shape[1]) - least)
     return np.argsort(x, axis=1, kind="stable")
 
 
@@ -40,10 +48,13 @@ def running_sum(x: np.ndarray, reverse: bool) -> np.ndarray:
 
 
 def of_runs(x: np.ndarray, starts: np.ndarray, last: bool) -> np.ndarray:
-    """Every entry replaced by the first, or the last, of its run."""
-    few = of_few_runs(x, starts, last)
-    if few is not None:
-        return few
+    """Every entry replaced by the first, or the last, of its run.
+
+    The first entry of each row starts a run.
+    """
+    found = of_short_runs(x, starts, last)
+    if found is not None:
+        return found
     if last:
         starts = np.append(starts[:, 1:], starts[:, :1], axis=1)[:, ::-1]
         x = x[:, ::-1]
@@ -56,14 +67,24 @@ def of_runs(x: np.ndarray, starts: np.ndarray, last: bool) -> np.ndarray:
     return out[:, ::-1] if last else out
 
 
-def of_few_runs(x: np.ndarray, starts: np.ndarray, last: bool) -> np.ndarray | None:
-    """As `of_runs`; None where too many entries continue one.
-
-    The first entry of each row starts a run.
+def of_short_runs(x: np.ndarray, starts: np.ndarray, last: bool) -> np.ndarray | None:
+    """As `of_runs` where few entries continue a run, or all runs are of one or two, as those of two
+    views are; None for others.
     """
-    inside = np.flatnonzero(~starts)
-    if inside.size > _FEW * starts.size:
+    if starts.size - np.count_nonzero(starts) <= _FEW * starts.size:
+        return _of_few_runs(x, starts, last)
+    if not (starts[:, 1:] | starts[:, :-1]).all():
         return None
+    out = x.copy(order="C")
+    if last:
+        np.copyto(out[:, :-1], x[:, 1:], where=~starts[:, 1:])
+    else:
+        np.copyto(out[:, 1:], x[:, :-1], where=~starts[:, 1:])
+    return out
+
+
+def _of_few_runs(x: np.ndarray, starts: np.ndarray, last: bool) -> np.ndarray:
+    inside = np.flatnonzero(~starts)
     out = x.copy(order="C")
     flat = out.reshape(-1)
     # Entries that continue one run follow each other; it begins before the first of them.

@@ -123,6 +123,9 @@ class Namespace:
     xp: Any
     in_place: ClassVar[bool] = False
     """Whether operations ending in `_` write into their argument."""
+    branches: ClassVar[bool] = False
+    """Whether the device had better look whether a tile wants masks: `cond` must not wait for the
+    host, and what it saves be more than a sort of the labels."""
     tile: ClassVar[int] = 512
     """Rows of a tile. 512 x 512 float32 fills an L2 cache of 1 MB; measured best or within 15 % for
     1,024 to 8,192 rows of 32 to 512 dimensions."""

@@ -40,6 +40,7 @@ class _ArrayAPI:
     float64 = tf.float64
 
     abs = staticmethod(tf.abs)
+    argsort = staticmethod(tf.argsort)
     exp = staticmethod(tf.exp)
     isfinite = staticmethod(tf.math.is_finite)
     log = staticmethod(tf.math.log)
@@ -105,6 +106,8 @@ _ArrayAPI.bool = tf.bool  # type: ignore[attr-defined]
 class TensorFlow(Namespace):
     name: ClassVar[str] = "tensorflow"
     xp: Any = _ArrayAPI
+    branches: ClassVar[bool] = True
+    """In graphs; a mask is an array of its own there, which XLA makes as it goes."""
     tile: ClassVar[int] = 1024
     """What a graph takes to begin a tile's operations outweighs the cache: a quarter faster than
     512 from 2,048 rows on."""

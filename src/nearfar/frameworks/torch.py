@@ -177,10 +177,10 @@ class Torch(_Pure):
             return Namespace.value_and_grad(ns, evaluation, inputs, wanted)
 
     def of_runs(self, x: Array, starts: Array, last: bool) -> Array:
-        few = None
+        found = None
         if x.device.type == "cpu" and x.dtype in _NUMPY:
-            few = along.of_few_runs(x.numpy(), starts.numpy(), last)
-        return super().of_runs(x, starts, last) if few is None else torch.from_numpy(few)
+            found = along.of_short_runs(x.numpy(), starts.numpy(), last)
+        return super().of_runs(x, starts, last) if found is None else torch.from_numpy(found)
 
     def set_rows_(self, x: Array, block: Block, value: Array) -> Array:
         x[block.start : block.start + block.size] = value
