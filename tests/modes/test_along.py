@@ -32,10 +32,12 @@ def test_a_running_sum_does_not_move_where_nothing_is_added(reverse):
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.3, 0.95, 1.0], ids="{}_continue".format)
+@pytest.mark.parametrize("views", [1, 2, 3])
 @pytest.mark.parametrize("last", [False, True])
-def test_entries_of_runs(width, share, last):
+def test_entries_of_runs(width, share, views, last):
     rng = np.random.default_rng(2)
     x, starts = rng.standard_normal((6, width)), rng.random((6, width)) >= share
+    starts &= np.arange(width) % views == 0
     starts[:, 0] = True
     given = x.copy(), starts.copy()
     expected = x.copy()

@@ -33,7 +33,7 @@ class Strict(Namespace):
     def argsort(self, x):
         return strict.asarray(PLAIN.argsort(np.asarray(x)))
 
-    def gather(self, x, order):
+    def gather(self, x, order, scratch=None, key=""):
         return strict.asarray(PLAIN.gather(np.asarray(x), np.asarray(order)))
 
     def largest(self, x):

@@ -24,10 +24,12 @@ def merge(x: np.ndarray) -> np.ndarray:
         x = x.view(f"i{x.dtype.itemsize}")
     if x.dtype == np.int32 and np.count_nonzero(x[:, 1:] == x[:, :-1]) > _FEW * x.size:
         # A run that falls ends at a tie: told apart by how far they are from the least, ties fall.
-        least = np.argmin(x, axis=1)[:, None]
+        steps = np.arange(x.shape[1], dtype=np.int32) - np.argmin(x, axis=1)[:, None].astype(
+            np.int32
+        )
         x = x.astype(np.int64)
         x <<= 32
-        x += np.abs(np.arange(x.shape[1]) - least)
+        x |= np.abs(steps, out=steps)
     return np.argsort(x, axis=1, kind="stable")
 
 
@@ -68,19 +70,25 @@ def of_runs(x: np.ndarray, starts: np.ndarray, last: bool) -> np.ndarray:
 
 
 def of_short_runs(x: np.ndarray, starts: np.ndarray, last: bool) -> np.ndarray | None:
-    """As `of_runs` where few entries continue a run, or all runs are of one or two, as those of two
-    views are; None for others.
+    """As `of_runs`; None where many entries are in runs of more than two.
+
+    Those of two views are in runs of two, but for coincidences.
     """
-    if starts.size - np.count_nonzero(starts) <= _FEW * starts.size:
+    if _few(starts):
         return _of_few_runs(x, starts, last)
-    if not (starts[:, 1:] | starts[:, :-1]).all():
+    first_two = starts.copy()
+    here, there = (slice(None, -1), slice(1, None)) if last else (slice(1, None), slice(None, -1))
+    first_two[:, here] |= starts[:, there]
+    first_two[:, -1] |= last
+    if not _few(first_two):
         return None
     out = x.copy(order="C")
-    if last:
-        np.copyto(out[:, :-1], x[:, 1:], where=~starts[:, 1:])
-    else:
-        np.copyto(out[:, 1:], x[:, :-1], where=~starts[:, 1:])
-    return out
+    np.copyto(out[:, here], x[:, there], where=~starts[:, 1:])
+    return _of_few_runs(out, first_two, last)
+
+
+def _few(starts: np.ndarray) -> bool:
+    return bool(starts.size - np.count_nonzero(starts) <= _FEW * starts.size)
 
 
 def _of_few_runs(x: np.ndarray, starts: np.ndarray, last: bool) -> np.ndarray:

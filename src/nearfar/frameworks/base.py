@@ -277,6 +277,9 @@ class Namespace:
         before, after = x[:, : block.start], x[:, block.start + block.size :]
         return self.xp.concat([before, value, after], axis=1)
 
+    def add_columns_(self, x: Array, block: Block, value: Array) -> Array:
+        return self.set_columns_(x, block, self.columns(x, block) + value)
+
     # -- along the rows of a matrix ----------------------------------------------------------
 
     def argsort(self, x: Array) -> Array:
@@ -290,8 +293,10 @@ class Namespace:
         """
         return self.argsort(x)
 
-    def gather(self, x: Array, order: Array) -> Array:
-        """The entries of each row in this order."""
+    def gather(
+        self, x: Array, order: Array, scratch: Scratch | None = None, key: str = ""
+    ) -> Array:
+        """The entries of each row in this order, in the buffer named `key` if one is lent."""
         raise NotImplementedError
 
     def largest(self, x: Array) -> tuple[Array, Array]:
@@ -364,6 +369,13 @@ class Namespace:
 
     def abs_(self, x: Array) -> Array:
         return self.xp.abs(x)
+
+    def log1p_(self, x: Array) -> Array:
+        return self.xp.log1p(x)
+
+    def inverse_(self, x: Array) -> Array:
+        """``1 / x``"""
+        return 1 / x
 
     def add_(self, x: Array, y: Any) -> Array:
         """``x + y``; `y` broadcasts and is never wider than `x`."""

@@ -101,7 +101,9 @@ class Jax(Namespace):
             return yes() if flag else no()
         return jax.lax.cond(flag, yes, no)
 
-    def gather(self, x: Array, order: Array) -> Array:
+    def gather(
+        self, x: Array, order: Array, scratch: Scratch | None = None, key: str = ""
+    ) -> Array:
         return jnp.take_along_axis(x, order, axis=1)
 
     def scatter(self, x: Array, order: Array, width: Any) -> Array:

@@ -87,6 +87,11 @@ class NumPy(Namespace):
         x[:, block.start : block.start + block.size] = value
         return x
 
+    def add_columns_(self, x: Array, block: Block, value: Array) -> Array:
+        part = self.columns(x, block)
+        np.add(part, value, out=part)
+        return x
+
     def scratch(self) -> AbstractContextManager[Scratch]:
         return _SPARE.lend()
 
@@ -123,8 +128,14 @@ class NumPy(Namespace):
         order += m * np.arange(n)[:, None]
         return order
 
-    def gather(self, x: Array, order: Array) -> Array:
-        return x.reshape(-1).take(order)
+    def gather(
+        self, x: Array, order: Array, scratch: Scratch | None = None, key: str = ""
+    ) -> Array:
+        if scratch is None:
+            return x.reshape(-1).take(order)
+        out = scratch.buffer(key, order.shape, x)
+        # In another mode it would write to an array of its own first.
+        return x.reshape(-1).take(order, out=out, mode="clip")
 
     def largest(self, x: Array) -> tuple[Array, Array]:
         columns = np.argmax(x, axis=1)
@@ -161,6 +172,12 @@ class NumPy(Namespace):
 
     def abs_(self, x: Array) -> Array:
         return np.abs(x, out=x)
+
+    def log1p_(self, x: Array) -> Array:
+        return np.log1p(x, out=x)
+
+    def inverse_(self, x: Array) -> Array:
+        return np.divide(1, x, out=x)
 
     def add_(self, x: Array, y: Any) -> Array:
         return np.add(x, y, out=x)

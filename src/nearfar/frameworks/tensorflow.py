@@ -212,7 +212,9 @@ class TensorFlow(Namespace):
     def argsort(self, x: Array) -> Array:
         return tf.argsort(x, axis=1)
 
-    def gather(self, x: Array, order: Array) -> Array:
+    def gather(
+        self, x: Array, order: Array, scratch: Scratch | None = None, key: str = ""
+    ) -> Array:
         return tf.gather(x, order, batch_dims=1)
 
     def scatter(self, x: Array, order: Array, width: Any) -> Array:

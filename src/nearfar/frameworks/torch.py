@@ -98,8 +98,12 @@ class _Pure(Namespace):
             return torch.from_numpy(along.merge(x.detach().numpy()))
         return torch.argsort(x, dim=1)
 
-    def gather(self, x: Array, order: Array) -> Array:
-        return torch.gather(x, 1, order)
+    def gather(
+        self, x: Array, order: Array, scratch: Scratch | None = None, key: str = ""
+    ) -> Array:
+        if scratch is None:
+            return torch.gather(x, 1, order)
+        return torch.gather(x, 1, order, out=scratch.buffer(key, tuple(order.shape), x))
 
     def scatter(self, x: Array, order: Array, width: Any) -> Array:
         return x.new_zeros((x.shape[0], width)).scatter(1, order, x)
@@ -203,6 +207,10 @@ class Torch(_Pure):
         x[:, block.start : block.start + block.size] = value
         return x
 
+    def add_columns_(self, x: Array, block: Block, value: Array) -> Array:
+        self.columns(x, block).add_(value)
+        return x
+
     def scratch(self) -> AbstractContextManager[Scratch]:
         return _SPARE.lend()
 
@@ -230,6 +238,12 @@ class Torch(_Pure):
 
     def abs_(self, x: Array) -> Array:
         return x.abs_()
+
+    def log1p_(self, x: Array) -> Array:
+        return x.log1p_()
+
+    def inverse_(self, x: Array) -> Array:
+        return x.reciprocal_()
 
     def add_(self, x: Array, y: Any) -> Array:
         return x.add_(y)

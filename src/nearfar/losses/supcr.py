@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from nearfar.evaluate import Others, Reduction, WithinEvaluation
-from nearfar.frameworks import Array, Block, Evaluation, Namespace
+from nearfar.frameworks import Array, Block, Evaluation, Namespace, Scratch
 from nearfar.losses.base import Loss, choice, positive
 from nearfar.similarity import SIMILARITIES, Apart
 
@@ -47,7 +47,9 @@ class Ranks:
         # The anchor itself comes first, and is left out.
         apart = ns.fill_diagonal_(self._label_distances(ns, others), *others.meeting, -1)
         order = ns.merge(apart)
-        apart, s, order = ns.gather(apart, order), ns.gather(logits, order)[:, 1:], order[:, 1:]
+        apart = ns.gather(apart, order, others.scratch, "apart")
+        s = ns.gather(logits, order, others.scratch, "sorted")[:, 1:]
+        order = order[:, 1:]
         starts = apart[:, 1:] != apart[:, :-1]
         ties = xp.any(~starts)
 
@@ -61,7 +63,7 @@ class Ranks:
         loss, slopes = ns.cond(
             ~(spread <= _SAFE_SPREAD[ns.itemsize(s)]),  # or it is NaN
             lambda: self._guarded(ns, s, shared, share),
-            lambda: self._plain(ns, s, peaks, shared, share),
+            lambda: self._plain(ns, s, peaks, shared, share, others.scratch),
         )
         loss = loss / pairs
         if ns.is_floating(apart):
@@ -90,22 +92,34 @@ class Ranks:
         return ns.xp.sqrt(squares) if ns.is_floating(squares) else squares
 
     def _plain(
-        self, ns: Namespace, s: Array, peaks: Array, shared: Shared, share: Array | None
+        self,
+        ns: Namespace,
+        s: Array,
+        peaks: Array,
+        shared: Shared,
+        share: Array | None,
+        scratch: Scratch | None,
     ) -> tuple[Array, Array | None]:
-        xp = ns.xp
         farther = self.order == "farther"
         e = ns.exp_(ns.sub_(s, peaks))
+
+        def but_itself(sums: Array, whole: Array, reverse: bool, key: str) -> Array:
+            """Of the sum of all with its run: what is beyond it, and what of its run is before."""
+            rest = ns.sub_(ns.copy(whole, scratch, key), sums)
+            last = ns.shape(sums)[1] - 1
+            here, there = (0, 1) if reverse else (1, 0)
+            return ns.add_columns_(rest, Block(here, last), ns.columns(sums, Block(there, last)))
+
         sums = ns.running_sum(e, reverse=farther)
         whole = shared(sums, not farther)
-        # What is in the denominator beside e itself: beyond it, and of its own run before it.
-        rest = ns.add_(self._beyond(ns, sums, farther, 0.0), whole - sums)
-        loss = xp.sum(xp.log1p(rest / e), axis=1)
+        rest = but_itself(sums, whole, farther, "rest")
+        ratio = ns.div_(ns.copy(rest, scratch, "ratio"), e)
+        loss = ns.xp.sum(ns.log1p_(ratio), axis=1)
         if share is None:
             return loss, None
-        inverse = 1 / whole
+        inverse = ns.inverse_(whole)
         sums = ns.running_sum(inverse, reverse=not farther)
-        others = self._beyond(ns, sums, not farther, 0.0)
-        others = ns.add_(others, shared(sums, farther) - sums)
+        others = but_itself(sums, shared(sums, farther), not farther, "ratio")
         return loss, ns.mul_(ns.sub_(ns.mul_(e, others), ns.mul_(rest, inverse)), share)
 
     def _guarded(
