@@ -1,6 +1,7 @@
 """nearfar beside every installed peer.
 
-python -m benchmarks [--only NTXent] [--rows 4096] [--out FILE] [--figures FOLDER] [--smoke]
+python -m benchmarks [--only NTXent] [--rows 4096] [--no-sweeps] [--out FILE]
+    [--figures FOLDER] [--smoke]
 """
 
 import json
@@ -50,6 +51,7 @@ def main(
         "benchmarks.json"
     ),
     figures: Annotated[Path | None, typer.Option(help="Folder for pictures of scaling.")] = None,
+    sweeps: Annotated[bool, typer.Option(help="Rising sizes, after the comparisons.")] = True,
     smoke: Annotated[bool, typer.Option(help="The code once, on few rows.")] = False,
 ) -> None:
     """Time, memory and gradient error of nearfar, dense formulas and installed peers."""
@@ -70,7 +72,8 @@ def main(
         only, rows, rounds = only or ["NTXent"], rows or SMOKE, 1
     names = only or list(WORKLOADS)
     planned = [s for s in sessions(rows) if s.workload in names]
-    curves = [(w, c) for w in SWEPT if w in names and (smoke or not rows) for c in swept(w)]
+    wanted = sweeps and (smoke or not rows)
+    curves = [(w, c) for w in SWEPT if w in names and wanted for c in swept(w)]
     results: dict[str, Any] = {"machine": machine(threads), "sessions": [], "cap": CAP}
     results["sweeps"] = []
     columns = (

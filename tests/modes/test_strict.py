@@ -39,7 +39,7 @@ class Strict(Namespace):
     def largest(self, x):
         return tuple(strict.asarray(found) for found in PLAIN.largest(np.asarray(x)))
 
-    def scatter(self, x, order, width):
+    def scatter(self, x, order, width, scratch=None, key=""):
         return strict.asarray(PLAIN.scatter(np.asarray(x), np.asarray(order), width))
 
     def add_at_(self, x, places, values):

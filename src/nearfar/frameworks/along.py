@@ -23,14 +23,17 @@ def merge(x: np.ndarray) -> np.ndarray:
         # The bits of such numbers are in the same order, and whole numbers compare faster.
         x = x.view(f"i{x.dtype.itemsize}")
     if x.dtype == np.int32 and np.count_nonzero(x[:, 1:] == x[:, :-1]) > _FEW * x.size:
-        # A run that falls ends at a tie: told apart by how far they are from the least, ties fall.
-        steps = np.arange(x.shape[1], dtype=np.int32) - np.argmin(x, axis=1)[:, None].astype(
-            np.int32
-        )
-        x = x.astype(np.int64)
-        x <<= 32
-        x |= np.abs(steps, out=steps)
+        x = _without_ties(x)
     return np.argsort(x, axis=1, kind="stable")
+
+
+def _without_ties(x: np.ndarray) -> np.ndarray:
+    """Told apart by how far they are from the least, ties fall where a row falls: a tie ends it."""
+    steps = np.arange(x.shape[1], dtype=np.int32) - np.argmin(x, axis=1)[:, None].astype(np.int32)
+    keys = x.astype(np.int64)
+    keys <<= 32
+    keys |= np.abs(steps, out=steps)
+    return keys
 
 
 def running_sum(x: np.ndarray, reverse: bool) -> np.ndarray:

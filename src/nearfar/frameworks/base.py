@@ -286,10 +286,10 @@ class Namespace:
         """Where the entries of each row stand in ascending order, for `gather` and `scatter`."""
         return self.xp.argsort(x, axis=1)
 
-    def merge(self, x: Array) -> Array:
+    def merge(self, x: Array, scratch: Scratch | None = None, key: str = "") -> Array:
         """`argsort` of rows that mostly fall and then rise, which need not be sorted anew.
 
-        At most one entry of a row is below 0.
+        At most one entry of a row is below 0. In the buffer named `key` if one is lent.
         """
         return self.argsort(x)
 
@@ -304,7 +304,9 @@ class Namespace:
         columns = self.xp.argmax(x, axis=1)
         return columns, self.gather(x, columns[:, None])[:, 0]
 
-    def scatter(self, x: Array, order: Array, width: Any) -> Array:
+    def scatter(
+        self, x: Array, order: Array, width: Any, scratch: Scratch | None = None, key: str = ""
+    ) -> Array:
         """Undo `gather`: rows of `width` entries, 0 where the order does not lead."""
         raise NotImplementedError
 

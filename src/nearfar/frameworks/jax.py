@@ -106,7 +106,9 @@ class Jax(Namespace):
     ) -> Array:
         return jnp.take_along_axis(x, order, axis=1)
 
-    def scatter(self, x: Array, order: Array, width: Any) -> Array:
+    def scatter(
+        self, x: Array, order: Array, width: Any, scratch: Scratch | None = None, key: str = ""
+    ) -> Array:
         rows = jnp.arange(x.shape[0])[:, None]
         return jnp.zeros((x.shape[0], width), x.dtype).at[rows, order].set(x)
 

@@ -120,7 +120,7 @@ class NumPy(Namespace):
     def argsort(self, x: Array) -> Array:
         return self._flat(np.argsort(x, axis=1))
 
-    def merge(self, x: Array) -> Array:
+    def merge(self, x: Array, scratch: Scratch | None = None, key: str = "") -> Array:
         return self._flat(along.merge(x))
 
     def _flat(self, order: Array) -> Array:
@@ -141,8 +141,12 @@ class NumPy(Namespace):
         columns = np.argmax(x, axis=1)
         return columns, x[np.arange(len(x)), columns]
 
-    def scatter(self, x: Array, order: Array, width: Any) -> Array:
-        out = np.zeros((x.shape[0], width), dtype=x.dtype)
+    def scatter(
+        self, x: Array, order: Array, width: Any, scratch: Scratch | None = None, key: str = ""
+    ) -> Array:
+        shape = x.shape[0], width
+        out = np.empty(shape, x.dtype) if scratch is None else scratch.buffer(key, shape, x)
+        out.fill(0)
         out.reshape(-1)[order] = x
         return out
 

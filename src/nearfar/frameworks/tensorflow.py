@@ -217,7 +217,9 @@ class TensorFlow(Namespace):
     ) -> Array:
         return tf.gather(x, order, batch_dims=1)
 
-    def scatter(self, x: Array, order: Array, width: Any) -> Array:
+    def scatter(
+        self, x: Array, order: Array, width: Any, scratch: Scratch | None = None, key: str = ""
+    ) -> Array:
         rows = tf.zeros_like(order) + tf.range(tf.shape(order)[0])[:, None]
         return tf.scatter_nd(tf.stack([rows, order], axis=-1), x, [tf.shape(x)[0], width])
 

@@ -93,10 +93,17 @@ class _Pure(Namespace):
             return torch.from_numpy(np.argsort(x.detach().numpy(), axis=1))
         return torch.argsort(x, dim=1)
 
-    def merge(self, x: Array) -> Array:
-        if x.device.type == "cpu" and x.dtype != torch.bfloat16 and not _is_wrapped(x):
+    def merge(self, x: Array, scratch: Scratch | None = None, key: str = "") -> Array:
+        if x.device.type != "cpu" or x.dtype == torch.bfloat16 or _is_wrapped(x):
+            return torch.argsort(x, dim=1)
+        if scratch is None:
             return torch.from_numpy(along.merge(x.detach().numpy()))
-        return torch.argsort(x, dim=1)
+        order = scratch.buffer(key, tuple(x.shape), torch.empty(0, dtype=torch.int64))
+        # NumPy makes its orders anew: small ones, in memory that is there.
+        step = max(1, _AT_ONCE // x.shape[1])
+        for some, place in zip(x.split(step), order.split(step), strict=True):
+            place.copy_(torch.from_numpy(along.merge(some.numpy())))
+        return order
 
     def gather(
         self, x: Array, order: Array, scratch: Scratch | None = None, key: str = ""
@@ -105,7 +112,9 @@ class _Pure(Namespace):
             return torch.gather(x, 1, order)
         return torch.gather(x, 1, order, out=scratch.buffer(key, tuple(order.shape), x))
 
-    def scatter(self, x: Array, order: Array, width: Any) -> Array:
+    def scatter(
+        self, x: Array, order: Array, width: Any, scratch: Scratch | None = None, key: str = ""
+    ) -> Array:
         return x.new_zeros((x.shape[0], width)).scatter(1, order, x)
 
     def largest(self, x: Array) -> tuple[Array, Array]:
@@ -152,6 +161,9 @@ def _empty(size: int, like: Array) -> Array:
     return torch.empty(size, dtype=like.dtype, device=like.device)
 
 
+_AT_ONCE = 2**14
+"""Entries of a matrix that NumPy sorts at once."""
+
 _NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
 _SPARE, _STORES = Spare(_empty), Stores(_empty)
 
@@ -179,6 +191,13 @@ class Torch(_Pure):
         ns = _namespace(inputs)
         with torch.no_grad(), full_precision(inputs):
             return Namespace.value_and_grad(ns, evaluation, inputs, wanted)
+
+    def scatter(
+        self, x: Array, order: Array, width: Any, scratch: Scratch | None = None, key: str = ""
+    ) -> Array:
+        shape = x.shape[0], width
+        out = x.new_empty(shape) if scratch is None else scratch.buffer(key, shape, x)
+        return out.zero_().scatter_(1, order, x)
 
     def of_runs(self, x: Array, starts: Array, last: bool) -> Array:
         found = None

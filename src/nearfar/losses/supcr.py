@@ -30,7 +30,7 @@ class Ranks:
     label_distance: str
 
     picks: ClassVar[int] = 0
-    buffers: ClassVar[int] = 14
+    buffers: ClassVar[int] = 16
 
     def usable(self, positives: Array, negatives: Array) -> Array:
         return positives > 0
@@ -46,7 +46,7 @@ class Ranks:
             return none, none, None if weight is None else 0 * logits
         # The anchor itself comes first, and is left out.
         apart = ns.fill_diagonal_(self._label_distances(ns, others), *others.meeting, -1)
-        order = ns.merge(apart)
+        order = ns.merge(apart, others.scratch, "order")
         apart = ns.gather(apart, order, others.scratch, "apart")
         s = ns.gather(logits, order, others.scratch, "sorted")[:, 1:]
         order = order[:, 1:]
@@ -68,7 +68,7 @@ class Ranks:
         loss = loss / pairs
         if ns.is_floating(apart):
             loss = loss + 0 * ns.cast(xp.sum(others.targets[1]), loss.dtype)  # NaN has no rank
-        slopes = None if slopes is None else ns.scatter(slopes, order, n)
+        slopes = None if slopes is None else ns.scatter(slopes, order, n, others.scratch, "slopes")
         return loss, xp.ones_like(loss), slopes
 
     def _pairs(self, ns: Namespace, s: Array) -> Any:
