@@ -86,7 +86,7 @@ def of_short_runs(x: np.ndarray, starts: np.ndarray, last: bool) -> np.ndarray |
     if not _few(first_two):
         return None
     out = x.copy(order="C")
-    np.copyto(out[:, here], x[:, there], where=~starts[:, 1:])
+    out[:, here] = np.where(starts[:, 1:], x[:, here], x[:, there])
     return _of_few_runs(out, first_two, last)
 
 
