@@ -37,20 +37,11 @@ def draw(sweeps: list[dict[str, Any]], cap: int, folder: Path) -> list[Path]:
             _curve(axes[0], curve, "seconds", style, 0)
             _curve(axes[1], curve, "MiB", style, cap)
         axes[1].axhline(cap, color="0.6", lw=0.8, zorder=1)
-        axes[1].annotate(
-            f"cap: {cap / 1024:g} GiB",
-            (0.98, cap),
-            xycoords=("axes fraction", "data"),
-            ha="right",
-            va="bottom",
-            fontsize=7,
-            color="0.4",
-        )
         sizes = sorted({p["rows"] for c in curves for p in c["points"]})
         for axis, label in zip(axes, ("seconds a call", "MiB that a call adds"), strict=True):
             _axis(axis, label, sizes)
         axes[0].set_title(f"{workload}: value and gradient, 128 features, float32", fontsize=9)
-        axes[1].set_title("× no more memory under the cap", fontsize=9)
+        axes[1].set_title(f"× does not fit under {cap / 1024:g} GiB, the line", fontsize=9)
         figure.legend(
             *axes[0].get_legend_handles_labels(), loc="outside right", fontsize=8, frameon=False
         )
