@@ -22,7 +22,8 @@ def merge(x: np.ndarray) -> np.ndarray:
     if x.dtype.kind == "f":
         # The bits of such numbers are in the same order, and whole numbers compare faster.
         x = x.view(f"i{x.dtype.itemsize}")
-    if x.dtype == np.int32 and np.count_nonzero(x[:, 1:] == x[:, :-1]) > _FEW * x.size:
+    tied = np.count_nonzero(x[:, 1:] == x[:, :-1]) > _FEW * x.size
+    if tied and (x.dtype.itemsize <= 4 or x.max() < 2**31):
         x = _without_ties(x)
     return np.argsort(x, axis=1, kind="stable")
 

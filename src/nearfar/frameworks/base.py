@@ -126,9 +126,6 @@ class Namespace:
     branches: ClassVar[bool] = False
     """Whether the device had better look whether a tile wants masks: `cond` must not wait for the
     host, and what it saves be more than a sort of the labels."""
-    tile: ClassVar[int] = 512
-    """Rows of a tile. 512 x 512 float32 fills an L2 cache of 1 MB; measured best or within 15 % for
-    1,024 to 8,192 rows of 32 to 512 dimensions."""
 
     # -- the edges -------------------------------------------------------------------------
 
@@ -198,6 +195,14 @@ class Namespace:
 
     def warn_if(self, flag: Array, message: str) -> None:
         """Warn where looking at `flag` costs nothing, which is NumPy only."""
+
+    def tile(self, sides: int, n: Any, features: Any) -> int:
+        """Rows of a tile, of one or two sides of (n, features).
+
+        512 x 512 float32 fills an L2 cache of 1 MB; measured best or within 15 % for 1,024 to 8,192
+        rows of 32 to 512 dimensions.
+        """
+        return 512
 
     # -- loops and branches ----------------------------------------------------------------
 
