@@ -137,13 +137,12 @@ class AllOthers(_AsGiven):
         raise NotImplementedError
 
 
-class SortedTargets(AllOthers):
-    """Rows in the order of one number each, so that distances fall and rise along a row."""
+class _InOrder:
+    """Rows in another order than they are given in."""
 
-    def __init__(self, ns: Namespace, targets: np.ndarray) -> None:
-        self.n = len(targets)
-        self._order = np.argsort(targets.reshape(-1), kind="stable")
-        self._back = np.argsort(self._order, kind="stable")
+    _order: Array
+    _back: Array
+    """The order that undoes it."""
 
     def gather(self, ns: Namespace, parts: tuple[Array, ...]) -> tuple[Array, ...]:
         return (self.arrange(ns, parts[0]),)
@@ -156,6 +155,15 @@ class SortedTargets(AllOthers):
 
     def arrange(self, ns: Namespace, values: Array) -> Array:
         return ns.take(values, self._order)
+
+
+class SortedTargets(_InOrder, AllOthers):
+    """Rows in the order of one number each, so that distances fall and rise along a row."""
+
+    def __init__(self, ns: Namespace, targets: np.ndarray) -> None:
+        self.n = len(targets)
+        self._order = np.argsort(targets.reshape(-1), kind="stable")
+        self._back = np.argsort(self._order, kind="stable")
 
 
 class SortedLabels(_AsGiven):
@@ -211,7 +219,7 @@ class DeviceLabels(_AsGiven):
         return _equal(ns, self._labels, i, j)
 
 
-class SortedOnDevice(DeviceLabels):
+class SortedOnDevice(_InOrder, DeviceLabels):
     """The same in the order of the classes."""
 
     def __init__(self, ns: Namespace, labels: Array) -> None:
@@ -219,18 +227,6 @@ class SortedOnDevice(DeviceLabels):
         self._order = ns.xp.argsort(self._labels)
         self._back = ns.xp.argsort(self._order)
         self._labels = ns.take(self._labels, self._order)
-
-    def gather(self, ns: Namespace, parts: tuple[Array, ...]) -> tuple[Array, ...]:
-        return (self.arrange(ns, parts[0]),)
-
-    def scatter(self, ns: Namespace, sides: tuple[Array, ...]) -> tuple[Array, ...]:
-        return (self.restore(ns, sides[0]),)
-
-    def restore(self, ns: Namespace, values: Array) -> Array:
-        return ns.take(values, self._back)
-
-    def arrange(self, ns: Namespace, values: Array) -> Array:
-        return ns.take(values, self._order)
 
     def mixed(self, ns: Namespace, i: Block, j: Block) -> Array:
         last = ns.rows(self._labels, Block(i.start + i.size - 1, 1))
