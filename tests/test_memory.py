@@ -74,6 +74,17 @@ def test_thirty_thousand_rows(framework, loss, classes):
 
 
 @pytest.mark.long
+@pytest.mark.parametrize(
+    ("loss", "classes", "arrays"), [("nf.NTXent()", 0, 2), ("nf.SupCon()", 9, 3)]
+)
+@pytest.mark.parametrize("framework", ["numpy", "torch"])
+def test_wide_rows(framework, loss, classes, arrays):
+    """Rows made ready and their gradient, 16 MiB each; in another order it is one array more."""
+    linux_only()
+    assert growth(framework, loss, classes, 16_384, features=256) < 16 * arrays + 14
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("loss", OTHERS)
 @pytest.mark.parametrize("framework", ["numpy", "torch"])
 def test_every_convention(framework, loss):

@@ -20,9 +20,6 @@ class Pairing(Protocol):
     together: int
     """Where it does not: blocks of multiples of so many rows keep positives together, or 0."""
 
-    partnered: bool
-    """Whether the k-th rows of the parts are each other's only positives."""
-
     mixed: Callable[[Namespace, Block, Block], Array] | None
     """Tells of a block and one further on whether they share a class, where only the device knows
     the classes and rows are sorted by them."""
@@ -51,7 +48,6 @@ class Views:
 
     sizes: list[int] | None = None
     together = 2
-    partnered = True
     mixed: Callable[[Namespace, Block, Block], Array] | None = None
 
     def __init__(self, ns: Namespace, like: Array) -> None:
@@ -60,12 +56,20 @@ class Views:
         self._codes = ns.positions(Block(0, self.n), like) // 2
 
     def gather(self, ns: Namespace, parts: tuple[Array, ...]) -> tuple[Array, ...]:
-        return (ns.xp.reshape(ns.xp.stack(parts, axis=1), (self.n, ns.shape(parts[0])[1])),)
+        return (ns.xp.reshape(ns.xp.stack(parts, axis=1), (-1, ns.shape(parts[0])[1])),)
 
     def scatter(self, ns: Namespace, sides: tuple[Array, ...]) -> tuple[Array, ...]:
         (rows,) = sides
         pairs = ns.xp.reshape(rows, (self._pairs, 2, ns.shape(rows)[1]))
         return pairs[:, 0, :], pairs[:, 1, :]
+
+    def spread(self, ns: Namespace, values: Array) -> tuple[Array, ...]:
+        """Values of the pairs (N,) for every anchor of every side, (n,)."""
+        return (ns.xp.reshape(ns.xp.stack((values, values), axis=1), (-1,)),)
+
+    def collect(self, ns: Namespace, sides: tuple[Array, ...]) -> Array:
+        """Values of the anchors summed up over each pair, (N,)."""
+        return ns.xp.sum(ns.xp.reshape(sides[0], (-1, 2)), axis=1)
 
     def restore(self, ns: Namespace, values: Array) -> Array:
         return ns.xp.reshape(
@@ -89,7 +93,6 @@ class _AsGiven:
 
     n: Any
     together = 0
-    partnered = False
     mixed: Callable[[Namespace, Block, Block], Array] | None = None
 
     sizes: list[int] | None = None
@@ -110,17 +113,26 @@ class _AsGiven:
 class Matched(_AsGiven):
     """Two sides (N, d): row i of each is the only positive of row i of the other."""
 
-    partnered = True
-
     def __init__(self, ns: Namespace, like: Array) -> None:
         self.n = ns.shape(like)[0]
         self._like = like
+
+    def spread(self, ns: Namespace, values: Array) -> tuple[Array, ...]:
+        # Not the same array twice: compiled programs refuse outputs that share memory.
+        return values, 0 + values
+
+    def collect(self, ns: Namespace, sides: tuple[Array, ...]) -> Array:
+        return sides[0] + sides[1]
 
     def counts(self, ns: Namespace, like: Array, pairs: Items) -> Array:
         return ns.xp.ones_like(like)
 
     def same(self, ns: Namespace, i: Block, j: Block) -> Array:
         return ns.same(i, j, self._like)
+
+
+Partnered = Views | Matched
+"""Pairings in which the k-th rows of the parts are each other's only positives."""
 
 
 class AllOthers(_AsGiven):

@@ -14,7 +14,7 @@ from nearfar.evaluate.store import Store
 from nearfar.evaluate.tiles import exponentials_for
 from nearfar.evaluate.tiling import Tiling
 from nearfar.frameworks import Array, Kept, Namespace
-from nearfar.pairing import Pairing, PairingKind, pair_up
+from nearfar.pairing import Pairing, PairingKind, Partnered, pair_up
 from nearfar.similarity import Rows
 
 # Tiles that a thread works in.
@@ -73,6 +73,20 @@ class PartitionEvaluation(Settings):
         wanted: tuple[bool, ...],
         kept: Kept | None = None,
     ) -> tuple[Array | None, ...]:
+        pairing, rows, slope = self._pulled(ns, inputs, saved, upstream, kept)
+        aligned = self.align(ns, inputs, wanted, pairing.scatter(ns, rows), (slope,))
+        return self.in_their_dtypes(ns, inputs, aligned)
+
+    def _pulled(
+        self,
+        ns: Namespace,
+        inputs: tuple[Array, ...],
+        saved: tuple[Array, ...],
+        upstream: Array,
+        kept: Kept | None,
+    ) -> tuple[Pairing, tuple[Array, ...], Array]:
+        """The gradients of the sides and of the temperature, after which the batch is gone: a
+        pairing may need its room for another order."""
         batch, tiling, seen, own = (kept and kept.take()) or self._again(ns, inputs, saved)
         if self.reduction.reduction == "none":
             if self.first_only:
@@ -86,10 +100,8 @@ class PartitionEvaluation(Settings):
         ]
         by_temperature = [slope for _, slope in restored]
         by_temperature += [ns.xp.sum(s.temperature) for s in slopes if s.temperature is not None]
-        embeddings = batch.pairing.scatter(ns, tuple(z for z, _ in restored))
         slope = sum(by_temperature[1:], by_temperature[0])
-        aligned = self.align(ns, inputs, wanted, embeddings, (slope,))
-        return self.in_their_dtypes(ns, inputs, aligned)
+        return batch.pairing, tuple(z for z, _ in restored), slope
 
     def _again(
         self, ns: Namespace, inputs: tuple[Array, ...], saved: tuple[Array, ...]
@@ -158,9 +170,11 @@ class PartitionBatch:
         return self.pairing.counts(self.ns, like, all_pairs(self.pairing.n, self.side))
 
     @property
-    def partnered(self) -> bool:
-        """Whether every anchor has one positive, which is found without tiles."""
-        return self.pairing.partnered and self.settings.include_self in (False, True)
+    def partnered(self) -> Partnered | None:
+        """The pairing, if every anchor has one positive, which is found without tiles."""
+        if self.settings.include_self == "positive" or not isinstance(self.pairing, Partnered):
+            return None
+        return self.pairing
 
     def _weigh(self) -> None:
         n, rule = self.pairing.n, self.settings.rule
@@ -215,17 +229,17 @@ class PartitionBatch:
         )
 
     def _partners(self) -> Partners | None:
-        if not self.partnered:
+        pairing, ns, sides = self.partnered, self.ns, self.sides
+        if pairing is None:
             return None
-        ns, sides = self.ns, self.sides
-        p = self.pairing.scatter(ns, tuple(rows.p for rows in sides))
+        p = pairing.scatter(ns, tuple(rows.p for rows in sides))
         raw = (None, None)
         if sides[0].raw is not None:
-            raw = self.pairing.scatter(ns, tuple(rows.raw for rows in sides))
+            raw = pairing.scatter(ns, tuple(rows.raw for rows in sides))
         # What differences are multiplied by is the same on both sides.
         of, unit = sides[0].factor, sides[0].unit
         a, b = (Rows(p[k], raw=raw[k], factor=of, unit=unit) for k in range(2))
-        return Partners(a, b, self.pairing)
+        return Partners(a, b, pairing)
 
     def _plan(self) -> Plan:
         pairing = self.pairing

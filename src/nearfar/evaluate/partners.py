@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from nearfar.evaluate.protocol import Slopes
 from nearfar.frameworks import Array, Namespace
-from nearfar.pairing import Pairing
+from nearfar.pairing import Partnered
 from nearfar.similarity import Rows, Similarity
 
 
@@ -13,20 +13,22 @@ class Partners(NamedTuple):
 
     a: Rows
     b: Rows
-    pairing: Pairing
+    pairing: Partnered
 
     def linear(self, ns: Namespace, similarity: Similarity) -> tuple[Array, ...]:
         """The logit of its positive, for every anchor of every side."""
-        column = similarity.paired(ns, self.a, self.b)[:, None]
-        first, *second = (side[:, 0] for side in self.pairing.gather(ns, (column, column)))
-        # Not the same array twice: compiled programs refuse outputs that share memory.
-        return first, *(0 + x for x in second)
+        return self.pairing.spread(ns, similarity.paired(ns, self.a, self.b))
 
     def pull(
         self, ns: Namespace, similarity: Similarity, slopes: tuple[Slopes, ...]
     ) -> tuple[Array, ...]:
         """Gradient of those logits, for every side."""
-        columns = tuple(s.linear[:, None] for s in slopes if s.linear is not None)
-        a, b = self.pairing.scatter(ns, columns)
-        flow = similarity.pull_paired(ns, self.a, self.b, (a + b)[:, 0])
-        return self.pairing.gather(ns, flow)
+
+        def flow(
+            p: Array, q: Array, g: Array, of_p: Array | None, of_q: Array | None
+        ) -> tuple[Array, ...]:
+            some = self.a._replace(p=p, raw=of_p), self.b._replace(p=q, raw=of_q)
+            return self.pairing.gather(ns, similarity.pull_paired(ns, *some, g))
+
+        g = self.pairing.collect(ns, tuple(s.linear for s in slopes))
+        return ns.by_rows(flow, self.a.p, self.b.p, g, self.a.raw, self.b.raw)

@@ -247,6 +247,16 @@ class Namespace:
             return x  # a slice costs a small batch as much as a sum
         return x[block.start : block.start + block.size, ...]
 
+    def by_rows(
+        self, function: Callable[..., tuple[Array, ...]], *arrays: Array | None
+    ) -> tuple[Array, ...]:
+        """`function` of arrays with as many rows each, a row of which gives one row or several.
+
+        Where it writes in place it is given some rows at a time, so that its temporaries are small;
+        how many, the size of the first array tells. It may consume that one and return it.
+        """
+        return function(*arrays)
+
     def take(self, x: Array, order: Array) -> Array:
         return self.xp.take(x, self.asarray(order, x, self.xp.int64), axis=0)
 

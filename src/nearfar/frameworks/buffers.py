@@ -25,6 +25,7 @@ class Buffers:
     def __init__(self, empty: Callable[[int, Array], Array]) -> None:
         self._empty = empty
         self._flat: dict[tuple[Any, ...], Array] = {}
+        self._last: dict[tuple[Any, ...], Array] = {}
 
     def buffer(self, key: str, shape: tuple[int, ...], like: Array) -> Array:
         return self.of(threading.get_ident(), key, shape, like)
@@ -33,12 +34,16 @@ class Buffers:
         return Lent(self, lent, part)
 
     def of(self, owner: Any, key: str, shape: tuple[int, ...], like: Array) -> Array:
-        size = prod(shape)
         name = (owner, key, *_kind(like))
+        last = self._last.get(name)
+        if last is not None and last.shape == shape:
+            return last
+        size = prod(shape)
         flat = self._flat.get(name)
         if flat is None or flat.shape[0] < size:
             flat = self._flat[name] = self._empty(size, like)
-        return flat[:size].reshape(shape)
+        self._last[name] = flat[:size].reshape(shape)
+        return self._last[name]
 
     def trim(self) -> None:
         """Let go of all but a little."""
@@ -46,7 +51,7 @@ class Buffers:
         for name, flat in list(self._flat.items()):
             held += flat.nbytes
             if held > _SPARE:
-                del self._flat[name]
+                del self._flat[name], self._last[name]
 
 
 class Lent:

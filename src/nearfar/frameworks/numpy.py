@@ -11,6 +11,7 @@ import numpy as np
 from nearfar.frameworks import along, threads
 from nearfar.frameworks.base import Array, Block, DType, Evaluation, Namespace, Scratch, Statement
 from nearfar.frameworks.buffers import Spare, Stores
+from nearfar.frameworks.striped import striped
 
 
 def _empty(size: int, like: Array) -> Array:
@@ -58,6 +59,11 @@ class NumPy(Namespace):
 
     def zeros(self, shape: tuple[int, ...], like: Array) -> Array:
         return np.zeros(shape, dtype=like.dtype)
+
+    def by_rows(
+        self, function: Callable[..., tuple[Array, ...]], *arrays: Array | None
+    ) -> tuple[Array, ...]:
+        return striped(_empty, function, arrays)
 
     def set_rows_(self, x: Array, block: Block, value: Array) -> Array:
         x[block.start : block.start + block.size] = value

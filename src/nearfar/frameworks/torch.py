@@ -27,6 +27,7 @@ from nearfar.frameworks.base import (
     Statement,
 )
 from nearfar.frameworks.buffers import Spare, Stores
+from nearfar.frameworks.striped import striped
 
 
 class _Pure(Namespace):
@@ -192,6 +193,9 @@ class Torch(_Pure):
         with torch.no_grad(), full_precision(inputs):
             return Namespace.value_and_grad(ns, evaluation, inputs, wanted)
 
+    def stop(self, x: Array) -> Array:
+        return x
+
     def scatter(
         self, x: Array, order: Array, width: Any, scratch: Scratch | None = None, key: str = ""
     ) -> Array:
@@ -204,6 +208,11 @@ class Torch(_Pure):
         if x.device.type == "cpu" and x.dtype in _NUMPY:
             found = along.of_short_runs(x.numpy(), starts.numpy(), last)
         return super().of_runs(x, starts, last) if found is None else torch.from_numpy(found)
+
+    def by_rows(
+        self, function: Callable[..., tuple[Array, ...]], *arrays: Array | None
+    ) -> tuple[Array, ...]:
+        return striped(_empty, function, arrays)
 
     def set_rows_(self, x: Array, block: Block, value: Array) -> Array:
         x[block.start : block.start + block.size] = value

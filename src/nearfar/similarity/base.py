@@ -19,6 +19,8 @@ class Rows(NamedTuple):
     unit: Any = 1.0  # what distances of p are multiplied by, Euclidean only
 
     def block(self, ns: Namespace, block: Block) -> "Rows":
+        if isinstance(block.size, int) and block.size == self.p.shape[0]:
+            return self
         found = (self.square, self.raw, self.wide)
         square, raw, wide = (None if x is None else ns.rows(x, block) for x in found)
         return self._like(ns.rows(self.p, block), raw, square, wide)
@@ -155,6 +157,12 @@ class Similarity(ABC):
 def largest(ns: Namespace, vectors: list[Array | None]) -> float:
     known = [ns.host(ns.xp.max(x)) for x in vectors if x is not None]
     return max(float("inf") if x is None else float(x) for x in known)
+
+
+def row_products(ns: Namespace, x: Array, y: Array) -> Array:
+    """Of matched rows, (n,)."""
+    (found,) = ns.by_rows(lambda x, y: (ns.xp.sum(x * y, axis=1),), x, y)
+    return found
 
 
 def _repeat(ns: Namespace, x: Array, times: int) -> Array:

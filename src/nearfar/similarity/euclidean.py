@@ -5,7 +5,16 @@ from math import isfinite, log2
 from typing import Any, ClassVar
 
 from nearfar.frameworks import Array, Block, Namespace, Scratch
-from nearfar.similarity.base import Apart, Flow, Meeting, Rows, Similarity, Tile, largest
+from nearfar.similarity.base import (
+    Apart,
+    Flow,
+    Meeting,
+    Rows,
+    Similarity,
+    Tile,
+    largest,
+    row_products,
+)
 
 # A Gram matrix gives squared distances with an error of some roundings of the squared norms. Pairs
 # nearer than this share of them are computed from the difference of their rows.
@@ -46,7 +55,7 @@ class _Euclidean(Similarity):
         return 1.0
 
     def _ready(self, ns: Namespace, p: Array, rows: Rows) -> Rows:
-        square = ns.xp.sum(p * p, axis=1)
+        square = row_products(ns, p, p)
         if p.shape[1] <= _FEW_FEATURES:
             return rows._replace(p=p, square=square)
         # With the norms as features of their own a product of rows is a squared distance.
@@ -119,7 +128,7 @@ class _Euclidean(Similarity):
     def restore(
         self, ns: Namespace, rows: Rows, gradient: Array, temperature: Any
     ) -> tuple[Array, Any]:
-        slope = rows.unit * self._euler(ns, lambda: rows.p * gradient, temperature)
+        slope = rows.unit * self._euler(ns, lambda: row_products(ns, rows.p, gradient), temperature)
         return ns.mul_(gradient, temperature ** (-1 / self.degree)), slope
 
     def paired(self, ns: Namespace, a: Rows, b: Rows) -> Array:

@@ -4,7 +4,16 @@ from abc import abstractmethod
 from typing import Any
 
 from nearfar.frameworks import Array, Block, Namespace, Scratch
-from nearfar.similarity.base import Apart, Flow, Meeting, Rows, Similarity, Tile, largest
+from nearfar.similarity.base import (
+    Apart,
+    Flow,
+    Meeting,
+    Rows,
+    Similarity,
+    Tile,
+    largest,
+    row_products,
+)
 
 
 class _FeatureWise(Similarity):
@@ -44,7 +53,7 @@ class _FeatureWise(Similarity):
     def restore(
         self, ns: Namespace, rows: Rows, gradient: Array, temperature: Any
     ) -> tuple[Array, Any]:
-        slope = self._euler(ns, lambda: rows.p * gradient, temperature)
+        slope = self._euler(ns, lambda: row_products(ns, rows.p, gradient), temperature)
         return ns.div_(gradient, temperature), slope
 
     def pull_paired(self, ns: Namespace, a: Rows, b: Rows, g: Array) -> tuple[Array, Array]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from nearfar.frameworks import Array, Block, Namespace, Scratch
-from nearfar.similarity.base import Flow, Meeting, Rows, Similarity, Tile, largest
+from nearfar.similarity.base import Flow, Meeting, Rows, Similarity, Tile, largest, row_products
 
 
 class _Inner(Similarity):
@@ -31,7 +31,7 @@ class _Inner(Similarity):
         return ns.add_product_(gradient, block, flow.weights, y.p, scratch)
 
     def paired(self, ns: Namespace, a: Rows, b: Rows) -> Array:
-        return ns.xp.sum(a.p * b.p, axis=1)
+        return row_products(ns, a.p, b.p)
 
     def pull_paired(self, ns: Namespace, a: Rows, b: Rows, g: Array) -> tuple[Array, Array]:
         return g[:, None] * b.p, g[:, None] * a.p
@@ -46,12 +46,12 @@ class Dot(_Inner):
         return tuple(Rows(z * temperature**-0.5) for z in parts)
 
     def bound(self, ns: Namespace, sides: tuple[Rows, ...], temperature: Any) -> float:
-        return largest(ns, [ns.xp.sum(rows.p * rows.p, axis=1) for rows in sides])
+        return largest(ns, [row_products(ns, rows.p, rows.p) for rows in sides])
 
     def restore(
         self, ns: Namespace, rows: Rows, gradient: Array, temperature: Any
     ) -> tuple[Array, Any]:
-        slope = self._euler(ns, lambda: rows.p * gradient, temperature)
+        slope = self._euler(ns, lambda: row_products(ns, rows.p, gradient), temperature)
         return ns.mul_(gradient, temperature**-0.5), slope
 
 
@@ -65,14 +65,19 @@ class Cosine(_Inner):
 
     def _unit(self, ns: Namespace, z: Array, factor: Any) -> Rows:
         xp = ns.xp
-        # Scaled by the largest entry first: squares of 1e-20 or 1e20 leave float32.
-        largest = ns.stop(xp.max(xp.abs(z), axis=1, keepdims=True))
-        zero = largest == 0
-        largest = ns.fill_(largest, zero, 1)
-        p = z / largest
-        square = ns.fill_(xp.sum(p * p, axis=1, keepdims=True), zero, 1)
-        scale = factor / xp.sqrt(square)
-        return Rows(ns.mul_(p, scale), slope=ns.fill_(scale / largest, zero, 0))
+
+        def unit(z: Array) -> tuple[Array, Array]:
+            # Scaled by the largest entry first: squares of 1e-20 or 1e20 leave float32.
+            largest = ns.stop(xp.max(xp.abs(z), axis=1, keepdims=True))
+            zero = largest == 0
+            largest = ns.fill_(largest, zero, 1)
+            p = z / largest
+            square = ns.fill_(xp.sum(p * p, axis=1, keepdims=True), zero, float("inf"))
+            scale = factor / xp.sqrt(square)
+            return ns.mul_(p, scale), scale / largest
+
+        p, slope = ns.by_rows(unit, z)
+        return Rows(p, slope=slope)
 
     def bound(self, ns: Namespace, sides: tuple[Rows, ...], temperature: Any) -> float:
         if isinstance(temperature, float):
@@ -84,11 +89,15 @@ class Cosine(_Inner):
         self, ns: Namespace, rows: Rows, gradient: Array, temperature: Any
     ) -> tuple[Array, Any]:
         assert rows.slope is not None
-        along = ns.xp.sum(rows.p * gradient, axis=1, keepdims=True)
-        slope = self._euler(ns, lambda: along, temperature)
-        # With unit rows u = p sqrt(t): d/dz = (I - u u^T) (d/dp) / (sqrt(t) |z|).
-        gradient = ns.sub_(gradient, rows.p * (along * temperature))
-        return ns.mul_(gradient, rows.slope), slope
+
+        def across(gradient: Array, p: Array, slope: Array) -> tuple[Array, Array]:
+            along = ns.xp.sum(p * gradient, axis=1, keepdims=True)
+            # With unit rows u = p sqrt(t): d/dz = (I - u u^T) (d/dp) / (sqrt(t) |z|).
+            gradient = ns.sub_(gradient, p * (along * temperature))
+            return ns.mul_(gradient, slope), along
+
+        gradient, along = ns.by_rows(across, gradient, rows.p, rows.slope)
+        return gradient, self._euler(ns, lambda: along, temperature)
 
 
 class NegCosineDistance(Cosine):

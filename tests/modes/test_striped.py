@@ -1,0 +1,77 @@
+"""Some rows at a time say what all rows do."""
+
+import numpy as np
+import pytest
+import torch
+from cases import CASES
+from running import UPSTREAM, torch_eager
+
+from nearfar.frameworks import striped
+
+X = np.arange(44.0).reshape(11, 4) + 0.5
+FRAMEWORKS = {"numpy": np.array, "torch": torch.tensor}
+
+
+def empty(size, like):
+    made = np.full(size, np.nan)
+    return torch.from_numpy(made) if isinstance(like, torch.Tensor) else made
+
+
+@pytest.fixture(params=[1, 64, 100, 351])
+def strips(request, monkeypatch):
+    """Of one row, of two, of three and a rest, and of all but one."""
+    monkeypatch.setattr(striped, "_STRIP", request.param)
+    monkeypatch.setattr(striped, "_WHOLE", request.param)
+
+
+@pytest.mark.parametrize("make", FRAMEWORKS.values(), ids=FRAMEWORKS)
+def test_rows_sums_and_several_rows_for_one(strips, make):
+    x, y = make(X), make(X[:, 0] + 1)
+    seen = []
+
+    def function(x, y, nothing):
+        seen.append(len(x))
+        assert nothing is None
+        twice = np.repeat(np.asarray(x), 2, axis=0)
+        return x * y[:, None], x.sum(1), make(twice)
+
+    product, sums, twice = striped.striped(empty, function, (x, y, None))
+    assert sum(seen) == 11
+    assert len(seen) > 1
+    assert type(product) is type(x)
+    np.testing.assert_array_equal(product, X * (X[:, :1] + 1))
+    np.testing.assert_array_equal(sums, X.sum(1))
+    np.testing.assert_array_equal(twice, np.repeat(X, 2, axis=0))
+
+
+@pytest.mark.parametrize("make", FRAMEWORKS.values(), ids=FRAMEWORKS)
+def test_what_is_written_to_the_first_array_stays_there(strips, make):
+    x = make(X)
+
+    def function(x):
+        x *= 3
+        return x, x.sum(1)
+
+    found, sums = striped.striped(empty, function, (x,))
+    assert found is x
+    np.testing.assert_array_equal(x, 3 * X)
+    np.testing.assert_array_equal(sums, 3 * X.sum(1))
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_losses(case, framework, monkeypatch):
+    def both():
+        if framework == "torch":
+            return torch_eager(case.loss, case.embeddings, case.labels)
+        value, gradients = case.loss.value_and_grad(*case.embeddings, *case.labels)
+        return UPSTREAM * value, [UPSTREAM * g for g in gradients]
+
+    value, gradients = both()
+    monkeypatch.setattr(striped, "_STRIP", 128)
+    monkeypatch.setattr(striped, "_WHOLE", 128)
+    again, others = both()
+    np.testing.assert_allclose(again, value, rtol=1e-13)
+    for one, other in zip(gradients, others, strict=True):
+        assert other.dtype == np.float64
+        np.testing.assert_allclose(other, one, rtol=1e-11, atol=1e-13)
