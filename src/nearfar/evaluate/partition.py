@@ -159,7 +159,7 @@ class PartitionBatch:
         gathered = self.pairing.gather(ns, tuple(ns.matrix(z) for z in given.embeddings))
         self.sides = self.similarity.prepare(ns, gathered, self.temperature)
         self.itemsize = ns.itemsize(self.sides[0].p)
-        best = ns.tile(len(self.sides), self.pairing.n, ns.shape(self.sides[0].p)[1])
+        best = ns.tile(len(self.sides), self.pairing.n)
         self.side = tile_side(settings.options, self.itemsize, best)
         self._weigh()
 

@@ -196,8 +196,8 @@ class Namespace:
     def warn_if(self, flag: Array, message: str) -> None:
         """Warn where looking at `flag` costs nothing, which is NumPy only."""
 
-    def tile(self, sides: int, n: Any, features: Any) -> int:
-        """Rows of a tile, of one or two sides of (n, features).
+    def tile(self, sides: int, n: Any) -> int:
+        """Rows of a tile, of one or two sides of n rows.
 
         512 x 512 float32 fills an L2 cache of 1 MB; measured best or within 15 % for 1,024 to 8,192
         rows of 32 to 512 dimensions.
