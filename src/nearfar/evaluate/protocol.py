@@ -127,9 +127,9 @@ class WithinRule(Protocol):
     def picks(self) -> int:
         """How many logits of an anchor its loss depends on, if they are few; 0: on all."""
 
-    @property
-    def buffers(self) -> int:
-        """How many arrays of a block of logits it holds at once, the logits included."""
+    def buffers(self, most: int | None) -> int:
+        """How many arrays of a block of logits it holds at once, the logits included, where no
+        anchor has more positives than `most`, which is None where that is not known."""
 
     def usable(self, positives: Array, negatives: Array) -> Array:
         """Which anchors have any term, from the numbers of their positives and negatives (n,)."""

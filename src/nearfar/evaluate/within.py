@@ -38,7 +38,10 @@ class WithinBatch(RowBatch):
         (self.all,) = self.similarity.prepare(ns, gathered, self.temperature)
         self.n = self.pairing.n
         itemsize, split = ns.itemsize(self.all.p), self.workers is not None
-        side = row_block(settings.options, self.n, itemsize, self.rule.buffers, split)
+        sizes = self.pairing.sizes
+        self.most = None if sizes is None else max(sizes) - 1
+        buffers = self.rule.buffers(self.most)
+        side = row_block(settings.options, self.n, itemsize, buffers, split)
         self.side = settings.side(self.n, side)
         empty = ns.zeros((self.n,), self.all.p)
         positives = self.pairing.counts(ns, empty, all_pairs(self.n, self.side))
@@ -46,8 +49,6 @@ class WithinBatch(RowBatch):
         negatives = ns.xp.sum(self.one) - 1 - positives
         self.usable = self.rule.usable(positives, negatives)
         ns.warn_if(~ns.xp.any(self.usable), _NOTHING_TO_DO)
-        sizes = self.pairing.sizes
-        self.most = None if sizes is None else max(sizes) - 1
         blocks = (
             each_block(self.n, self.side) if sizes is None else anchors_by_class(sizes, self.side)
         )

@@ -370,6 +370,10 @@ class Namespace:
         """``x[:, None] + y[None, :]``, in the buffer named `key`."""
         return x[:, None] + y[None, :]
 
+    def plus(self, x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
+        """``x + y``, in the buffer named `key`; `y` is never wider than `x`."""
+        return x + y
+
     def row_sums(self, x: Array) -> Array:
         return self.xp.sum(x, axis=1)
 
@@ -393,6 +397,11 @@ class Namespace:
     def inverse_(self, x: Array) -> Array:
         """``1 / x``"""
         return 1 / x
+
+    def inverse_or_zero_(self, x: Array) -> Array:
+        """``1 / x``, and 0 where x is 0, there without a gradient."""
+        zero = x == 0
+        return self.fill_(self.inverse_(self.fill_(x, zero, 1)), zero, 0)
 
     def add_(self, x: Array, y: Any) -> Array:
         """``x + y``; `y` broadcasts and is never wider than `x`."""

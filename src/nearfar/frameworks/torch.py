@@ -264,6 +264,10 @@ class Torch(_Pure):
         out = scratch.buffer(key, (x.shape[0], y.shape[0]), x)
         return torch.add(x[:, None], y[None, :], out=out)
 
+    def plus(self, x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
+        assert scratch is not None
+        return torch.add(x, y, out=scratch.buffer(key, tuple(x.shape), x))
+
     def exp_(self, x: Array) -> Array:
         return x.exp_()
 
@@ -278,6 +282,10 @@ class Torch(_Pure):
 
     def inverse_(self, x: Array) -> Array:
         return x.reciprocal_()
+
+    def inverse_or_zero_(self, x: Array) -> Array:
+        # A mask would take six times as long.
+        return x.reciprocal_().nan_to_num_(float("nan"), 0.0, 0.0)
 
     def add_(self, x: Array, y: Any) -> Array:
         return x.add_(y)

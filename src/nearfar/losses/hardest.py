@@ -15,7 +15,9 @@ class HardestTriplets:
     margin: float
 
     picks: ClassVar[int] = 2
-    buffers: ClassVar[int] = 4
+
+    def buffers(self, most: int | None) -> int:
+        return 4
 
     def usable(self, positives: Array, negatives: Array) -> Array:
         return (positives > 0) & (negatives > 0)

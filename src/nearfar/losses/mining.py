@@ -8,7 +8,7 @@ P and N are an anchor's positives and negatives, u = d_ap - d_an + margin.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from nearfar.evaluate import Others
 from nearfar.frameworks import Array, Namespace
@@ -43,30 +43,34 @@ def every(ns: Namespace, positives: Group, negatives: Group, margin: float) -> M
     return Mined(_sum(ns, losses), _sum(ns, reach * nearer), chosen, by_positives, by_all)
 
 
-def every_of_few(
-    ns: Namespace, positives: Group, negatives: Group, margin: float, most: int, scratch: Any
-) -> Mined:
+def every_of_few(ns: Namespace, logits: Array, others: Others, most: int, margin: float) -> Mined:
     """As `every`, for at most so many positives: each against all negatives, nothing sorted."""
-    xp = ns.xp
-    none = xp.full_like(positives.keys, float("inf"))
-    order = ns.argsort(xp.where(positives.members, positives.keys, none))[:, :most]
-    members = ns.gather(positives.members, order)
-    reached = ns.gather(positives.keys, order) + margin
-    reached = xp.where(members, reached, xp.full_like(reached, -float("inf")))
-    away = -xp.where(negatives.members, negatives.keys, xp.full_like(negatives.keys, float("inf")))
-    losses, pulled = xp.zeros_like(away[:, 0]), xp.zeros_like(away)
-    nearer = []
+    xp, window, scratch = ns.xp, others.window, others.scratch
+    never = -float("inf")
+    same, itself = classmates(ns, others)
+    inside = ns.columns(logits, window)
+    distances = xp.where(same & ~itself, -inside, xp.full_like(inside, -never))
+    order = ns.argsort(distances)[:, :most]
+    members = ns.gather(same & ~itself, order)
+    positives = ns.row_sums(ns.cast(members, logits.dtype))
+    negatives = ns.shape(logits)[1] - 1 - positives
+    # An anchor without negatives reaches nothing, so that no infinity meets another.
+    reaching = members & (negatives > 0)[:, None]
+    reached = ns.gather(distances, order) + margin
+    reached = xp.where(reaching, reached, xp.full_like(reached, never))
+    strangers = xp.where(same, xp.full_like(inside, never), inside)
+    away = ns.set_columns_(ns.copy(logits, scratch, "away"), window, strangers)
+    losses, nearer, pulled = xp.zeros_like(positives), [], None
     for k in range(ns.shape(order)[1]):
-        u = ns.relu_(ns.add_(ns.copy(away, scratch, "u"), reached[:, k : k + 1]))
+        u = ns.relu_(ns.plus(away, reached[:, k : k + 1], scratch, "u" if k else "pulled"))
         losses = losses + ns.row_sums(u)
         u = ns.sign_(u)
         nearer.append(ns.row_sums(u))
-        pulled = ns.add_(pulled, u)
+        pulled = u if pulled is None else ns.add_(pulled, u)
     by_positives = xp.stack(nearer, axis=1)
-    chosen = _count(ns, positives) * _count(ns, negatives)
-    width = ns.shape(positives.keys)[1]
-    back = ns.scatter(by_positives, order, width)
-    return Mined(losses, _sum(ns, by_positives), chosen, back, ns.mul_(pulled, -1))
+    back = ns.scatter(by_positives, order, window.size)
+    active = _sum(ns, by_positives)
+    return Mined(losses, active, positives * negatives, back, ns.mul_(pulled, -1))
 
 
 def all_semihard(ns: Namespace, positives: Group, negatives: Group, margin: float) -> Mined:
@@ -142,7 +146,9 @@ class MinedTriplets:
     count_active: bool
 
     picks: ClassVar[int] = 0
-    buffers: ClassVar[int] = 24
+
+    def buffers(self, most: int | None) -> int:
+        return 6 if self._few(most) else 24
 
     def usable(self, positives: Array, negatives: Array) -> Array:
         return (positives > 0) & (negatives > 0)
@@ -150,8 +156,24 @@ class MinedTriplets:
     def rows(
         self, ns: Namespace, logits: Array, others: Others, weight: Array | None
     ) -> tuple[Array, Array, Array | None]:
-        xp = ns.xp
-        window = others.window
+        xp, window = ns.xp, others.window
+        if self._few(others.most):
+            found = every_of_few(ns, logits, others, max(others.most or 0, 1), self.margin)
+        else:
+            found = self._sorted(ns, logits, others)
+        terms = found.active if self.count_active else found.chosen
+        losses = found.losses + unknown(ns, logits)
+        if weight is None:
+            return losses, terms, None
+        weight = -xp.where(found.chosen > 0, weight, xp.zeros_like(weight))[:, None]
+        near = ns.columns(found.by_all, window) + found.by_positives
+        return losses, terms, ns.mul_(ns.set_columns_(found.by_all, window, near), weight)
+
+    def _few(self, most: int | None) -> bool:
+        return self.mining == "all" and most is not None and most <= _FEW
+
+    def _sorted(self, ns: Namespace, logits: Array, others: Others) -> Mined:
+        xp, window = ns.xp, others.window
         same, itself = classmates(ns, others)
         distances = -logits
         strange = ns.set_columns_(xp.ones_like(logits) > 0, window, ~same)
@@ -162,21 +184,10 @@ class MinedTriplets:
         positives, negatives = (
             g._replace(members=g.members & some[:, None]) for g in (positives, negatives)
         )
-        if self.mining == "all" and others.most is not None and others.most <= _FEW:
-            found = every_of_few(
-                ns, positives, negatives, self.margin, max(others.most, 1), others.scratch
-            )
-        else:
-            found = MINERS[self.mining](ns, positives, negatives, self.margin)
-        terms = found.active if self.count_active else found.chosen
-        none = xp.zeros_like(terms)
-        losses, terms = (xp.where(some, x, none) for x in (found.losses, terms))
-        losses = losses + unknown(ns, logits)
-        if weight is None:
-            return losses, terms, None
-        weight = -xp.where(some, weight, none)[:, None]
-        near = ns.columns(found.by_all, window) + found.by_positives
-        return losses, terms, ns.mul_(ns.set_columns_(found.by_all, window, near), weight)
+        found = MINERS[self.mining](ns, positives, negatives, self.margin)
+        none = xp.zeros_like(found.losses)
+        losses, active, chosen = (xp.where(some, x, none) for x in found[:3])
+        return found._replace(losses=losses, active=active, chosen=chosen)
 
 
 def _margins(ns: Namespace, merged: Merged, reach: Array, far: Array) -> Array:

@@ -16,7 +16,9 @@ class NearOrApart:
     margin: float
 
     picks: ClassVar[int] = 0
-    buffers: ClassVar[int] = 8
+
+    def buffers(self, most: int | None) -> int:
+        return 8
 
     def usable(self, positives: Array, negatives: Array) -> Array:
         return positives + negatives > 0

@@ -30,7 +30,9 @@ class Ranks:
     label_distance: str
 
     picks: ClassVar[int] = 0
-    buffers: ClassVar[int] = 16
+
+    def buffers(self, most: int | None) -> int:
+        return 16
 
     def usable(self, positives: Array, negatives: Array) -> Array:
         return positives > 0

@@ -190,8 +190,7 @@ class NegEuclidean(_Euclidean):
         return ns.mul_(ns.root_(squares), -unit)
 
     def weigh_(self, ns: Namespace, g: Array, tile: Tile) -> Flow:
-        zero = tile.logits == 0
-        weights = ns.fill_(ns.div_(g, ns.fill_(tile.logits, zero, 1)), zero, 0)
+        weights = ns.mul_(g, ns.inverse_or_zero_(tile.logits))
         return Flow(weights if _is_one(tile.unit) else ns.mul_(weights, tile.unit), tile.near)
 
 
