@@ -193,9 +193,6 @@ class Torch(_Pure):
         with torch.no_grad(), full_precision(inputs):
             return Namespace.value_and_grad(ns, evaluation, inputs, wanted)
 
-    def stop(self, x: Array) -> Array:
-        return x
-
     def scatter(
         self, x: Array, order: Array, width: Any, scratch: Scratch | None = None, key: str = ""
     ) -> Array:
