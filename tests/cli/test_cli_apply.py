@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from cli_helpers import assert_matches
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import normalize
@@ -39,6 +40,33 @@ def test_csv_in_any_order_with_or_without_labels(run, trained, blobs, tmp_path):
         frame.to_csv(path, index=False)
         actual = embeddings(run, trained, path, tmp_path / f"{name}.npy")
         np.testing.assert_allclose(actual, expected, atol=1e-9)
+
+
+def test_rows_of_an_npy_file(run, trained, blobs, tmp_path):
+    np.save(tmp_path / "rows.npy", blobs.X)
+    expected = embeddings(run, trained, trained.npz, tmp_path / "z.npy")
+    actual = embeddings(run, trained, tmp_path / "rows.npy", tmp_path / "again.npy")
+    np.testing.assert_array_equal(actual, expected)
+
+
+def test_npy_files_that_are_refused(refused, trained, blobs, tmp_path):
+    rows, out = tmp_path / "rows.npy", tmp_path / "out.npy"
+    np.save(rows, blobs.X)
+    assert_matches(
+        refused("transform", trained.folder, rows, "--out", rows), r"rows.npy is DATA itself"
+    )
+    assert_matches(
+        refused("fit", rows, "--out", tmp_path / "model"), r"nothing to learn from; save .*y=y"
+    )
+    whole = rows.read_bytes()
+    for broken in (whole[:-9], b"x" + whole, b"PK\x03\x04" + whole):
+        rows.write_bytes(broken)
+        line = refused("transform", trained.folder, rows, "--out", out)
+        assert_matches(line, r"rows.npy is no .npy file of numbers .*numpy.save")
+    np.save(rows, np.array([[1, "a"]], dtype=object), allow_pickle=True)
+    line = refused("transform", trained.folder, rows, "--out", out)
+    assert_matches(line, r"rows.npy is no .npy file of numbers .*numpy.save")
+    assert not out.exists()
 
 
 def test_labels_of_rows_to_embed_are_not_read(run, trained, blobs, tmp_path):

@@ -124,7 +124,7 @@ def test_spoiled_npz(refused, tmp_path, spoil):
         ),
         ("nowhere.csv", r"nowhere.csv cannot be read"),
         ("kept.npz", r"kept.npz is a folder; name a file"),
-        ("data.xlsx", r"neither 'digits', 'wine', .*'diabetes' nor an .npz or .csv file"),
+        ("data.xlsx", r"neither 'digits', 'wine', .*'diabetes' nor an .npz, .npy or .csv file"),
         ("digit", r"neither 'digits'"),
     ],
 )

@@ -145,6 +145,13 @@ class TestStopped:
         run(*args, tmp_path / "broken", "--resume")
         assert results(tmp_path / "broken") == whole
 
+    def test_beginning_anew_is_told(self, run, digits, tmp_path):
+        args = ("fit", digits, *QUICK, "--encoder", "mlp", "--out", tmp_path)
+        assert "anew" not in run(*args).stderr
+        result = run(*args)
+        assert result.exit_code == 0
+        assert_matches(result.stderr, r"beginning anew: .*checkpoint\.npz is replaced; --resume")
+
     def test_interrupted(self, run, digits, tmp_path, monkeypatch):
         self.stop_in_epoch(monkeypatch, 3, KeyboardInterrupt())
         result = run("fit", digits, *QUICK, "--encoder", "mlp", "--out", tmp_path)
@@ -157,6 +164,10 @@ class TestStopped:
     def test_resume_without_a_checkpoint_begins(self, run, digits, tmp_path):
         args = ("fit", digits, *QUICK, "--encoder", "mlp", "--out", tmp_path, "--resume")
         assert run(*args).exit_code == 0
+
+    def test_an_unknown_loss(self, refused, digits, tmp_path):
+        line = refused("fit", digits, "--encoder", "mlp", "--loss", "nosuch", "--out", tmp_path)
+        assert_matches(line, r"'nosuch' is unknown; .* labels: .*, or for two views: .*'ntxent'")
 
     def test_other_settings_are_refused(self, refused, run, digits, table, tmp_path):
         args = (*QUICK, "--encoder", "mlp", "--out", tmp_path / "out", "--resume")

@@ -26,9 +26,9 @@ Rows = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="Rows to embed: .npz with an array X, .csv with the columns the model was fitted on "
-        "(in any order; a label column is ignored), or anything else that fit reads; images "
-        "need no labels.",
+        help="Rows to embed: .npz with an array X, .npy, .csv with the columns the model was "
+        "fitted on (in any order; a label column is ignored), or anything else that fit reads; "
+        "images need no labels.",
     ),
 ]
 

@@ -16,7 +16,7 @@ from nearfar.cli.model import Model
 
 def transform(model: Path, source: str, out: Path) -> None:
     """Write the embeddings of every row."""
-    _check_name(out, ".npy")
+    _check_name(out, ".npy", source)
     trained, X = _read(model, source)
     embeddings = trained.embed(X)
     with staged(out.parent) as stage:
@@ -40,10 +40,10 @@ def _read(model: Path, source: str) -> tuple[Model, NDArray[Any]]:
     return trained, read_features(source, trained.columns, trained.label, trained.map.shape)
 
 
-def _check_name(out: Path, suffix: str, source: str = "") -> None:
+def _check_name(out: Path, suffix: str, source: str) -> None:
     if out.suffix.lower() != suffix:
         raise BadInput(f"--out {out} must end in {suffix}; rename it")
     if out.is_dir():
         raise BadInput(f"--out {out} is a folder; name a file")
-    if source and Path(source).exists() and out.exists() and out.samefile(source):
+    if Path(source).exists() and out.exists() and out.samefile(source):
         raise BadInput(f"--out {out} is DATA itself; name another file")

@@ -49,7 +49,7 @@ def loss_for(
     declared = BUILT_IN.get(source)
     key = _KINDS[declared or "labels"][1] if name is None else key_of(name)
     if not (encoder and key in TWO_VIEWS):
-        _check_fits(key, source, declared)
+        _check_fits(key, source, declared, encoder)
     given: dict[str, Any] = {} if encoder else dict(_FOR_NEIGHBOURS.get(key, {}))
     with library_errors("--field: "):
         given |= dict(_field(LOSSES[key], text) for text in fields)
@@ -60,7 +60,7 @@ def loss_for(
         return LOSSES[key](**given | {"temperature": temperature})
 
 
-def _check_fits(key: str, source: str, declared: str | None) -> None:
+def _check_fits(key: str, source: str, declared: str | None, encoder: bool) -> None:
     """Refuse a loss of something else than labelled rows, or not of a built-in set's kind."""
     kinds = [declared] if declared else list(_KINDS)
     if any(key in losses_of(kind) for kind in kinds):
@@ -74,8 +74,11 @@ def _check_fits(key: str, source: str, declared: str | None) -> None:
         problem = "compares two views, and needs --encoder mlp or cnn"
     else:
         problem = f"is called with {', '.join(LOSSES[key].inputs)}"
-    fitting = ", or for ".join(f"{_KINDS[kind][0]}: {listed(losses_of(kind))}" for kind in kinds)
-    raise BadInput(f"--loss '{key}' {problem}; choose one for {fitting}")
+    fitting = {_KINDS[kind][0]: losses_of(kind) for kind in kinds}
+    if encoder:
+        fitting["two views"] = TWO_VIEWS
+    choices = ", or for ".join(f"{what}: {listed(losses)}" for what, losses in fitting.items())
+    raise BadInput(f"--loss '{key}' {problem}; choose one for {choices}")
 
 
 def _field(loss: Any, text: str) -> tuple[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfar.cli.errors import BadInput, listed
-from nearfar.cli.files import read_npz
+from nearfar.cli.files import read_npy, read_npz
 from nearfar.cli.sources import bare_rows, kind_of_path, labelled_rows
 from nearfar.datasets import SETS
 
@@ -62,6 +62,8 @@ def read_labelled(source: str, label: str | None, image_size: int | None = None)
         raise BadInput(f"--image-size belongs to folders of images; leave it out for {source}")
     if kind == ".csv":
         return _labelled_table(Path(source), label)
+    if kind == ".npy":
+        raise BadInput(f"{source} has rows, but nothing to learn from; {_SAVE_AGAIN}")
     if kind == ".npz":
         arrays = read_npz(Path(source), ["X", "y"], _SAVE_AGAIN)
         X, y = arrays["X"], arrays["y"]
@@ -95,6 +97,8 @@ def read_features(
         return feature_matrix(frame if columns is None else _ordered(frame, columns, path), path)
     if kind == ".npz":
         X = read_npz(Path(source), ["X"], _SAVE_AGAIN)["X"]
+    elif kind == ".npy":
+        X = read_npy(Path(source), "save it again with numpy.save(file, X)")
     elif kind == "scikit-learn":
         X = _scikit_learn(source)[0]
     else:
@@ -117,12 +121,12 @@ def _kind(source: str) -> str:
     if source in SETS:
         return "named"
     suffix = Path(source).suffix.lower()
-    kind = suffix if suffix in (".npz", ".csv") else kind_of_path(Path(source))
+    kind = suffix if suffix in (".npz", ".npy", ".csv") else kind_of_path(Path(source))
     if kind is None:
         raise BadInput(
-            f"DATA '{source}' is neither {listed(list(_SCIKIT_LEARN))} nor an .npz or .csv file, "
-            f"nor one of {listed(list(SETS), most=len(SETS))}, an *idx3-ubyte or CIFAR-10 .bin "
-            "file, nor a folder of these or of images by class"
+            f"DATA '{source}' is neither {listed(list(_SCIKIT_LEARN))} nor an .npz, .npy or .csv "
+            f"file, nor one of {listed(list(SETS), most=len(SETS))}, an *idx3-ubyte or CIFAR-10 "
+            ".bin file, nor a folder of these or of images by class"
         )
     return kind
 

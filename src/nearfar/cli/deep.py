@@ -60,6 +60,11 @@ def learn_encoder(
         training.restore(*kept)
         typer.echo(f"resuming after epoch {training.epoch} of {recipe.epochs}", err=True)
     else:
+        before = out / checkpoint.NAME
+        if before.exists():
+            typer.echo(
+                f"beginning anew: {before} is replaced; --resume would go on with it", err=True
+            )
         checkpoint.write(out, statement, *training.state())
     interrupted = _run(
         training, lambda: checkpoint.write(out, statement, *training.state()), recipe.epochs

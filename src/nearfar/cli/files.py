@@ -55,6 +55,17 @@ def read_npz(path: Path, names: Sequence[str], remedy: str) -> dict[str, NDArray
     return arrays
 
 
+def read_npy(path: Path, remedy: str) -> NDArray[Any]:
+    """Read the array of an ``.npy`` file, never unpickling anything."""
+    check_readable(path)
+    try:
+        with path.open("rb") as file:
+            array: NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+    except Exception as error:  # Headers lie in as many ways.
+        raise BadInput(f"{path} is no .npy file of numbers ({error}); {remedy}") from error
+    return array
+
+
 @contextmanager
 def staged(folder: Path) -> Iterator[Path]:
     """Give a hidden folder inside ``folder`` whose files move there once all of them are whole.
