@@ -7,19 +7,19 @@
   array elsewhere. Always write ``x = ns.op_(x, ...)`` and never use the old ``x`` again.
 """
 
-from nearfar.frameworks.base import (
+from nearfar.frameworks.base import Namespace
+from nearfar.frameworks.dispatch import framework_name, namespace_of
+from nearfar.frameworks.types import (
     Array,
     Block,
     Evaluation,
     Every,
     Items,
     Kept,
-    Namespace,
     Scratch,
     Statement,
     register_rebuild,
 )
-from nearfar.frameworks.dispatch import framework_name, namespace_of
 
 __all__ = [
     "Array",

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from math import prod
 from typing import Any
 
-from nearfar.frameworks.base import Array
+from nearfar.frameworks.types import Array
 
 # What an idle process may hold on to, in bytes.
 _SPARE = 16 * 2**20

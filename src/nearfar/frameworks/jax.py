@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nearfar.frameworks.base import (
+from nearfar.frameworks.base import Namespace
+from nearfar.frameworks.types import (
     Array,
     Block,
     Carry,
@@ -23,7 +24,6 @@ from nearfar.frameworks.base import (
     Evaluation,
     Every,
     Items,
-    Namespace,
     Scratch,
     Statement,
 )

@@ -9,9 +9,10 @@ import array_api_compat.numpy as xp
 import numpy as np
 
 from nearfar.frameworks import along, threads
-from nearfar.frameworks.base import Array, Block, DType, Evaluation, Namespace, Scratch, Statement
+from nearfar.frameworks.base import Namespace
 from nearfar.frameworks.buffers import Spare, Stores
 from nearfar.frameworks.striped import striped
+from nearfar.frameworks.types import Array, Block, DType, Evaluation, Scratch, Statement
 
 
 def _empty(size: int, like: Array) -> Array:

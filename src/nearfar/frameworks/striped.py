@@ -4,7 +4,7 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
-Array = Any
+from nearfar.frameworks.types import Array
 
 # Bytes of a strip of the first array. Of fewer, calls would take longer than what they compute.
 _STRIP = 2**19

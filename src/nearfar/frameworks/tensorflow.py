@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow as tf
 
-from nearfar.frameworks.base import (
+from nearfar.frameworks.base import Namespace
+from nearfar.frameworks.types import (
     Array,
     Block,
     Carry,
@@ -20,7 +21,6 @@ from nearfar.frameworks.base import (
     Evaluation,
     Every,
     Items,
-    Namespace,
     Scratch,
     Statement,
 )

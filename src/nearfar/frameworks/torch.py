@@ -16,18 +16,10 @@ from torch.utils.checkpoint import checkpoint
 
 from nearfar.frameworks import along
 from nearfar.frameworks import torch_names as xp
-from nearfar.frameworks.base import (
-    Array,
-    Block,
-    DType,
-    Evaluation,
-    Kept,
-    Namespace,
-    Scratch,
-    Statement,
-)
+from nearfar.frameworks.base import Namespace
 from nearfar.frameworks.buffers import Spare, Stores
 from nearfar.frameworks.striped import striped
+from nearfar.frameworks.types import Array, Block, DType, Evaluation, Kept, Scratch, Statement
 
 
 class _Pure(Namespace):

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from nearfar.frameworks.base import Array, Evaluation, Statement, rebuild
 from nearfar.frameworks.torch import Torch, full_precision
+from nearfar.frameworks.types import Array, Evaluation, Statement, rebuild
 
 _NS = Torch()
 

@@ -1,0 +1,64 @@
+"""Where arrays come in and go out: kinds, dtypes, shapes, and what the host may see of them."""
+
+from math import prod
+from typing import Any, ClassVar
+
+import numpy as np
+
+from nearfar.frameworks.types import Array, DType
+
+
+class Edges:
+    name: ClassVar[str]
+    xp: Any
+    in_place: ClassVar[bool] = False
+    """Whether operations ending in `_` write into their argument."""
+
+    def is_array(self, x: Any) -> bool:
+        """Tell whether `x` belongs to this framework."""
+        raise NotImplementedError
+
+    def is_floating(self, x: Array) -> bool:
+        return bool(self.xp.isdtype(x.dtype, "real floating"))
+
+    def host(self, x: Array) -> np.ndarray | None:
+        """The values of `x` where reading them costs no synchronisation, otherwise None."""
+        raise NotImplementedError
+
+    def read(self, x: Array) -> np.ndarray:
+        """The values of `x`, waiting for them if need be."""
+        raise NotImplementedError
+
+    def beside(self, x: Array, like: Array) -> Array:
+        """An array of this framework on the device of `like`."""
+        return x
+
+    def asarray(self, values: Any, like: Array, dtype: DType | None = None) -> Array:
+        """Host values as an array beside `like` (its device), in `dtype` or in that of `like`."""
+        return self.xp.asarray(values, dtype=like.dtype if dtype is None else dtype)
+
+    def compute_dtype(self, *arrays: Array) -> DType:
+        """float64 if one of the arrays is, otherwise float32."""
+        wide = any(x.dtype == self.xp.float64 for x in arrays)
+        return self.xp.float64 if wide else self.xp.float32
+
+    def cast(self, x: Array, dtype: DType) -> Array:
+        return self.xp.astype(x, dtype, copy=False)
+
+    def double(self, x: Array) -> Array:
+        """In float64, where framework and device have it."""
+        return self.cast(x, self.xp.float64)
+
+    def shape(self, x: Array) -> tuple[Any, ...]:
+        """The shape; a framework that traces without sizes gives arrays for unknown ones."""
+        return tuple(x.shape)
+
+    def matrix(self, x: Array, axes: int = 1) -> Array:
+        """The first axes as rows, the others as features: (n, d)."""
+        shape = self.shape(x)
+        if axes == 1 and len(shape) == 2:
+            return x
+        return self.xp.reshape(x, (prod(shape[:axes]), prod(shape[axes:])))
+
+    def itemsize(self, x: Array) -> int:
+        return int(x.dtype.itemsize)

@@ -1,0 +1,81 @@
+"""Functions of each entry; those that end in an underscore may consume their argument."""
+
+from typing import Any
+
+from nearfar.frameworks.edges import Edges
+from nearfar.frameworks.types import Array
+
+
+class ElementWise(Edges):
+    def exp_(self, x: Array) -> Array:
+        return self.xp.exp(x)
+
+    def root_(self, x: Array) -> Array:
+        """Square roots; where x <= 0 it is 0 and has no gradient."""
+        zero = x <= 0
+        return self.fill_(self.xp.sqrt(self.fill_(x, zero, 1)), zero, 0)
+
+    def abs_(self, x: Array) -> Array:
+        return self.xp.abs(x)
+
+    def log1p_(self, x: Array) -> Array:
+        return self.xp.log1p(x)
+
+    def inverse_(self, x: Array) -> Array:
+        """``1 / x``"""
+        return 1 / x
+
+    def inverse_or_zero_(self, x: Array) -> Array:
+        """``1 / x``, and 0 where x is 0, there without a gradient."""
+        zero = x == 0
+        return self.fill_(self.inverse_(self.fill_(x, zero, 1)), zero, 0)
+
+    def add_(self, x: Array, y: Any) -> Array:
+        """``x + y``; `y` broadcasts and is never wider than `x`."""
+        return x + y
+
+    def sub_(self, x: Array, y: Any) -> Array:
+        return x - y
+
+    def mul_(self, x: Array, y: Any) -> Array:
+        return x * y
+
+    def div_(self, x: Array, y: Any) -> Array:
+        return x / y
+
+    def fill_(self, x: Array, mask: Array, value: float) -> Array:
+        """`x` with `value` where the mask is true."""
+        return self.xp.where(mask, self.asarray(value, x), x)
+
+    def relu_(self, x: Array) -> Array:
+        return self.xp.where(x < 0, self.xp.zeros_like(x), x)
+
+    def sign_(self, x: Array) -> Array:
+        return self.sign(x)
+
+    def softplus_(self, x: Array) -> Array:
+        return self.softplus(x)
+
+    def sigmoid_(self, x: Array) -> Array:
+        return self.sigmoid(x)
+
+    def stop(self, x: Array) -> Array:
+        """`x` as a constant to differentiation."""
+        return x
+
+    def sign(self, x: Array) -> Array:
+        return self.xp.sign(x)
+
+    def softplus(self, x: Array) -> Array:
+        """log(1 + exp(x)), without overflow and with its digits where it is small."""
+        xp = self.xp
+        return xp.where(x > 0, x, xp.zeros_like(x)) + xp.log1p(xp.exp(-xp.abs(x)))
+
+    def sigmoid(self, x: Array) -> Array:
+        xp = self.xp
+        e = xp.exp(-xp.abs(x))
+        return xp.where(x >= 0, xp.ones_like(x), e) / (1 + e)
+
+    def logaddexp(self, x: Array, y: Array) -> Array:
+        """log(exp(x) + exp(y)); `y` must be finite, `x` may be -inf."""
+        return y + self.softplus(x - y)

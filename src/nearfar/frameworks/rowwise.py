@@ -1,0 +1,118 @@
+"""Rows of arrays, blocks of them, and what is done along each row of a matrix."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nearfar.frameworks.edges import Edges
+from nearfar.frameworks.types import Array, Block, Scratch
+
+
+class RowWise(Edges):
+    def zeros(self, shape: tuple[int, ...], like: Array) -> Array:
+        return self.asarray(np.zeros(shape), like)
+
+    def rows(self, x: Array, block: Block) -> Array:
+        if block.size == x.shape[0]:
+            return x  # a slice costs a small batch as much as a sum
+        return x[block.start : block.start + block.size, ...]
+
+    def by_rows(
+        self, function: Callable[..., tuple[Array, ...]], *arrays: Array | None
+    ) -> tuple[Array, ...]:
+        """`function` of arrays with as many rows each, a row of which gives one row or several.
+
+        Where it writes in place it is given some rows at a time, so that its temporaries are small;
+        how many, the size of the first array tells. It may consume that one and return it.
+        """
+        return function(*arrays)
+
+    def take(self, x: Array, order: Array) -> Array:
+        return self.xp.take(x, self.asarray(order, x, self.xp.int64), axis=0)
+
+    def positions(self, block: Block, like: Array) -> Array:
+        """The row numbers of a block, (size,)."""
+        return self.asarray(np.arange(block.size), like, self.xp.int64) + block.start
+
+    def same(self, i: Block, j: Block, like: Array) -> Array:
+        """True where the row number equals the column number, (i.size, j.size)."""
+        return self.positions(i, like)[:, None] == self.positions(j, like)[None, :]
+
+    def set_rows_(self, x: Array, block: Block, value: Array) -> Array:
+        before, after = x[: block.start, ...], x[block.start + block.size :, ...]
+        return self.xp.concat([before, value, after], axis=0)
+
+    def add_rows_(self, x: Array, block: Block, value: Array) -> Array:
+        return self.set_rows_(x, block, self.rows(x, block) + value)
+
+    def add_product_(
+        self, x: Array, block: Block, a: Array, b: Array, scratch: Scratch | None, times: int = 1
+    ) -> Array:
+        """Add ``times * (a @ b)`` to a block of rows."""
+        return self.add_rows_(x, block, a @ b if times == 1 else times * (a @ b))
+
+    def add_at_(self, x: Array, places: Array, values: Array) -> Array:
+        """Add a row of `values` at each of the places (m,), which may repeat."""
+        raise NotImplementedError
+
+    def columns(self, x: Array, block: Block) -> Array:
+        return x[:, block.start : block.start + block.size]
+
+    def set_columns_(self, x: Array, block: Block, value: Array) -> Array:
+        before, after = x[:, : block.start], x[:, block.start + block.size :]
+        return self.xp.concat([before, value, after], axis=1)
+
+    def add_columns_(self, x: Array, block: Block, value: Array) -> Array:
+        return self.set_columns_(x, block, self.columns(x, block) + value)
+
+    def argsort(self, x: Array) -> Array:
+        """Where the entries of each row stand in ascending order, for `gather` and `scatter`."""
+        return self.xp.argsort(x, axis=1)
+
+    def merge(self, x: Array, scratch: Scratch | None = None, key: str = "") -> Array:
+        """`argsort` of rows that mostly fall and then rise, which need not be sorted anew.
+
+        At most one entry of a row is below 0. In the buffer named `key` if one is lent.
+        """
+        return self.argsort(x)
+
+    def gather(
+        self, x: Array, order: Array, scratch: Scratch | None = None, key: str = ""
+    ) -> Array:
+        """The entries of each row in this order, in the buffer named `key` if one is lent."""
+        raise NotImplementedError
+
+    def largest(self, x: Array) -> tuple[Array, Array]:
+        """Column and value of the first largest entry of each row, (b,) each."""
+        columns = self.xp.argmax(x, axis=1)
+        return columns, self.gather(x, columns[:, None])[:, 0]
+
+    def scatter(
+        self, x: Array, order: Array, width: Any, scratch: Scratch | None = None, key: str = ""
+    ) -> Array:
+        """Undo `gather`: rows of `width` entries, 0 where the order does not lead."""
+        raise NotImplementedError
+
+    def running_sum(self, x: Array, reverse: bool) -> Array:
+        """Sums of each entry and all before it; after it, in reverse. All are finite."""
+        raise NotImplementedError
+
+    def running_log_sum(self, x: Array, reverse: bool) -> Array:
+        """Logarithms of the running sums of exp(x), without overflow."""
+        raise NotImplementedError
+
+    def running_min(self, x: Array, reverse: bool) -> Array:
+        raise NotImplementedError
+
+    def of_runs(self, x: Array, starts: Array, last: bool) -> Array:
+        """Every entry replaced by the first, or the last, of its run.
+
+        Rows fall, or rise for `last`; `starts` is true where a run begins.
+        """
+        xp = self.xp
+        if last:
+            end = xp.ones_like(starts[:, :1])
+            starts = xp.concat([starts, end], axis=1)[:, 1:]
+        marked = xp.where(starts, x, xp.full_like(x, float("inf")))
+        return self.running_min(marked, reverse=last)
