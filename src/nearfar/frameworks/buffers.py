@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from nearfar.frameworks.types import Array
 
 # What an idle process may hold on to, in bytes.
@@ -17,6 +19,23 @@ _LARGEST = 64 * 2**20
 
 # Below so many bytes memory is sooner asked for than kept.
 _SMALL = 2**17
+
+
+# Bytes of a line of the cache.
+_LINE = 64
+
+
+def aligned(size: int, dtype: Any) -> np.ndarray:
+    """So many numbers, unset, that begin where a line of the cache does.
+
+    NumPy asks the system for large pages, which are quicker to get, but begins anywhere in a line.
+    """
+    nbytes = size * np.dtype(dtype).itemsize
+    if nbytes < _SMALL:
+        return np.empty(size, dtype)
+    raw = np.empty(nbytes + _LINE, np.uint8)
+    start = -raw.ctypes.data % _LINE
+    return raw[start : start + nbytes].view(dtype)
 
 
 class Buffers:

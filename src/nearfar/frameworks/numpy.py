@@ -10,13 +10,13 @@ import numpy as np
 
 from nearfar.frameworks import along, threads
 from nearfar.frameworks.base import Namespace
-from nearfar.frameworks.buffers import Spare, Stores
+from nearfar.frameworks.buffers import Spare, Stores, aligned
 from nearfar.frameworks.striped import striped
 from nearfar.frameworks.types import Array, Block, DType, Evaluation, Scratch, Statement
 
 
 def _empty(size: int, like: Array) -> Array:
-    return np.empty(size, dtype=like.dtype)
+    return aligned(size, like.dtype)
 
 
 _SPARE, _STORES = Spare(_empty), Stores(_empty)

@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from nearfar.frameworks import along
 from nearfar.frameworks import torch_names as xp
 from nearfar.frameworks.base import Namespace
-from nearfar.frameworks.buffers import Spare, Stores
+from nearfar.frameworks.buffers import Spare, Stores, aligned
 from nearfar.frameworks.striped import striped
 from nearfar.frameworks.types import Array, Block, DType, Evaluation, Kept, Scratch, Statement
 
@@ -148,9 +148,8 @@ def _turned(function: Callable[[Array], Array], x: Array, reverse: bool) -> Arra
 
 
 def _empty(size: int, like: Array) -> Array:
-    # NumPy asks the system for large pages, which are quicker to get.
     if like.device.type == "cpu" and like.dtype in _NUMPY:
-        return torch.from_numpy(np.empty(size, _NUMPY[like.dtype]))
+        return torch.from_numpy(aligned(size, _NUMPY[like.dtype]))
     return torch.empty(size, dtype=like.dtype, device=like.device)
 
 

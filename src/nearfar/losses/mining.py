@@ -48,15 +48,16 @@ def every_of_few(ns: Namespace, logits: Array, others: Others, most: int, margin
     xp, window, scratch = ns.xp, others.window, others.scratch
     never = -float("inf")
     same, itself = classmates(ns, others)
+    mates = same & ~itself
     inside = ns.columns(logits, window)
-    distances = xp.where(same & ~itself, -inside, xp.full_like(inside, -never))
-    order = ns.argsort(distances)[:, :most]
-    members = ns.gather(same & ~itself, order)
+    # By membership and not by distance, which may be infinite.
+    order = ns.argsort(ns.cast(~mates, logits.dtype))[:, :most]
+    members = ns.gather(mates, order)
     positives = ns.row_sums(ns.cast(members, logits.dtype))
     negatives = ns.shape(logits)[1] - 1 - positives
     # An anchor without negatives reaches nothing, so that no infinity meets another.
     reaching = members & (negatives > 0)[:, None]
-    reached = ns.gather(distances, order) + margin
+    reached = margin - ns.gather(inside, order)
     reached = xp.where(reaching, reached, xp.full_like(reached, never))
     strangers = xp.where(same, xp.full_like(inside, never), inside)
     away = ns.set_columns_(ns.copy(logits, scratch, "away"), window, strangers)
