@@ -68,6 +68,10 @@ def main(
             f"expected --threads to be from 1 to the {cores} cores here; received {threads}"
         )
         raise typer.Exit(2)
+    if out.is_dir() or not os.access(out.parent, os.W_OK):
+        # Before anything is measured, which takes long.
+        console.print(f"expected --out to be a file in a folder that is there; received {out}")
+        raise typer.Exit(2)
     if smoke:
         only, rows, rounds = only or ["NTXent"], rows or SMOKE, 1
     names = only or list(WORKLOADS)
