@@ -72,6 +72,8 @@ def main(
         # Before anything is measured, which takes long.
         console.print(f"expected --out to be a file in a folder that is there; received {out}")
         raise typer.Exit(2)
+    if figures:
+        figures.mkdir(parents=True, exist_ok=True)
     if smoke:
         only, rows, rounds = only or ["NTXent"], rows or SMOKE, 1
     names = only or list(WORKLOADS)
