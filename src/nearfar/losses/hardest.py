@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from nearfar.evaluate import Others, Picked
 from nearfar.frameworks import Array, Namespace
-from nearfar.losses.mining import classmates, unknown
+from nearfar.losses.mining import classmates, only_strangers_, unknown
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,10 @@ class HardestTriplets:
         xp = ns.xp
         never = -float("inf")
         nothing = unknown(ns, logits)
-        same, itself = classmates(ns, others)
         inside = ns.columns(logits, others.window)
-        mates = xp.where(same & ~itself, -inside, xp.full_like(inside, never))
-        farthest, far = ns.largest(mates)
-        strangers = xp.where(same, xp.full_like(inside, never), inside)
-        nearest, near = ns.largest(ns.set_columns_(logits, others.window, strangers))
+        mates = classmates(ns, others)[1]
+        farthest, far = ns.largest(xp.where(mates, -inside, xp.full_like(inside, never)))
+        nearest, near = ns.largest(only_strangers_(ns, logits, others))
         some = (far > never) & (near > never)
         u = xp.where(some, far + near, xp.zeros_like(far)) + self.margin
         active = some & (u > 0)

@@ -43,24 +43,21 @@ def every(ns: Namespace, positives: Group, negatives: Group, margin: float) -> M
     return Mined(_sum(ns, losses), _sum(ns, reach * nearer), chosen, by_positives, by_all)
 
 
-def every_of_few(ns: Namespace, logits: Array, others: Others, most: int, margin: float) -> Mined:
-    """As `every`, for at most so many positives: each against all negatives, nothing sorted."""
+def every_of_few(ns: Namespace, logits: Array, others: Others, margin: float) -> Mined:
+    """As `every`, where positives are few: each against all negatives, nothing sorted."""
+    assert others.most is not None
     xp, window, scratch = ns.xp, others.window, others.scratch
-    never = -float("inf")
-    same, itself = classmates(ns, others)
-    mates = same & ~itself
-    inside = ns.columns(logits, window)
+    mates = classmates(ns, others)[1]
     # By membership and not by distance, which may be infinite.
-    order = ns.argsort(ns.cast(~mates, logits.dtype))[:, :most]
+    order = ns.argsort(ns.cast(~mates, logits.dtype))[:, : max(others.most, 1)]
     members = ns.gather(mates, order)
     positives = ns.row_sums(ns.cast(members, logits.dtype))
     negatives = ns.shape(logits)[1] - 1 - positives
     # An anchor without negatives reaches nothing, so that no infinity meets another.
     reaching = members & (negatives > 0)[:, None]
-    reached = margin - ns.gather(inside, order)
-    reached = xp.where(reaching, reached, xp.full_like(reached, never))
-    strangers = xp.where(same, xp.full_like(inside, never), inside)
-    away = ns.set_columns_(ns.copy(logits, scratch, "away"), window, strangers)
+    reached = margin - ns.gather(ns.columns(logits, window), order)
+    reached = xp.where(reaching, reached, xp.full_like(reached, -float("inf")))
+    away = only_strangers_(ns, ns.copy(logits, scratch, "away"), others)
     losses, nearer, pulled = xp.zeros_like(positives), [], None
     for k in range(ns.shape(order)[1]):
         u = ns.relu_(ns.plus(away, reached[:, k : k + 1], scratch, "u" if k else "pulled"))
@@ -129,9 +126,16 @@ MINERS: dict[str, Miner] = {"all": every, "semihard": semihard, "all_semihard": 
 
 
 def classmates(ns: Namespace, others: Others) -> tuple[Array, Array]:
-    """Which rows of the window are of an anchor's class, and which of them is the anchor itself."""
+    """Which rows of the window are of an anchor's class, with the anchor itself and without."""
     assert others.same is not None
-    return others.same, ns.same(others.meeting[0], others.window, others.same)
+    return others.same, others.same & ~ns.same(others.meeting[0], others.window, others.same)
+
+
+def only_strangers_(ns: Namespace, logits: Array, others: Others) -> Array:
+    """Logits with -inf in the place of an anchor's class."""
+    inside = ns.columns(logits, others.window)
+    left = ns.xp.where(others.same, ns.xp.full_like(inside, -float("inf")), inside)
+    return ns.set_columns_(logits, others.window, left)
 
 
 def unknown(ns: Namespace, logits: Array) -> Array:
@@ -159,7 +163,7 @@ class MinedTriplets:
     ) -> tuple[Array, Array, Array | None]:
         xp, window = ns.xp, others.window
         if self._few(others.most):
-            found = every_of_few(ns, logits, others, max(others.most or 0, 1), self.margin)
+            found = every_of_few(ns, logits, others, self.margin)
         else:
             found = self._sorted(ns, logits, others)
         terms = found.active if self.count_active else found.chosen
@@ -175,10 +179,10 @@ class MinedTriplets:
 
     def _sorted(self, ns: Namespace, logits: Array, others: Others) -> Mined:
         xp, window = ns.xp, others.window
-        same, itself = classmates(ns, others)
+        same, mates = classmates(ns, others)
         distances = -logits
         strange = ns.set_columns_(xp.ones_like(logits) > 0, window, ~same)
-        positives = Group(ns.columns(distances, window), same & ~itself)
+        positives = Group(ns.columns(distances, window), mates)
         negatives = Group(distances, strange)
         some = (_count(ns, positives) > 0) & (_count(ns, negatives) > 0)
         # An anchor without triplets has no members at all, so that no infinity meets another.
