@@ -20,7 +20,6 @@ _LARGEST = 64 * 2**20
 # Below so many bytes memory is sooner asked for than kept.
 _SMALL = 2**17
 
-
 # Bytes of a line of the cache.
 _LINE = 64
 
@@ -43,8 +42,8 @@ class Buffers:
 
     def __init__(self, empty: Callable[[int, Array], Array]) -> None:
         self._empty = empty
-        self._flat: dict[tuple[Any, ...], Array] = {}
-        self._last: dict[tuple[Any, ...], Array] = {}
+        self._made: dict[tuple[Any, ...], tuple[Array, Array]] = {}
+        """The flat array, and how it was seen last: mostly it is asked for so again."""
 
     def buffer(self, key: str, shape: tuple[int, ...], like: Array) -> Array:
         return self.of(threading.get_ident(), key, shape, like)
@@ -54,23 +53,23 @@ class Buffers:
 
     def of(self, owner: Any, key: str, shape: tuple[int, ...], like: Array) -> Array:
         name = (owner, key, *_kind(like))
-        last = self._last.get(name)
-        if last is not None and last.shape == shape:
-            return last
+        flat, seen = self._made.get(name, (None, None))
+        if seen is not None and seen.shape == shape:
+            return seen
         size = prod(shape)
-        flat = self._flat.get(name)
         if flat is None or flat.shape[0] < size:
-            flat = self._flat[name] = self._empty(size, like)
-        self._last[name] = flat[:size].reshape(shape)
-        return self._last[name]
+            flat = self._empty(size, like)
+        seen = flat[:size].reshape(shape)
+        self._made[name] = flat, seen
+        return seen
 
     def trim(self) -> None:
         """Let go of all but a little."""
         held = 0
-        for name, flat in list(self._flat.items()):
+        for name, (flat, _) in list(self._made.items()):
             held += flat.nbytes
             if held > _SPARE:
-                del self._flat[name], self._last[name]
+                del self._made[name]
 
 
 class Lent:
