@@ -106,10 +106,10 @@ class Namespace(RowWise, ElementWise):
 
     def outer_sum(self, x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
         """``x[:, None] + y[None, :]``, in the buffer named `key`."""
-        return x[:, None] + y[None, :]
+        return self.plus(x[:, None], y[None, :], scratch, key)
 
     def plus(self, x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
-        """``x + y``, in the buffer named `key`; `y` is never wider than `x`."""
+        """``x + y`` of matrices, in the buffer named `key`; `x` has all rows."""
         return x + y
 
     def row_sums(self, x: Array) -> Array:

@@ -116,14 +116,10 @@ class NumPy(Namespace):
         np.copyto(out, x)
         return out
 
-    def outer_sum(self, x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
-        assert scratch is not None
-        out = scratch.buffer(key, (x.shape[0], y.shape[0]), x)
-        return np.add(x[:, None], y[None, :], out=out)
-
     def plus(self, x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
         assert scratch is not None
-        return np.add(x, y, out=scratch.buffer(key, x.shape, x))
+        out = scratch.buffer(key, (x.shape[0], max(x.shape[1], y.shape[1])), x)
+        return np.add(x, y, out=out)
 
     # An order holds places in the flattened matrix: taking those is four times as fast as
     # np.take_along_axis.

@@ -247,14 +247,10 @@ class Torch(_Pure):
         assert scratch is not None
         return scratch.buffer(key, tuple(x.shape), x).copy_(x)
 
-    def outer_sum(self, x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
-        assert scratch is not None
-        out = scratch.buffer(key, (x.shape[0], y.shape[0]), x)
-        return torch.add(x[:, None], y[None, :], out=out)
-
     def plus(self, x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
         assert scratch is not None
-        return torch.add(x, y, out=scratch.buffer(key, tuple(x.shape), x))
+        out = scratch.buffer(key, (x.shape[0], max(x.shape[1], y.shape[1])), x)
+        return torch.add(x, y, out=out)
 
     def exp_(self, x: Array) -> Array:
         return x.exp_()
