@@ -1,10 +1,60 @@
 """Threads over tiles: the same bits for every number of them."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
 
 import nearfar as nf
+from nearfar.frameworks import threads
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_every_item_is_worked_on_once_and_stays_in_its_place(workers):
+    seen = []
+
+    def square(k):
+        seen.append(k)
+        return k * k
+
+    with threads.pool(workers) as run:
+        assert run(square, range(40)) == [k * k for k in range(40)]
+        assert run(square, []) == []
+    assert sorted(seen) == list(range(40))
+
+
+def test_threads_work_side_by_side_with_their_caller():
+    both = threading.Barrier(2, timeout=20)
+
+    def meet(_):
+        both.wait()  # which one thread alone would not leave
+        return threading.get_ident()
+
+    with threads.pool(2) as run:
+        names = run(meet, range(2))
+    assert len(set(names)) == 2
+    assert threading.get_ident() in names
+
+
+@pytest.mark.parametrize("at", [0, 7])
+def test_what_a_thread_raises_reaches_the_caller(at):
+    def fail(k):
+        if k == at:
+            raise ZeroDivisionError(k)
+
+    with threads.pool(2) as run, pytest.raises(ZeroDivisionError):
+        run(fail, range(8))
+
+
+def test_callers_that_share_threads_do_not_wait_for_each_other():
+    def outer(k):
+        with threads.pool(2) as run:
+            return sum(run(lambda x: x + k, range(5)))
+
+    with threads.pool(2) as run:
+        assert run(outer, range(6)) == [10 + 5 * k for k in range(6)]
+
 
 LOSSES = {
     "ntxent": nf.NTXent(),

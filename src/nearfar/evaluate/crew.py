@@ -5,16 +5,14 @@ then stripes of the candidates take what the whole block leaves for them. Nobody
 another does, and parts and stripes do not depend on the number of threads: nor does any bit.
 """
 
-from collections.abc import Callable, Iterator
 from math import ceil
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from nearfar.evaluate.plan import balanced
-from nearfar.frameworks import Block, Every, Items, Namespace, Scratch
+from nearfar.frameworks import Block, Every, Items, Namespace, Run, Scratch
 from nearfar.similarity import Flow, Rows
 
 Carry = TypeVar("Carry")
-Run = Callable[..., Iterator[Any]]
 
 # A block has so many parts, and the candidates so many stripes: more than most machines have cores
 # to share out, and a part of a block of 512 rows, of 4,096 candidates, fits a second-level cache.
@@ -101,8 +99,7 @@ def _side_by_side(
         return
     near = any(bool(left.flow.near) for left in found)
     left = Left(work.rows(i), Flow(whole, near))
-    for _ in run(lambda columns: work.candidates(carry, left, columns, scratch), _cut(width, 64)):
-        pass
+    run(lambda columns: work.candidates(carry, left, columns, scratch), _cut(width, 64))
 
 
 def _cut(n: int, least: int) -> list[Block]:

@@ -1,6 +1,7 @@
 """Going over tiles: one after another, or those of a round side by side in threads."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TypeVar
 
 from nearfar.evaluate.plan import MIXED, NEGATIVE, Kind, Plan, Tiles
@@ -39,9 +40,12 @@ def sweep(
                 for items in tiles.rounds:
                     assert not isinstance(items, Every)
                     # The body writes into the carry it is given and returns those same arrays.
-                    for _ in run(lambda ij, step=step: step(carry, *ij), items):
-                        pass
+                    run(partial(_at, step, carry), items)
         return carry
+
+
+def _at(step: Callable[..., Carry], carry: Carry, blocks: tuple[Block, ...]) -> None:
+    step(carry, *blocks)
 
 
 def _runs(tiles: Tiles) -> Iterator[Items]:

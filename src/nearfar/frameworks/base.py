@@ -5,7 +5,7 @@ wherever arrays cannot be written to, and under a framework's own differentiatio
 override what they can do in place.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
@@ -19,6 +19,7 @@ from nearfar.frameworks.types import (
     Every,
     Items,
     Kept,
+    Run,
     Scratch,
     Statement,
 )
@@ -73,7 +74,7 @@ class Namespace(RowWise, ElementWise):
         """Threads to spread tiles over: as wanted, or what is fastest here; None: no pool."""
         return None
 
-    def pool(self, workers: int) -> AbstractContextManager[Callable[..., Iterator[Any]]]:
+    def pool(self, workers: int) -> AbstractContextManager[Run]:
         """So many threads as a `map`, and everything else held to one thread meanwhile."""
         raise NotImplementedError
 

@@ -1,7 +1,7 @@
 """NumPy: everything in place, in buffers that are reused from tile to tile."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
@@ -12,7 +12,7 @@ from nearfar.frameworks import along, threads
 from nearfar.frameworks.base import Namespace
 from nearfar.frameworks.buffers import Spare, Stores, aligned
 from nearfar.frameworks.striped import striped
-from nearfar.frameworks.types import Array, Block, DType, Evaluation, Scratch, Statement
+from nearfar.frameworks.types import Array, Block, DType, Evaluation, Run, Scratch, Statement
 
 
 def _empty(size: int, like: Array) -> Array:
@@ -39,7 +39,7 @@ class NumPy(Namespace):
     def workers(self, wanted: int | None) -> int | None:
         return threads.default() if wanted is None else wanted
 
-    def pool(self, workers: int) -> AbstractContextManager[Callable[..., Iterator[Any]]]:
+    def pool(self, workers: int) -> AbstractContextManager[Run]:
         return threads.pool(workers)
 
     def attach(

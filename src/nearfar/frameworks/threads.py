@@ -9,9 +9,11 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from typing import Any
+
+from nearfar.frameworks.types import Run
 
 
 @cache
@@ -22,15 +24,30 @@ def default() -> int | None:
 
 
 @contextmanager
-def pool(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
+def pool(workers: int) -> Iterator[Run]:
     """A `map` over so many threads, while BLAS keeps to one."""
-
-    def run(function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
-        alone = workers == 1 or len(items) == 1
-        return map(function, items) if alone else _executor(workers).map(function, items)
-
     with _ONE_THREAD:
-        yield run
+        yield partial(_each, workers)
+
+
+def _each(workers: int, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    # The caller is one of the workers: a thread that only waited would be woken again and again, on
+    # a core that another works on.
+    found: list[Any] = [None] * len(items)
+    waiting = iter(range(len(items)))  # of which threads take one number after another
+
+    def work() -> None:
+        for k in waiting:
+            found[k] = function(items[k])
+
+    helpers = [_helpers(workers - 1).submit(work) for _ in range(min(workers, len(items)) - 1)]
+    try:
+        work()
+    finally:
+        for helper in helpers:
+            if not helper.cancel():  # it may not have begun, where others use the threads too
+                helper.result()
+    return found
 
 
 class _OneThread:
@@ -70,14 +87,14 @@ def _controller() -> Any:
 
 
 @cache
-def _executor(workers: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(workers, thread_name_prefix="nearfar")
+def _helpers(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, thread_name_prefix="nearfar")
 
 
 def _forget() -> None:
     """A forked child has none of its parent's threads."""
     global _ONE_THREAD
-    _executor.cache_clear()
+    _helpers.cache_clear()
     _ONE_THREAD = _OneThread()
 
 

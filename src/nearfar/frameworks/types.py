@@ -28,6 +28,9 @@ class Every(NamedTuple):
 
 Items = Sequence[tuple[Block, ...]] | Every
 
+Run = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
+"""``[function(x) for x in items]``, the items side by side."""
+
 
 class Evaluation(Protocol):
     """What glue needs to know of a loss: its value and the gradient of its inputs.
