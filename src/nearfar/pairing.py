@@ -11,6 +11,9 @@ import numpy as np
 
 from nearfar.frameworks import Array, Block, Items, Namespace
 
+Compared = tuple[Array, Array]
+"""Two arrays that broadcast to a tile, (i.size, j.size); where they are equal tells of pairs."""
+
 
 class Pairing(Protocol):
     n: Any
@@ -39,8 +42,8 @@ class Pairing(Protocol):
     def counts(self, ns: Namespace, like: Array, pairs: Items) -> Array:
         """Number of positives of each row, (n,), in the dtype of `like`; `pairs` of all blocks."""
 
-    def same(self, ns: Namespace, i: Block, j: Block) -> Array:
-        """True where the column is a positive of the row or the row itself, (i.size, j.size)."""
+    def compared(self, ns: Namespace, i: Block, j: Block) -> Compared:
+        """Equal where the column is a positive of the row or the row itself: see `Compared`."""
 
 
 class Views:
@@ -53,7 +56,7 @@ class Views:
     def __init__(self, ns: Namespace, like: Array) -> None:
         self._pairs = ns.shape(like)[0]
         self.n = 2 * self._pairs
-        self._codes = ns.positions(Block(0, self.n), like) // 2
+        self._codes = ns.codes(ns.positions(Block(0, self.n), like) // 2, like)
 
     def gather(self, ns: Namespace, parts: tuple[Array, ...]) -> tuple[Array, ...]:
         return (ns.xp.reshape(ns.xp.stack(parts, axis=1), (-1, ns.shape(parts[0])[1])),)
@@ -84,8 +87,8 @@ class Views:
     def counts(self, ns: Namespace, like: Array, pairs: Items) -> Array:
         return ns.xp.ones_like(like)
 
-    def same(self, ns: Namespace, i: Block, j: Block) -> Array:
-        return _equal(ns, self._codes, i, j)
+    def compared(self, ns: Namespace, i: Block, j: Block) -> Compared:
+        return _crossed(ns, self._codes, i, j)
 
 
 class _AsGiven:
@@ -115,7 +118,7 @@ class Matched(_AsGiven):
 
     def __init__(self, ns: Namespace, like: Array) -> None:
         self.n = ns.shape(like)[0]
-        self._like = like
+        self._codes = ns.codes(ns.positions(Block(0, self.n), like), like)
 
     def spread(self, ns: Namespace, values: Array) -> tuple[Array, ...]:
         # Not the same array twice: compiled programs refuse outputs that share memory.
@@ -127,8 +130,8 @@ class Matched(_AsGiven):
     def counts(self, ns: Namespace, like: Array, pairs: Items) -> Array:
         return ns.xp.ones_like(like)
 
-    def same(self, ns: Namespace, i: Block, j: Block) -> Array:
-        return ns.same(i, j, self._like)
+    def compared(self, ns: Namespace, i: Block, j: Block) -> Compared:
+        return _crossed(ns, self._codes, i, j)
 
 
 Partnered = Views | Matched
@@ -145,7 +148,7 @@ class AllOthers(_AsGiven):
         ones = ns.xp.ones_like(like)
         return ns.xp.sum(ones) - ones
 
-    def same(self, ns: Namespace, i: Block, j: Block) -> Array:
+    def compared(self, ns: Namespace, i: Block, j: Block) -> Compared:
         raise NotImplementedError
 
 
@@ -192,7 +195,7 @@ class SortedLabels(_AsGiven):
         self._back = np.argsort(self._order, kind="stable")
         self._counts = sizes[codes][self._order] - 1
         self._sorted = bool((self._order == np.arange(self.n)).all())
-        self._codes = ns.asarray(codes[self._order], like, ns.xp.int64)
+        self._codes = ns.codes(ns.asarray(codes[self._order], like, ns.xp.int64), like)
 
     def gather(self, ns: Namespace, parts: tuple[Array, ...]) -> tuple[Array, ...]:
         return (self.arrange(ns, parts[0]),)
@@ -209,8 +212,8 @@ class SortedLabels(_AsGiven):
     def counts(self, ns: Namespace, like: Array, pairs: Items) -> Array:
         return ns.asarray(self._counts, like)
 
-    def same(self, ns: Namespace, i: Block, j: Block) -> Array:
-        return _equal(ns, self._codes, i, j)
+    def compared(self, ns: Namespace, i: Block, j: Block) -> Compared:
+        return _crossed(ns, self._codes, i, j)
 
 
 class DeviceLabels(_AsGiven):
@@ -227,8 +230,8 @@ class DeviceLabels(_AsGiven):
         first = xp.searchsorted(ordered, self._labels, side="left")
         return ns.cast(last - first - 1, like.dtype)
 
-    def same(self, ns: Namespace, i: Block, j: Block) -> Array:
-        return _equal(ns, self._labels, i, j)
+    def compared(self, ns: Namespace, i: Block, j: Block) -> Compared:
+        return _crossed(ns, self._labels, i, j)
 
 
 class SortedOnDevice(_InOrder, DeviceLabels):
@@ -254,19 +257,20 @@ class ManyLabels(_AsGiven):
 
     def counts(self, ns: Namespace, like: Array, pairs: Items) -> Array:
         def body(count: Array, i: Block, j: Block) -> Array:
-            found = ns.cast(self.same(ns, i, j), like.dtype)
-            return ns.add_rows_(count, i, ns.row_sums(found))
+            shared, one = self.compared(ns, i, j)
+            return ns.add_rows_(count, i, ns.row_sums(ns.cast(shared == one, like.dtype)))
 
         itself = ns.cast(ns.xp.any(self._labels > 0, axis=1), like.dtype)
         return ns.loop(pairs, body, -itself)
 
-    def same(self, ns: Namespace, i: Block, j: Block) -> Array:
+    def compared(self, ns: Namespace, i: Block, j: Block) -> Compared:
         left, right = ns.rows(self._labels, i), ns.rows(self._labels, j)
-        return left @ ns.xp.matrix_transpose(right) > 0
+        shared = ns.xp.sign(left @ ns.xp.matrix_transpose(right))
+        return shared, ns.xp.ones_like(shared[:1, :1])
 
 
-def _equal(ns: Namespace, codes: Array, i: Block, j: Block) -> Array:
-    return ns.rows(codes, i)[:, None] == ns.rows(codes, j)[None, :]
+def _crossed(ns: Namespace, codes: Array, i: Block, j: Block) -> Compared:
+    return ns.rows(codes, i)[:, None], ns.rows(codes, j)[None, :]
 
 
 PairingKind = Literal["views", "matched", "labels", "many_labels", "targets"]

@@ -219,7 +219,7 @@ class PartitionBatch:
             similarity=self.similarity,
             sides=self.sides,
             plan=plan,
-            same=lambda i, j: self.pairing.same(self.ns, i, j),
+            compared=lambda i, j: self.pairing.compared(self.ns, i, j),
             mixed=None if mixed is None else lambda i, j: mixed(ns, i, j),
             include_self=self.settings.include_self,
             exponentials=exponentials_for(bound * times, self.itemsize, self.counted is None),

@@ -15,7 +15,7 @@ from nearfar.evaluate.protocol import Pair, Slopes
 from nearfar.evaluate.see import Seen
 from nearfar.evaluate.sweep import sweep
 from nearfar.evaluate.tiles import State
-from nearfar.evaluate.tiling import Tiling, across, replaced, zeros
+from nearfar.evaluate.tiling import Only, Tiling, across, replaced, zeros
 from nearfar.frameworks import Array, Block, Scratch
 from nearfar.similarity import Place
 
@@ -62,7 +62,7 @@ def _pull_pairs(
 
     def along(
         logits: Array,
-        strangers: Array | None,
+        only: Only,
         place: Place,
         axis: int,
         scratch: Scratch | None,
@@ -71,14 +71,11 @@ def _pull_pairs(
         u = tiling.relative(ns.copy(logits, scratch, f"slope{axis}"), logs, place, axis)
         if pair.log:
             phi = pair.value(ns, ns.copy(u, scratch, "phi"))
-            if strangers is not None:
-                phi = ns.fill_(phi, strangers, -float("inf"))
+            phi = only(phi, "positives", -float("inf"))
             total = across(ns, seen[place.side].pair, place.block, axis)
             out = ns.mul_(pair.slope(ns, u), ns.exp_(ns.sub_(phi, total)))
         else:
-            out = pair.slope(ns, u)
-            if strangers is not None:
-                out = ns.fill_(out, strangers, 0)
+            out = only(pair.slope(ns, u), "positives", 0)
         return ns.mul_(out, across(ns, slopes[place.side].pair, place.block, axis))
 
     def body(
@@ -92,12 +89,11 @@ def _pull_pairs(
         if not kind.positives:
             return carry
         tile = tiling.tile(kind, i, j, scratch)
-        found = tiling.strangers(kind, i, j)
-        strangers = None if found is None else found["positives"]
+        only = tiling.only(kind, i, j, scratch)
         places = tiling.places(kind, i, j)
         parts = []
         for axis, place in enumerate((Place(0, i), Place(len(tiling.sides) - 1, j))):
-            part = along(tile.logits, strangers, place, axis, scratch)
+            part = along(tile.logits, only, place, axis, scratch)
             if axis < len(places):
                 sums = ns.column_sums(part) if axis else ns.row_sums(part)
                 pulled = replaced(
@@ -131,17 +127,14 @@ def _pull_sums(
         tile = tiling.tile(kind, i, j, scratch)
         wanted, applied = tiling.sums(kind), tiling.keeps_applied(kind)
         in_tile = linear and kind.positives
-        # Of a tile that was kept with its strangers filled in these are not asked again.
-        strangers = None if applied and seen_before else tiling.strangers(kind, i, j)
+        only = tiling.only(kind, i, j, scratch)
         if applied:
-            y = tile.logits
-            if not seen_before:
-                y = tiling.applied(y, wanted[-1], strangers)
+            y = tile.logits if seen_before else tiling.applied(tile.logits, wanted[-1], only)
             doubled = [tiling.exponentials.doubled(ns, y, scratch) for _ in wanted[:-1]]
             parts: Iterable[tuple[int, Array]] = zip(wanted, [*doubled, y], strict=True)
         else:
             keep = tiling.similarity.keeps_logits
-            parts = tiling.applied_each(tile.logits, wanted, strangers, keep, scratch)
+            parts = tiling.applied_each(tile.logits, wanted, only, keep, scratch)
         g: Array = None
         for k, y in parts:
             row = tuple(ns.rows(w, i) for w in weights[k][0])
@@ -150,7 +143,7 @@ def _pull_sums(
             g = part if g is None else ns.add_(g, part)
         if in_tile:
             pull = ns.outer_sum(ns.rows(linear[0], i), ns.rows(linear[last], j), scratch, "linear")
-            pull = pull if strangers is None else ns.fill_(pull, strangers["positives"], 0)
+            pull = only(pull, "positives", 0)
             g = ns.add_(g, pull) if wanted else pull
         return tiling.pull(gradients, tiling.places(kind, i, j), i, j, tile, g, scratch)
 

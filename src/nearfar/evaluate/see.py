@@ -50,20 +50,19 @@ def _see_sums(tiling: Tiling) -> tuple[list[tuple[Array, ...]], tuple[Array, ...
         places = tiling.places(kind, i, j)
         logits = tiling.tile(kind, i, j, scratch).logits
         kept = tiling.store is not None and tiling.store.has_place(i, j)
-        strangers = tiling.strangers(kind, i, j)
+        only = tiling.only(kind, i, j, scratch)
         if linear and kind.positives:
-            x = ns.copy(logits, scratch, "linear")
-            x = x if strangers is None else ns.fill_(x, strangers["positives"], 0)
+            x = only(ns.copy(logits, scratch, "linear"), "positives", 0)
             linear = _add_sums(tiling, linear, places, x)
         wanted = tiling.sums(kind)
         if tiling.keeps_applied(kind):
-            y = tiling.applied(logits, wanted[-1], strangers)
+            y = tiling.applied(logits, wanted[-1], only)
             for k in wanted[:-1]:
                 twice = tiling.exponentials.doubled(ns, y, scratch)
                 sums[k] = add(ns, sums[k], places, twice, scratch, False)
             sums[wanted[-1]] = add(ns, sums[wanted[-1]], places, y, scratch, kept)
             return sums, linear
-        for k, y in tiling.applied_each(logits, wanted, strangers, kept, scratch):
+        for k, y in tiling.applied_each(logits, wanted, only, kept, scratch):
             sums[k] = add(ns, sums[k], places, y, scratch, False)
         return sums, linear
 
@@ -90,14 +89,11 @@ def _see_pairs(tiling: Tiling, pair: Pair, logs: list[tuple[Array, ...]]) -> tup
         if not kind.positives:
             return states
         logits = tiling.tile(kind, i, j, scratch).logits
-        found = tiling.strangers(kind, i, j)
-        strangers = None if found is None else found["positives"]
+        only = tiling.only(kind, i, j, scratch)
         out = states
         for axis, place in enumerate(tiling.places(kind, i, j)):
             u = tiling.relative(ns.copy(logits, scratch, "u"), logs[0], place, axis)
-            phi = pair.value(ns, u)
-            if strangers is not None:
-                phi = ns.fill_(phi, strangers, -float("inf") if pair.log else 0)
+            phi = only(pair.value(ns, u), "positives", -float("inf") if pair.log else 0)
             if pair.log:
                 state = GUARDED.absorb(ns, out[place.side], place.block, phi, 1 - axis)
             else:

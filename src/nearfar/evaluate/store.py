@@ -1,12 +1,8 @@
 """Tiles that pass 1 leaves for pass 2, which then costs half of its products."""
 
-from collections.abc import Callable
-
 from nearfar.evaluate.plan import Plan
 from nearfar.frameworks import Array, Block, Every, Namespace, Scratch
 from nearfar.similarity import Tile
-
-Masks = dict[str, Array]
 
 # Less than this share of all tiles is not worth the memory.
 _WORTH = 0.125
@@ -24,7 +20,6 @@ class Store:
         total = sum(rows * columns for _, rows, columns in shapes) * itemsize
         self._places: dict[tuple[int, int], Array] = {}
         self._tiles: dict[tuple[int, int], Tile] = {}
-        self._masks: dict[tuple[int, int], Masks] = {}
         if room < _WORTH * total:
             return
         flat = ns.store(self, min(room, total) // itemsize, like)
@@ -50,15 +45,6 @@ class Store:
     def keep(self, i: Block, j: Block, tile: Tile) -> None:
         """Remember what was made with `scratch`."""
         self._tiles[i.start, j.start] = tile
-
-    def masks(self, i: Block, j: Block, make: Callable[[], Masks]) -> Masks:
-        """Of a tile that is kept, made once."""
-        key = i.start, j.start
-        if key not in self._places:
-            return make()
-        if key not in self._masks:
-            self._masks[key] = make()
-        return self._masks[key]
 
     def find(self, i: Block, j: Block) -> Tile | None:
         return self._tiles.get((i.start, j.start))

@@ -9,16 +9,21 @@ from nearfar.evaluate.protocol import PartitionRule
 from nearfar.evaluate.store import Store
 from nearfar.evaluate.tiles import Exponentials
 from nearfar.frameworks import Array, Block, Namespace, Scratch
+from nearfar.pairing import Compared
 from nearfar.similarity import Place, Rows, Similarity, Tile
 
 T = TypeVar("T")
+
+Only = Callable[[Array, str, float], Array]
+"""A tile with the "positives" or the "negatives" of its rows alone and `nothing` in the place of
+all others; consumes the tile."""
 
 
 class Tiling(NamedTuple):
     """Everything about a batch that does not change from tile to tile.
 
     `sides` holds one set of rows, whose pairs are visited once, or two (rows and columns).
-    `same(i, j)` is true where a column is a positive of the row, or the row itself.
+    What `compared(i, j)` gives is equal where a column is a positive of the row, or the row itself.
     """
 
     ns: Namespace
@@ -26,7 +31,7 @@ class Tiling(NamedTuple):
     similarity: Similarity
     sides: tuple[Rows, ...]
     plan: Plan
-    same: Callable[[Block, Block], Array]
+    compared: Callable[[Block, Block], Compared]
     mixed: Callable[[Block, Block], Array] | None
     """Where the plan does not know which tiles off the diagonal hold positives: tells of one."""
     include_self: bool | str
@@ -83,46 +88,39 @@ class Tiling(NamedTuple):
     def _blocks(self, i: Block, j: Block) -> tuple[Rows, Rows]:
         return self.sides[0].block(self.ns, i), self.sides[-1].block(self.ns, j)
 
-    def strangers(self, kind: Kind, i: Block, j: Block) -> dict[str, Array] | None:
-        """What in a tile is no positive, and what is no negative; None where all is."""
+    def only(self, kind: Kind, i: Block, j: Block, scratch: Scratch | None) -> Only:
+        """What keeps the members of a sum in a tile."""
         if not kind.masked:
-            return None
-        if self.store:
-            return self.store.masks(i, j, lambda: self._masks(kind, i, j))
-        return self._masks(kind, i, j)
+            return _all
+        compared, meets = self.compared(i, j), self._meets(kind)
 
-    def _masks(self, kind: Kind, i: Block, j: Block) -> dict[str, Array]:
-        same = self.same(i, j)
-        positives = self.rule.pair or self.linear_in_tiles()
-        positives = positives or any(s.over == "positives" for s in self.rule.sums)
-        if self.partners and not positives and not self.include_self:
-            return {"negatives": same}  # views know that a row is itself
-        itself = self.ns.same(i, j, self.sides[0].p) if self._meets(kind) else None
-        if itself is not None and self.include_self == "positive":
-            same, itself = same | itself, None  # the anchor is one of its own positives
-        found = {}
-        if positives:
-            found["positives"] = ~same if itself is None else ~same | itself
-        if itself is not None:
-            same = same & ~itself if self.include_self else same | itself
-        return found | {"negatives": same}
+        def only(x: Array, over: str, nothing: float) -> Array:
+            alike = over == "positives"
+            members = self.ns.members(*compared, alike, x, scratch)
+            itself = self.include_self == ("positive" if alike else True)
+            # Views know that a row is itself; one with a label that is NaN, or without any, is not.
+            if meets and not (self.partners and itself == alike):
+                members = self.ns.fill_diagonal_(members, i, j, itself)
+            return self.ns.only_(x, members, nothing)
+
+        return only
 
     def sums(self, kind: Kind) -> list[int]:
         """The declared sums that find members in tiles of a kind."""
         found = {"positives": kind.positives, "negatives": kind.negatives}
         return [k for k, s in enumerate(self.rule.sums) if found[s.over]]
 
-    def applied(self, x: Array, k: int, strangers: dict[str, Array] | None) -> Array:
+    def applied(self, x: Array, k: int, only: Only) -> Array:
         """`Exponentials.applied_` of what sum k exponentiates, times * logit; consumes `x`."""
-        times = self.rule.sums[k].times
+        over, times = self.rule.sums[k]
         y = self.exponentials.applied_(self.ns, x if times == 1 else self.ns.mul_(x, times))
-        return self._only(y, k, strangers)
+        return only(y, over, self.exponentials.nothing)
 
     def applied_each(
         self,
         logits: Array,
         wanted: list[int],
-        strangers: dict[str, Array] | None,
+        only: Only,
         keep: bool,
         scratch: Scratch | None,
     ) -> Iterator[tuple[int, Array]]:
@@ -135,17 +133,14 @@ class Tiling(NamedTuple):
         alike = len(wanted) > 1 and len({self.rule.sums[k].times for k in wanted}) == 1
         if alike:
             x = ns.copy(logits, scratch, "alike") if keep else logits
-            logits, keep = self.applied(x, wanted[0], None), False
+            logits, keep = self.applied(x, wanted[0], _all), False
         for k in wanted:
             last = k == wanted[-1] and not keep
             x = logits if last else ns.copy(logits, scratch, f"sum{k}")
-            yield k, self._only(x, k, strangers) if alike else self.applied(x, k, strangers)
-
-    def _only(self, y: Array, k: int, strangers: dict[str, Array] | None) -> Array:
-        """Members of sum k alone, in what `Exponentials.applied_` made."""
-        if strangers is None:
-            return y
-        return self.ns.fill_(y, strangers[self.rule.sums[k].over], self.exponentials.nothing)
+            if alike:
+                yield k, only(x, self.rule.sums[k].over, self.exponentials.nothing)
+            else:
+                yield k, self.applied(x, k, only)
 
     def relative(self, x: Array, logs: tuple[Array, ...], place: Place, axis: int) -> Array:
         return self.ns.sub_(x, across(self.ns, logs[place.side], place.block, axis))
@@ -165,6 +160,10 @@ class Tiling(NamedTuple):
 
     def start_each(self, start: Callable[[Namespace, int, Array], T]) -> tuple[T, ...]:
         return tuple(start(self.ns, self.ns.shape(rows.p)[0], rows.p) for rows in self.sides)
+
+
+def _all(x: Array, over: str, nothing: float) -> Array:
+    return x
 
 
 def zeros(ns: Namespace, n: int, like: Array) -> Array:

@@ -140,8 +140,8 @@ class WithinBatch(RowBatch):
         if self.targets is not None:
             targets = self.ns.rows(self.targets, i), self.targets
             return Others(meeting, None, window, targets, scratch, None)
-        same = self.pairing.same(self.ns, i, window)
-        return Others(meeting, same, window, None, scratch, self.most)
+        rows, columns = self.pairing.compared(self.ns, i, window)
+        return Others(meeting, rows == columns, window, None, scratch, self.most)
 
 
 @dataclass(frozen=True, kw_only=True)

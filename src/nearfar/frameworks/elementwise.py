@@ -3,7 +3,7 @@
 from typing import Any
 
 from nearfar.frameworks.edges import Edges
-from nearfar.frameworks.types import Array
+from nearfar.frameworks.types import Array, Scratch
 
 
 class ElementWise(Edges):
@@ -46,6 +46,21 @@ class ElementWise(Edges):
     def fill_(self, x: Array, mask: Array, value: float) -> Array:
         """`x` with `value` where the mask is true."""
         return self.xp.where(mask, self.asarray(value, x), x)
+
+    def codes(self, x: Array, like: Array) -> Array:
+        """Whole numbers >= 0 in the dtype in which `members` of tiles like `like` compares them
+        soonest."""
+        return x
+
+    def members(
+        self, x: Array, y: Array, alike: bool, like: Array, scratch: Scratch | None
+    ) -> Array:
+        """``x == y``, or ``x != y`` if not `alike`, as `only_` takes it of a tile like `like`."""
+        return x == y if alike else x != y
+
+    def only_(self, x: Array, members: Array, nothing: float) -> Array:
+        """`x` with `nothing` in the place of those that are no members."""
+        return self.xp.where(members, x, self.asarray(nothing, x))
 
     def relu_(self, x: Array) -> Array:
         return self.xp.where(x < 0, self.xp.zeros_like(x), x)

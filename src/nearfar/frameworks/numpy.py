@@ -19,6 +19,7 @@ def _empty(size: int, like: Array) -> Array:
     return aligned(size, like.dtype)
 
 
+_BOOLEAN = np.empty(0, bool)
 _SPARE, _STORES = Spare(_empty), Stores(_empty)
 
 
@@ -205,6 +206,24 @@ class NumPy(Namespace):
     def fill_(self, x: Array, mask: Array, value: float) -> Array:
         np.copyto(x, x.dtype.type(value), where=mask)
         return x
+
+    def codes(self, x: Array, like: Array) -> Array:
+        return x.astype(np.int16 if x.max(initial=0) < 2**15 else np.int32)
+
+    def members(
+        self, x: Array, y: Array, alike: bool, like: Array, scratch: Scratch | None
+    ) -> Array:
+        assert scratch is not None
+        out = scratch.buffer("members", tuple(map(max, x.shape, y.shape)), _BOOLEAN)
+        return np.equal(x, y, out=out) if alike else np.not_equal(x, y, out=out)
+
+    def only_(self, x: Array, members: Array, nothing: float) -> Array:
+        if nothing == 0:
+            # As bits, so that NaN does not spread; four times as fast as filling in most of a tile.
+            bits = x.view(f"i{x.itemsize}")
+            np.multiply(bits, members, out=bits)
+            return x
+        return self.fill_(x, np.logical_not(members, out=members), nothing)
 
     def fill_diagonal_(self, x: Array, i: Block, j: Block, value: float) -> Array:
         first, end = max(i.start, j.start), min(i.start + i.size, j.start + j.size)

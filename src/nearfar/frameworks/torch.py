@@ -8,6 +8,7 @@ autograd; that is exact, and keeps n x n arrays as any dense second derivative d
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -157,6 +158,7 @@ _AT_ONCE = 2**14
 """Entries of a matrix that NumPy sorts at once."""
 
 _NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
+_BITS = {torch.float32: torch.int32, torch.float64: torch.int64}
 _SPARE, _STORES = Spare(_empty), Stores(_empty)
 
 
@@ -286,6 +288,29 @@ class Torch(_Pure):
     def fill_(self, x: Array, mask: Array, value: float) -> Array:
         return x.masked_fill_(mask, value)
 
+    def codes(self, x: Array, like: Array) -> Array:
+        return x.to(_BITS[self.compute_dtype(like)])
+
+    def members(
+        self, x: Array, y: Array, alike: bool, like: Array, scratch: Scratch | None
+    ) -> Array:
+        assert scratch is not None
+        bits = _BITS[like.dtype]
+        kind = x if x.dtype == bits else torch.empty(0, dtype=bits, device=like.device)
+        out = scratch.buffer("members", tuple(map(max, x.shape, y.shape)), kind)
+        return torch.eq(x, y, out=out) if alike else torch.ne(x, y, out=out)
+
+    def only_(self, x: Array, members: Array, nothing: float) -> Array:
+        # By ones and zeros of its own size, and as bits, so that NaN does not spread: a mask of
+        # Booleans takes eight times as long to make and to use.
+        bits = x.view(members.dtype)
+        blank = _blank(nothing, x.dtype)
+        if blank:
+            bits.bitwise_xor_(blank).mul_(members).bitwise_xor_(blank)
+        else:
+            bits.mul_(members)
+        return x
+
     def fill_diagonal_(self, x: Array, i: Block, j: Block, value: float) -> Array:
         x.diagonal(i.start - j.start).fill_(value)
         return x
@@ -301,6 +326,12 @@ class Torch(_Pure):
 
     def sigmoid_(self, x: Array) -> Array:
         return x.sigmoid_()
+
+
+@cache
+def _blank(value: float, dtype: torch.dtype) -> int:
+    """The bits of a number as a whole one."""
+    return int(torch.tensor(value, dtype=dtype).view(_BITS[dtype]))
 
 
 _IN_PLACE = Torch()
