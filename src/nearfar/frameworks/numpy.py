@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import array_api_compat.numpy as xp
 import numpy as np
 
-from nearfar.frameworks import along, threads
+from nearfar.frameworks import along, curves, threads
 from nearfar.frameworks.base import Namespace
 from nearfar.frameworks.buffers import Spare, Stores, aligned
 from nearfar.frameworks.striped import striped
@@ -238,24 +238,10 @@ class NumPy(Namespace):
         return np.sign(x, out=x)
 
     def softplus_(self, x: Array) -> Array:
-        # np.log1p takes six times as long as np.exp in float32. log(w) * e / (w - 1) with
-        # w = 1 + e cancels the rounding of w (Kahan); where w == 1, log1p(e) is e itself.
-        e = np.exp(-np.abs(x))
-        w = 1 + e
-        kept = w - 1
-        tiny = kept == 0
-        kept[tiny] = 1
-        np.log(w, out=w)
-        w *= e
-        w /= kept
-        np.copyto(w, e, where=tiny)
-        np.maximum(x, 0, out=x)
-        return np.add(x, w, out=x)
+        return curves.softplus_(x)
 
     def sigmoid_(self, x: Array) -> Array:
-        e = np.exp(-np.abs(x))
-        positive = x >= 0
-        np.copyto(x, e)
-        x[positive] = 1
-        e += 1
-        return np.divide(x, e, out=x)
+        return curves.sigmoid_(x)
+
+    def softplus_and_sigmoid_(self, x: Array) -> tuple[Array, Array]:
+        return curves.softplus_and_sigmoid_(x)

@@ -19,10 +19,9 @@ class EachPair:
     ) -> tuple[Array, Array | None, Array | None]:
         if weight is None:
             return ns.row_sums(ns.softplus_(logits)) + ns.softplus(-positive), None, None
-        terms = ns.softplus(logits)
+        terms, slopes = ns.softplus_and_sigmoid_(logits)
         loss = ns.row_sums(terms) + ns.softplus(-positive)
-        slopes = ns.mul_(ns.sigmoid_(logits), weight[:, None])
-        return loss, slopes, -weight * ns.sigmoid(-positive)
+        return loss, ns.mul_(slopes, weight[:, None]), -weight * ns.sigmoid(-positive)
 
 
 @dataclass(frozen=True, kw_only=True)
