@@ -15,7 +15,7 @@ from nearfar.similarity import Flow, Rows
 Carry = TypeVar("Carry")
 
 # A block has so many parts, and the candidates so many stripes: more than most machines have cores
-# to share out, and a part of a block of 512 rows, of 4,096 candidates, fits a second-level cache.
+# to share out.
 _PARTS = 8
 
 # Logits that a part has at least: fewer are sooner computed than handed out.
