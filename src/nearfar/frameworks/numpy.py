@@ -109,6 +109,9 @@ class NumPy(Namespace):
     def product(self, a: Array, b: Array, scratch: Scratch | None, key: str) -> Array:
         assert scratch is not None
         out = scratch.buffer(key, (a.shape[0], b.shape[0]), a)
+        if np.may_share_memory(a, b):
+            # Of rows with themselves it would compute half and then mirror it, which takes longer.
+            b = self.copy(b, scratch, "columns")
         return np.matmul(a, b.T, out=out)
 
     def copy(self, x: Array, scratch: Scratch | None, key: str) -> Array:
@@ -116,6 +119,13 @@ class NumPy(Namespace):
         out = scratch.buffer(key, x.shape, x)
         np.copyto(out, x)
         return out
+
+    def outer_sum(self, x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
+        assert scratch is not None
+        # A product in which all else is 1: exact, and two to three times as fast as a sum.
+        left, right = np.ones((len(x), 2), x.dtype), np.ones((2, len(y)), x.dtype)
+        left[:, 0], right[1] = x, y
+        return np.matmul(left, right, out=scratch.buffer(key, (len(x), len(y)), x))
 
     def plus(self, x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
         assert scratch is not None
