@@ -56,7 +56,7 @@ class Views:
     def __init__(self, ns: Namespace, like: Array) -> None:
         self._pairs = ns.shape(like)[0]
         self.n = 2 * self._pairs
-        self._codes = ns.codes(ns.positions(Block(0, self.n), like) // 2, like)
+        self._like = like
 
     def gather(self, ns: Namespace, parts: tuple[Array, ...]) -> tuple[Array, ...]:
         return (ns.xp.reshape(ns.xp.stack(parts, axis=1), (-1, ns.shape(parts[0])[1])),)
@@ -88,7 +88,8 @@ class Views:
         return ns.xp.ones_like(like)
 
     def compared(self, ns: Namespace, i: Block, j: Block) -> Compared:
-        return _crossed(ns, self._codes, i, j)
+        rows, columns = (ns.positions(block, self._like) // 2 for block in (i, j))
+        return rows[:, None], columns[None, :]
 
 
 class _AsGiven:
@@ -118,7 +119,7 @@ class Matched(_AsGiven):
 
     def __init__(self, ns: Namespace, like: Array) -> None:
         self.n = ns.shape(like)[0]
-        self._codes = ns.codes(ns.positions(Block(0, self.n), like), like)
+        self._like = like
 
     def spread(self, ns: Namespace, values: Array) -> tuple[Array, ...]:
         # Not the same array twice: compiled programs refuse outputs that share memory.
@@ -131,7 +132,7 @@ class Matched(_AsGiven):
         return ns.xp.ones_like(like)
 
     def compared(self, ns: Namespace, i: Block, j: Block) -> Compared:
-        return _crossed(ns, self._codes, i, j)
+        return ns.positions(i, self._like)[:, None], ns.positions(j, self._like)[None, :]
 
 
 Partnered = Views | Matched

@@ -149,14 +149,12 @@ class Tiling(NamedTuple):
         self,
         gradients: tuple[Array, ...],
         places: tuple[Place, ...],
-        i: Block,
-        j: Block,
+        rows: tuple[Rows, Rows],
         tile: Tile,
         g: Array,
         scratch: Scratch | None,
     ) -> tuple[Array, ...]:
-        a, b = self._blocks(i, j)
-        return self.similarity.pull_(self.ns, gradients, places, a, b, tile, g, scratch)
+        return self.similarity.pull_(self.ns, gradients, places, *rows, tile, g, scratch)
 
     def start_each(self, start: Callable[[Namespace, int, Array], T]) -> tuple[T, ...]:
         return tuple(start(self.ns, self.ns.shape(rows.p)[0], rows.p) for rows in self.sides)

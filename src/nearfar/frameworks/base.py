@@ -119,6 +119,9 @@ class Namespace(RowWise, ElementWise):
     def column_sums(self, x: Array) -> Array:
         return self.xp.sum(x, axis=0)
 
-    def fill_diagonal_(self, x: Array, i: Block, j: Block, value: float) -> Array:
-        """`x`, the tile of these blocks, with `value` where row and column number are equal."""
-        return self.fill_(x, self.same(i, j, x), value)
+    def fill_diagonal_(self, x: Array, i: Block, j: Block, value: float, width: int = 1) -> Array:
+        """`x`, the tile of these blocks, with `value` where row and column number are equal.
+
+        Of a tile on the diagonal, also where both are in one run of `width` rows.
+        """
+        return self.fill_(x, self.same(i, j, x, width), value)

@@ -235,7 +235,10 @@ class NumPy(Namespace):
             return x
         return self.fill_(x, np.logical_not(members, out=members), nothing)
 
-    def fill_diagonal_(self, x: Array, i: Block, j: Block, value: float) -> Array:
+    def fill_diagonal_(self, x: Array, i: Block, j: Block, value: float, width: int = 1) -> Array:
+        if width > 1:
+            np.einsum("iaib->iab", x.reshape(-1, width, i.size // width, width))[...] = value
+            return x
         first, end = max(i.start, j.start), min(i.start + i.size, j.start + j.size)
         numbers = np.arange(first, max(first, end))
         x[numbers - i.start, numbers - j.start] = value

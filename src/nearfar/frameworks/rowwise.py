@@ -35,9 +35,12 @@ class RowWise(Edges):
         """The row numbers of a block, (size,)."""
         return self.asarray(np.arange(block.size), like, self.xp.int64) + block.start
 
-    def same(self, i: Block, j: Block, like: Array) -> Array:
-        """True where the row number equals the column number, (i.size, j.size)."""
-        return self.positions(i, like)[:, None] == self.positions(j, like)[None, :]
+    def same(self, i: Block, j: Block, like: Array, width: int = 1) -> Array:
+        """True where row and column number, over `width`, are equal: (i.size, j.size)."""
+        rows, columns = self.positions(i, like), self.positions(j, like)
+        if width > 1:
+            rows, columns = rows // width, columns // width
+        return rows[:, None] == columns[None, :]
 
     def set_rows_(self, x: Array, block: Block, value: Array) -> Array:
         before, after = x[: block.start, ...], x[block.start + block.size :, ...]

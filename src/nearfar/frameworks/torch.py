@@ -311,8 +311,11 @@ class Torch(_Pure):
             bits.mul_(members)
         return x
 
-    def fill_diagonal_(self, x: Array, i: Block, j: Block, value: float) -> Array:
-        x.diagonal(i.start - j.start).fill_(value)
+    def fill_diagonal_(self, x: Array, i: Block, j: Block, value: float, width: int = 1) -> Array:
+        if width == 1:
+            x.diagonal(i.start - j.start).fill_(value)
+        else:
+            x.view(-1, width, i.size // width, width).diagonal(0, 0, 2).fill_(value)
         return x
 
     def relu_(self, x: Array) -> Array:
