@@ -13,11 +13,14 @@ from collections.abc import Iterable
 from nearfar.evaluate.plan import Kind
 from nearfar.evaluate.protocol import Pair, Slopes
 from nearfar.evaluate.see import Seen
-from nearfar.evaluate.sweep import sweep
+from nearfar.evaluate.sweep import Step, sweep, unchanged
 from nearfar.evaluate.tiles import State
 from nearfar.evaluate.tiling import Only, Tiling, across, replaced, zeros
 from nearfar.frameworks import Array, Block, Scratch
 from nearfar.similarity import Place
+
+_Pulled = tuple[tuple[Array, ...], tuple[Array, ...]]
+"""Gradients of the sides, and what the pairs add to the slopes of the first sum."""
 
 
 def pull(tiling: Tiling, seen: tuple[Seen, ...], slopes: tuple[Slopes, ...]) -> tuple[Array, ...]:
@@ -78,33 +81,31 @@ def _pull_pairs(
             out = only(pair.slope(ns, u), "positives", 0)
         return ns.mul_(out, across(ns, slopes[place.side].pair, place.block, axis))
 
-    def body(
-        kind: Kind,
-        carry: tuple[tuple[Array, ...], tuple[Array, ...]],
-        i: Block,
-        j: Block,
-        scratch: Scratch | None,
-    ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-        gradients, pulled = carry
-        if not kind.positives:
-            return carry
-        tile = tiling.tile(kind, i, j, scratch)
-        only = tiling.only(kind, i, j, scratch)
-        places = tiling.places(kind, i, j)
-        parts = []
-        for axis, place in enumerate((Place(0, i), Place(len(tiling.sides) - 1, j))):
-            part = along(tile.logits, only, place, axis, scratch)
-            if axis < len(places):
-                sums = ns.column_sums(part) if axis else ns.row_sums(part)
-                pulled = replaced(
-                    pulled, place.side, ns.add_rows_(pulled[place.side], place.block, -sums)
-                )
-            parts.append(part)
-        g = ns.add_(parts[0], parts[1])
-        if tiling.store and tiling.similarity.keeps_logits and tiling.sums(kind):
-            # They are wanted once more, and what comes now may consume them.
-            tile = tile._replace(logits=ns.copy(tile.logits, scratch, "once more"))
-        return tiling.pull(gradients, places, i, j, tile, g, scratch), pulled
+    def body(kind: Kind) -> Step[_Pulled]:
+        # Logits are wanted once more, and what comes now may consume them.
+        once_more = tiling.store and tiling.similarity.keeps_logits and tiling.sums(kind)
+
+        def step(carry: _Pulled, i: Block, j: Block, scratch: Scratch | None) -> _Pulled:
+            gradients, pulled = carry
+            rows = tiling.blocks(i, j)
+            tile = tiling.tile(kind, i, j, rows, scratch)
+            only = tiling.only(kind, i, j, scratch)
+            places = tiling.places(kind, i, j)
+            parts = []
+            for axis, place in enumerate((Place(0, i), Place(len(tiling.sides) - 1, j))):
+                part = along(tile.logits, only, place, axis, scratch)
+                if axis < len(places):
+                    sums = ns.column_sums(part) if axis else ns.row_sums(part)
+                    pulled = replaced(
+                        pulled, place.side, ns.add_rows_(pulled[place.side], place.block, -sums)
+                    )
+                parts.append(part)
+            g = ns.add_(parts[0], parts[1])
+            if once_more:
+                tile = tile._replace(logits=ns.copy(tile.logits, scratch, "once more"))
+            return tiling.pull(gradients, places, rows, tile, g, scratch), pulled
+
+        return step if kind.positives else unchanged
 
     plan = tuple(t for t in tiling.plan if t.kind.positives)
     start = (gradients, tuple(tiling.start_each(zeros)))
@@ -120,32 +121,36 @@ def _pull_sums(
     ns = tiling.ns
     last = len(tiling.sides) - 1
 
-    def body(
-        kind: Kind, gradients: tuple[Array, ...], i: Block, j: Block, scratch: Scratch | None
-    ) -> tuple[Array, ...]:
-        seen_before = tiling.store is not None and tiling.store.find(i, j) is not None
-        tile = tiling.tile(kind, i, j, scratch)
+    def body(kind: Kind) -> Step[tuple[Array, ...]]:
         wanted, applied = tiling.sums(kind), tiling.keeps_applied(kind)
-        in_tile = linear and kind.positives
-        only = tiling.only(kind, i, j, scratch)
-        if applied:
-            y = tile.logits if seen_before else tiling.applied(tile.logits, wanted[-1], only)
-            doubled = [tiling.exponentials.doubled(ns, y, scratch) for _ in wanted[:-1]]
-            parts: Iterable[tuple[int, Array]] = zip(wanted, [*doubled, y], strict=True)
-        else:
-            keep = tiling.similarity.keeps_logits
-            parts = tiling.applied_each(tile.logits, wanted, only, keep, scratch)
-        g: Array = None
-        for k, y in parts:
-            row = tuple(ns.rows(w, i) for w in weights[k][0])
-            column = tuple(ns.rows(w, j) for w in weights[k][last])
-            part = tiling.exponentials.coefficients(ns, y, row, column, scratch)
-            g = part if g is None else ns.add_(g, part)
-        if in_tile:
-            pull = ns.outer_sum(ns.rows(linear[0], i), ns.rows(linear[last], j), scratch, "linear")
-            pull = only(pull, "positives", 0)
-            g = ns.add_(g, pull) if wanted else pull
-        return tiling.pull(gradients, tiling.places(kind, i, j), i, j, tile, g, scratch)
+        in_tile, keep = linear and kind.positives, tiling.similarity.keeps_logits
+
+        def step(
+            gradients: tuple[Array, ...], i: Block, j: Block, scratch: Scratch | None
+        ) -> tuple[Array, ...]:
+            seen_before = tiling.store is not None and tiling.store.find(i, j) is not None
+            rows = tiling.blocks(i, j)
+            tile = tiling.tile(kind, i, j, rows, scratch)
+            only = tiling.only(kind, i, j, scratch)
+            if applied:
+                y = tile.logits if seen_before else tiling.applied(tile.logits, wanted[-1], only)
+                doubled = [tiling.exponentials.doubled(ns, y, scratch) for _ in wanted[:-1]]
+                parts: Iterable[tuple[int, Array]] = zip(wanted, [*doubled, y], strict=True)
+            else:
+                parts = tiling.applied_each(tile.logits, wanted, only, keep, scratch)
+            g: Array = None
+            for k, y in parts:
+                row = tuple(ns.rows(w, i) for w in weights[k][0])
+                column = tuple(ns.rows(w, j) for w in weights[k][last])
+                part = tiling.exponentials.coefficients(ns, y, row, column, scratch)
+                g = part if g is None else ns.add_(g, part)
+            if in_tile:
+                a, b = ns.rows(linear[0], i), ns.rows(linear[last], j)
+                pull = only(ns.outer_sum(a, b, scratch, "linear"), "positives", 0)
+                g = ns.add_(g, pull) if wanted else pull
+            return tiling.pull(gradients, tiling.places(kind, i, j), rows, tile, g, scratch)
+
+        return step
 
     plan = tuple(t for t in tiling.plan if tiling.sums(t.kind) or (linear and t.kind.positives))
     return sweep(ns, plan, body, gradients, tiling.workers, tiling.mixed)

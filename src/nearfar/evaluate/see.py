@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from nearfar.evaluate.plan import Kind
 from nearfar.evaluate.protocol import Pair
-from nearfar.evaluate.sweep import sweep
+from nearfar.evaluate.sweep import Step, sweep, unchanged
 from nearfar.evaluate.tiles import GUARDED, State
 from nearfar.evaluate.tiling import Tiling, replaced, zeros
 from nearfar.frameworks import Array, Block, Scratch
@@ -23,6 +23,10 @@ class Seen(NamedTuple):
     logs: tuple[Array, ...]
     linear: Array | None
     pair: Array | None
+
+
+_Sums = tuple[list[tuple[State, ...]], tuple[Array, ...]]
+"""Of every declared sum a state for each side; and the linear sums of each side."""
 
 
 def see(tiling: Tiling) -> tuple[Seen, ...]:
@@ -38,33 +42,32 @@ def see(tiling: Tiling) -> tuple[Seen, ...]:
 def _see_sums(tiling: Tiling) -> tuple[list[tuple[Array, ...]], tuple[Array, ...]]:
     ns, rule = tiling.ns, tiling.rule
 
-    def body(
-        kind: Kind,
-        carry: tuple[list[tuple[State, ...]], tuple[Array, ...]],
-        i: Block,
-        j: Block,
-        scratch: Scratch | None,
-    ) -> tuple[list[tuple[State, ...]], tuple[Array, ...]]:
-        sums, linear = list(carry[0]), carry[1]
+    def body(kind: Kind) -> Step[_Sums]:
+        wanted, applied = tiling.sums(kind), tiling.keeps_applied(kind)
+        in_tile = tiling.linear_in_tiles() and kind.positives
         add = tiling.exponentials.add_
-        places = tiling.places(kind, i, j)
-        logits = tiling.tile(kind, i, j, scratch).logits
-        kept = tiling.store is not None and tiling.store.has_place(i, j)
-        only = tiling.only(kind, i, j, scratch)
-        if linear and kind.positives:
-            x = only(ns.copy(logits, scratch, "linear"), "positives", 0)
-            linear = _add_sums(tiling, linear, places, x)
-        wanted = tiling.sums(kind)
-        if tiling.keeps_applied(kind):
-            y = tiling.applied(logits, wanted[-1], only)
-            for k in wanted[:-1]:
-                twice = tiling.exponentials.doubled(ns, y, scratch)
-                sums[k] = add(ns, sums[k], places, twice, scratch, False)
-            sums[wanted[-1]] = add(ns, sums[wanted[-1]], places, y, scratch, kept)
+
+        def step(carry: _Sums, i: Block, j: Block, scratch: Scratch | None) -> _Sums:
+            sums, linear = list(carry[0]), carry[1]
+            places = tiling.places(kind, i, j)
+            logits = tiling.tile(kind, i, j, tiling.blocks(i, j), scratch).logits
+            kept = tiling.store is not None and tiling.store.has_place(i, j)
+            only = tiling.only(kind, i, j, scratch)
+            if in_tile:
+                x = only(ns.copy(logits, scratch, "linear"), "positives", 0)
+                linear = _add_sums(tiling, linear, places, x)
+            if applied:
+                y = tiling.applied(logits, wanted[-1], only)
+                for k in wanted[:-1]:
+                    twice = tiling.exponentials.doubled(ns, y, scratch)
+                    sums[k] = add(ns, sums[k], places, twice, scratch, False)
+                sums[wanted[-1]] = add(ns, sums[wanted[-1]], places, y, scratch, kept)
+                return sums, linear
+            for k, y in tiling.applied_each(logits, wanted, only, kept, scratch):
+                sums[k] = add(ns, sums[k], places, y, scratch, False)
             return sums, linear
-        for k, y in tiling.applied_each(logits, wanted, only, kept, scratch):
-            sums[k] = add(ns, sums[k], places, y, scratch, False)
-        return sums, linear
+
+        return step
 
     start = [tuple(tiling.start_each(tiling.exponentials.start)) for _ in rule.sums]
     linear = tuple(tiling.start_each(zeros)) if tiling.linear_in_tiles() else ()
@@ -83,24 +86,24 @@ def _see_sums(tiling: Tiling) -> tuple[list[tuple[Array, ...]], tuple[Array, ...
 def _see_pairs(tiling: Tiling, pair: Pair, logs: list[tuple[Array, ...]]) -> tuple[Array, ...]:
     ns = tiling.ns
 
-    def body(
-        kind: Kind, states: tuple[State, ...], i: Block, j: Block, scratch: Scratch | None
-    ) -> tuple[State, ...]:
-        if not kind.positives:
-            return states
-        logits = tiling.tile(kind, i, j, scratch).logits
-        only = tiling.only(kind, i, j, scratch)
-        out = states
-        for axis, place in enumerate(tiling.places(kind, i, j)):
-            u = tiling.relative(ns.copy(logits, scratch, "u"), logs[0], place, axis)
-            phi = only(pair.value(ns, u), "positives", -float("inf") if pair.log else 0)
-            if pair.log:
-                state = GUARDED.absorb(ns, out[place.side], place.block, phi, 1 - axis)
-            else:
-                sums = ns.column_sums(phi) if axis else ns.row_sums(phi)
-                state = (ns.add_rows_(out[place.side][0], place.block, sums),)
-            out = replaced(out, place.side, state)
-        return out
+    def body(kind: Kind) -> Step[tuple[State, ...]]:
+        def step(
+            out: tuple[State, ...], i: Block, j: Block, scratch: Scratch | None
+        ) -> tuple[State, ...]:
+            logits = tiling.tile(kind, i, j, tiling.blocks(i, j), scratch).logits
+            only = tiling.only(kind, i, j, scratch)
+            for axis, place in enumerate(tiling.places(kind, i, j)):
+                u = tiling.relative(ns.copy(logits, scratch, "u"), logs[0], place, axis)
+                phi = only(pair.value(ns, u), "positives", -float("inf") if pair.log else 0)
+                if pair.log:
+                    state = GUARDED.absorb(ns, out[place.side], place.block, phi, 1 - axis)
+                else:
+                    sums = ns.column_sums(phi) if axis else ns.row_sums(phi)
+                    state = (ns.add_rows_(out[place.side][0], place.block, sums),)
+                out = replaced(out, place.side, state)
+            return out
+
+        return step if kind.positives else unchanged
 
     start = GUARDED.start if pair.log else (lambda ns, n, like: (zeros(ns, n, like),))
     plan = tuple(t for t in tiling.plan if t.kind.positives)

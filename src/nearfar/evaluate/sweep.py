@@ -8,7 +8,8 @@ from nearfar.evaluate.plan import MIXED, NEGATIVE, Kind, Plan, Tiles
 from nearfar.frameworks import Array, Block, Every, Items, Namespace, Scratch
 
 Carry = TypeVar("Carry")
-Body = Callable[[Kind, Carry, Block, Block, Scratch | None], Carry]
+Step = Callable[[Carry, Block, Block, Scratch | None], Carry]
+Body = Callable[[Kind], Step[Carry]]
 
 
 def sweep(
@@ -19,7 +20,7 @@ def sweep(
     workers: int | None,
     mixed: Callable[[Block, Block], Array] | None = None,
 ) -> Carry:
-    """Fold ``carry = body(kind, carry, i, j, scratch)`` over all tiles of a plan.
+    """Fold ``carry = body(kind)(carry, i, j, scratch)`` over all tiles of a plan.
 
     Where `mixed` is given it tells of mixed tiles whether they are; the others are negative.
 
@@ -44,6 +45,11 @@ def sweep(
         return carry
 
 
+def unchanged(carry: Carry, i: Block, j: Block, scratch: Scratch | None) -> Carry:
+    """The step of tiles that have nothing to say."""
+    return carry
+
+
 def _at(step: Callable[..., Carry], carry: Carry, blocks: tuple[Block, ...]) -> None:
     step(carry, *blocks)
 
@@ -63,14 +69,16 @@ def _on(
     scratch: Scratch | None,
     mixed: Callable[[Block, Block], Array] | None,
 ) -> Callable[..., Carry]:
+    step = body(kind)
     if mixed is None or kind != MIXED:
-        return lambda carry, i, j: body(kind, carry, i, j, scratch)
+        return lambda carry, i, j: step(carry, i, j, scratch)
+    negative = body(NEGATIVE)
 
     def either(carry: Carry, i: Block, j: Block) -> Carry:
         found: Carry = ns.cond(
             mixed(i, j),
-            lambda: body(MIXED, carry, i, j, scratch),
-            lambda: body(NEGATIVE, carry, i, j, scratch),
+            lambda: step(carry, i, j, scratch),
+            lambda: negative(carry, i, j, scratch),
         )
         return found
 

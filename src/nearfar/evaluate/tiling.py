@@ -51,8 +51,13 @@ class Tiling(NamedTuple):
             return (Place(0, i),)
         return Place(0, i), Place(len(self.sides) - 1, j)
 
-    def tile(self, kind: Kind, i: Block, j: Block, scratch: Scratch | None) -> Tile:
-        """Logits, or what pass 1 left of them: see `keeps_applied`."""
+    def blocks(self, i: Block, j: Block) -> tuple[Rows, Rows]:
+        return self.sides[0].block(self.ns, i), self.sides[-1].block(self.ns, j)
+
+    def tile(
+        self, kind: Kind, i: Block, j: Block, rows: tuple[Rows, Rows], scratch: Scratch | None
+    ) -> Tile:
+        """Logits of these blocks, or what pass 1 left of them: see `keeps_applied`."""
         store = self.store
         found = store.find(i, j) if store else None
         if found is not None:
@@ -60,7 +65,7 @@ class Tiling(NamedTuple):
         if store:
             scratch = store.scratch(i, j, scratch)
         meeting = (i, j) if self._meets(kind) else None
-        tile = self.similarity.tile(self.ns, *self._blocks(i, j), meeting, scratch)
+        tile = self.similarity.tile(self.ns, *rows, meeting, scratch)
         if store and store.has_place(i, j):
             store.keep(i, j, tile)
         return tile
@@ -85,23 +90,22 @@ class Tiling(NamedTuple):
         """Whether rows meet themselves."""
         return kind.diagonal and len(self.sides) == 1
 
-    def _blocks(self, i: Block, j: Block) -> tuple[Rows, Rows]:
-        return self.sides[0].block(self.ns, i), self.sides[-1].block(self.ns, j)
-
     def only(self, kind: Kind, i: Block, j: Block, scratch: Scratch | None) -> Only:
         """What keeps the members of a sum in a tile."""
         if not kind.masked:
             return _all
-        compared, meets = self.compared(i, j), self._meets(kind)
+        ns, meets = self.ns, self._meets(kind)
+        beside = self.partners is not None and not self.include_self
 
         def only(x: Array, over: str, nothing: float) -> Array:
             alike = over == "positives"
-            members = self.ns.members(*compared, alike, x, scratch)
-            itself = self.include_self == ("positive" if alike else True)
-            # Views know that a row is itself; one with a label that is NaN, or without any, is not.
-            if meets and not (self.partners and itself == alike):
-                members = self.ns.fill_diagonal_(members, i, j, itself)
-            return self.ns.only_(x, members, nothing)
+            if beside and not alike:  # an anchor and its partner stand side by side
+                return ns.fill_diagonal_(x, i, j, nothing, 2 if meets else 1)
+            members = ns.members(*self.compared(i, j), alike, x, scratch)
+            if meets:
+                itself = self.include_self == ("positive" if alike else True)
+                members = ns.fill_diagonal_(members, i, j, itself)
+            return ns.only_(x, members, nothing)
 
         return only
 
