@@ -19,8 +19,13 @@ from nearfar.evaluate.tiling import Only, Tiling, across, replaced, zeros
 from nearfar.frameworks import Array, Block, Scratch
 from nearfar.similarity import Place
 
-_Pulled = tuple[tuple[Array, ...], tuple[Array, ...]]
+_Gradients = tuple[Array, ...]
+_Pulled = tuple[_Gradients, tuple[Array, ...]]
 """Gradients of the sides, and what the pairs add to the slopes of the first sum."""
+
+# Spelt in a function these would be made at every call, of which a small batch takes notice.
+_GradientsStep = Step[_Gradients]
+_PulledStep = Step[_Pulled]
 
 
 def pull(tiling: Tiling, seen: tuple[Seen, ...], slopes: tuple[Slopes, ...]) -> tuple[Array, ...]:
@@ -81,7 +86,7 @@ def _pull_pairs(
             out = only(pair.slope(ns, u), "positives", 0)
         return ns.mul_(out, across(ns, slopes[place.side].pair, place.block, axis))
 
-    def body(kind: Kind) -> Step[_Pulled]:
+    def body(kind: Kind) -> _PulledStep:
         # Logits are wanted once more, and what comes now may consume them.
         once_more = tiling.store and tiling.similarity.keeps_logits and tiling.sums(kind)
 
@@ -121,13 +126,11 @@ def _pull_sums(
     ns = tiling.ns
     last = len(tiling.sides) - 1
 
-    def body(kind: Kind) -> Step[tuple[Array, ...]]:
+    def body(kind: Kind) -> _GradientsStep:
         wanted, applied = tiling.sums(kind), tiling.keeps_applied(kind)
         in_tile, keep = linear and kind.positives, tiling.similarity.keeps_logits
 
-        def step(
-            gradients: tuple[Array, ...], i: Block, j: Block, scratch: Scratch | None
-        ) -> tuple[Array, ...]:
+        def step(gradients: _Gradients, i: Block, j: Block, scratch: Scratch | None) -> _Gradients:
             seen_before = tiling.store is not None and tiling.store.find(i, j) is not None
             rows = tiling.blocks(i, j)
             tile = tiling.tile(kind, i, j, rows, scratch)

@@ -25,8 +25,13 @@ class Seen(NamedTuple):
     pair: Array | None
 
 
-_Sums = tuple[list[tuple[State, ...]], tuple[Array, ...]]
+_States = tuple[State, ...]
+_Sums = tuple[list[_States], tuple[Array, ...]]
 """Of every declared sum a state for each side; and the linear sums of each side."""
+
+# Spelt in a function these would be made at every call, of which a small batch takes notice.
+_SumsStep = Step[_Sums]
+_StatesStep = Step[_States]
 
 
 def see(tiling: Tiling) -> tuple[Seen, ...]:
@@ -42,7 +47,7 @@ def see(tiling: Tiling) -> tuple[Seen, ...]:
 def _see_sums(tiling: Tiling) -> tuple[list[tuple[Array, ...]], tuple[Array, ...]]:
     ns, rule = tiling.ns, tiling.rule
 
-    def body(kind: Kind) -> Step[_Sums]:
+    def body(kind: Kind) -> _SumsStep:
         wanted, applied = tiling.sums(kind), tiling.keeps_applied(kind)
         in_tile = tiling.linear_in_tiles() and kind.positives
         add = tiling.exponentials.add_
@@ -86,10 +91,8 @@ def _see_sums(tiling: Tiling) -> tuple[list[tuple[Array, ...]], tuple[Array, ...
 def _see_pairs(tiling: Tiling, pair: Pair, logs: list[tuple[Array, ...]]) -> tuple[Array, ...]:
     ns = tiling.ns
 
-    def body(kind: Kind) -> Step[tuple[State, ...]]:
-        def step(
-            out: tuple[State, ...], i: Block, j: Block, scratch: Scratch | None
-        ) -> tuple[State, ...]:
+    def body(kind: Kind) -> _StatesStep:
+        def step(out: _States, i: Block, j: Block, scratch: Scratch | None) -> _States:
             logits = tiling.tile(kind, i, j, tiling.blocks(i, j), scratch).logits
             only = tiling.only(kind, i, j, scratch)
             for axis, place in enumerate(tiling.places(kind, i, j)):
