@@ -116,6 +116,10 @@ class Namespace(RowWise, ElementWise):
     def row_sums(self, x: Array) -> Array:
         return self.xp.sum(x, axis=1)
 
+    def softplus_sums_and_sigmoid_(self, x: Array) -> tuple[Array, Array]:
+        """``row_sums(softplus(x))`` and ``sigmoid(x)``, which have much in common."""
+        return self.row_sums(self.softplus(x)), self.sigmoid_(x)
+
     def column_sums(self, x: Array) -> Array:
         return self.xp.sum(x, axis=0)
 

@@ -11,42 +11,44 @@ import numpy as np
 
 from nearfar.frameworks.types import Array
 
-# Entries of a strip.
+# Entries of a strip: of fewer, threads wait for the interpreter as long as they compute.
 _STRIP = 2**17
 
 
 def softplus_(x: Array) -> Array:
-    for part, e, w in _strips(x):
-        _powers(part, e, w)
-        _softplus(part, e, w, out=part)
+    for rows, e, w, spare in _strips(x):
+        _powers(x[rows], e, w)
+        np.maximum(x[rows], 0, out=x[rows])
+        np.add(x[rows], _log_(e, w, spare), out=x[rows])
     return x
 
 
 def sigmoid_(x: Array) -> Array:
-    for part, e, w in _strips(x):
-        _powers(part, e, w)
-        _sigmoid(part, w, out=part)
+    for rows, e, w, _ in _strips(x):
+        _powers(x[rows], e, w)
+        _over_(x[rows], w)
     return x
 
 
-def softplus_and_sigmoid_(x: Array) -> tuple[Array, Array]:
-    """The sigmoid in the place of `x`."""
-    total = np.empty_like(x)
-    for (part, e, w), (found, *_) in zip(_strips(x), _strips(total), strict=True):
-        _powers(part, e, w)
-        np.copyto(found, part)
-        _sigmoid(part, w, out=part)
-        _softplus(found, e, w, out=found)
-    return total, x
+def softplus_sums_and_sigmoid_(x: Array) -> tuple[Array, Array]:
+    """Sums along the rows of the softplus; the sigmoid in the place of `x`."""
+    sums = np.empty(len(x), x.dtype)
+    ones = np.ones(x.shape[1], x.dtype)
+    for rows, e, w, spare in _strips(x):
+        _powers(x[rows], e, w)
+        positive = np.maximum(x[rows], 0, out=spare) @ ones
+        _over_(x[rows], w)
+        np.add(positive, _log_(e, w, spare) @ ones, out=sums[rows])
+    return sums, x
 
 
-def _strips(x: Array) -> Iterator[tuple[Array, Array, Array]]:
-    """Rows of `x`, and two arrays of their shape."""
+def _strips(x: Array) -> Iterator[tuple[slice, Array, Array, Array]]:
+    """Rows of `x`, and three arrays of their shape."""
     step = max(1, _STRIP // max(1, x[:1].size))
-    spare = np.empty((2, *x[:step].shape), x.dtype)
+    e, w, spare = np.empty((3, *x[:step].shape), x.dtype)
     for start in range(0, len(x), step):
-        part = x[start : start + step]
-        yield part, spare[0, : len(part)], spare[1, : len(part)]
+        size = min(step, len(x) - start)
+        yield slice(start, start + size), e[:size], w[:size], spare[:size]
 
 
 def _powers(x: Array, e: Array, w: Array) -> None:
@@ -56,18 +58,17 @@ def _powers(x: Array, e: Array, w: Array) -> None:
     np.add(e, 1, out=w)
 
 
-def _sigmoid(x: Array, w: Array, out: Array) -> None:
-    """exp(min(x, 0)) / w"""
-    np.minimum(x, 0, out=out)
-    np.exp(out, out=out)
-    np.divide(out, w, out=out)
+def _over_(x: Array, w: Array) -> None:
+    """exp(min(x, 0)) / w, the sigmoid, in the place of `x`."""
+    np.minimum(x, 0, out=x)
+    np.exp(x, out=x)
+    np.divide(x, w, out=x)
 
 
-def _softplus(x: Array, e: Array, w: Array, out: Array) -> None:
-    """max(x, 0) + log(1 + e); consumes `e` and `w`."""
-    np.maximum(x, 0, out=out)
-    np.subtract(e, w - 1, out=e)
+def _log_(e: Array, w: Array, spare: Array) -> Array:
+    """log(1 + e); consumes all of them."""
+    np.subtract(w, 1, out=spare)
+    np.subtract(e, spare, out=e)
     np.divide(e, w, out=e)
     np.log(w, out=w)
-    np.add(w, e, out=w)
-    np.add(out, w, out=out)
+    return np.add(w, e, out=w)

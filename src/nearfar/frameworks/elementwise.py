@@ -74,10 +74,6 @@ class ElementWise(Edges):
     def sigmoid_(self, x: Array) -> Array:
         return self.sigmoid(x)
 
-    def softplus_and_sigmoid_(self, x: Array) -> tuple[Array, Array]:
-        """Both of each entry, which have much in common."""
-        return self.softplus(x), self.sigmoid_(x)
-
     def stop(self, x: Array) -> Array:
         """`x` as a constant to differentiation."""
         return x

@@ -256,5 +256,5 @@ class NumPy(Namespace):
     def sigmoid_(self, x: Array) -> Array:
         return curves.sigmoid_(x)
 
-    def softplus_and_sigmoid_(self, x: Array) -> tuple[Array, Array]:
-        return curves.softplus_and_sigmoid_(x)
+    def softplus_sums_and_sigmoid_(self, x: Array) -> tuple[Array, Array]:
+        return curves.softplus_sums_and_sigmoid_(x)

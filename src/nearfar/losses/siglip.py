@@ -19,8 +19,8 @@ class EachPair:
     ) -> tuple[Array, Array | None, Array | None]:
         if weight is None:
             return ns.row_sums(ns.softplus_(logits)) + ns.softplus(-positive), None, None
-        terms, slopes = ns.softplus_and_sigmoid_(logits)
-        loss = ns.row_sums(terms) + ns.softplus(-positive)
+        sums, slopes = ns.softplus_sums_and_sigmoid_(logits)
+        loss = sums + ns.softplus(-positive)
         return loss, ns.mul_(slopes, weight[:, None]), -weight * ns.sigmoid(-positive)
 
 
