@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from nearfar.evaluate.partners import Partners
@@ -12,7 +13,7 @@ from nearfar.evaluate.see import Seen, see
 from nearfar.evaluate.settings import Settings
 from nearfar.evaluate.store import Store
 from nearfar.evaluate.tiles import exponentials_for
-from nearfar.evaluate.tiling import Tiling
+from nearfar.evaluate.tiling import Tiling, each_once
 from nearfar.frameworks import Array, Kept, Namespace
 from nearfar.pairing import Pairing, PairingKind, Partnered, pair_up
 from nearfar.similarity import Rows
@@ -218,6 +219,7 @@ class PartitionBatch:
             rule=rule,
             similarity=self.similarity,
             sides=self.sides,
+            cuts=tuple(each_once(ns, partial(rows.block, ns)) for rows in self.sides),
             plan=plan,
             compared=lambda i, j: self.pairing.compared(self.ns, i, j),
             mixed=None if mixed is None else lambda i, j: mixed(ns, i, j),

@@ -9,14 +9,15 @@ half of the tiles are enough: two products a pair of rows in place of three.
 """
 
 from collections.abc import Iterable
+from functools import partial
 
 from nearfar.evaluate.plan import Kind
 from nearfar.evaluate.protocol import Pair, Slopes
 from nearfar.evaluate.see import Seen
 from nearfar.evaluate.sweep import Step, sweep, unchanged
 from nearfar.evaluate.tiles import State
-from nearfar.evaluate.tiling import Only, Tiling, across, replaced, zeros
-from nearfar.frameworks import Array, Block, Scratch
+from nearfar.evaluate.tiling import Only, Tiling, across, each_once, replaced, zeros
+from nearfar.frameworks import Array, Block, Namespace, Scratch
 from nearfar.similarity import Place
 
 _Gradients = tuple[Array, ...]
@@ -117,6 +118,10 @@ def _pull_pairs(
     return sweep(ns, plan, body, start, tiling.workers, tiling.mixed)
 
 
+def _rows(ns: Namespace, state: State, block: Block) -> State:
+    return tuple(ns.rows(x, block) for x in state)
+
+
 def _pull_sums(
     tiling: Tiling,
     weights: list[tuple[State, ...]],
@@ -125,6 +130,7 @@ def _pull_sums(
 ) -> tuple[Array, ...]:
     ns = tiling.ns
     last = len(tiling.sides) - 1
+    cuts = [tuple(each_once(ns, partial(_rows, ns, state)) for state in w) for w in weights]
 
     def body(kind: Kind) -> _GradientsStep:
         wanted, applied = tiling.sums(kind), tiling.keeps_applied(kind)
@@ -143,8 +149,7 @@ def _pull_sums(
                 parts = tiling.applied_each(tile.logits, wanted, only, keep, scratch)
             g: Array = None
             for k, y in parts:
-                row = tuple(ns.rows(w, i) for w in weights[k][0])
-                column = tuple(ns.rows(w, j) for w in weights[k][last])
+                row, column = cuts[k][0](i), cuts[k][last](j)
                 part = tiling.exponentials.coefficients(ns, y, row, column, scratch)
                 g = part if g is None else ns.add_(g, part)
             if in_tile:

@@ -103,8 +103,9 @@ class _OwnBatch(PartitionBatch):
     def _directions(self) -> list[Tiling]:
         """One for each side: its own rows against all of the other side, or of the same."""
         tiling = self.tiling()
-        turned = [tiling.sides, tiling.sides[::-1]][: len(self.sides)]
-        return [tiling._replace(sides=sides, complete=self._whole) for sides in turned]
+        tiling = tiling._replace(complete=self._whole)
+        turned = tiling._replace(sides=tiling.sides[::-1], cuts=tiling.cuts[::-1])
+        return [tiling, turned][: len(self.sides)]
 
     def see(self) -> tuple[Seen, ...]:
         found = [see(tiling)[0] for tiling in self._directions()]

@@ -30,6 +30,8 @@ class Tiling(NamedTuple):
     rule: PartitionRule
     similarity: Similarity
     sides: tuple[Rows, ...]
+    cuts: tuple[Callable[[Block], Rows], ...]
+    """Blocks of the sides' rows."""
     plan: Plan
     compared: Callable[[Block, Block], Compared]
     mixed: Callable[[Block, Block], Array] | None
@@ -52,7 +54,7 @@ class Tiling(NamedTuple):
         return Place(0, i), Place(len(self.sides) - 1, j)
 
     def blocks(self, i: Block, j: Block) -> tuple[Rows, Rows]:
-        return self.sides[0].block(self.ns, i), self.sides[-1].block(self.ns, j)
+        return self.cuts[0](i), self.cuts[-1](j)
 
     def tile(
         self, kind: Kind, i: Block, j: Block, rows: tuple[Rows, Rows], scratch: Scratch | None
@@ -162,6 +164,20 @@ class Tiling(NamedTuple):
 
     def start_each(self, start: Callable[[Namespace, int, Array], T]) -> tuple[T, ...]:
         return tuple(start(self.ns, self.ns.shape(rows.p)[0], rows.p) for rows in self.sides)
+
+
+def each_once(ns: Namespace, cut: Callable[[Block], T]) -> Callable[[Block], T]:
+    """The same, but a block that many tiles share is cut once where blocks are known."""
+    if not ns.in_place:
+        return cut
+    found: dict[Block, T] = {}
+
+    def once(block: Block) -> T:
+        if block not in found:
+            found[block] = cut(block)
+        return found[block]
+
+    return once
 
 
 def _all(x: Array, over: str, nothing: float) -> Array:
