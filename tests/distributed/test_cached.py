@@ -12,7 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 import nearfar as nf
 import nearfar.torch
 from nearfar.frameworks import torch as frameworks
-from nearfar.frameworks.buffers import Spare
+from nearfar.frameworks.buffers import Spare, Stores
 
 ROWS, CHUNK = 1024, 64
 
@@ -103,6 +103,7 @@ def peak(monkeypatch):
 
     def measure(step):
         monkeypatch.setattr(frameworks, "_SPARE", Spare(frameworks._empty))
+        monkeypatch.setattr(frameworks, "_STORES", Stores(frameworks._empty))
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
             step()
         events = [e for e in found.profiler.kineto_results.events() if e.name() == "[memory]"]
