@@ -48,3 +48,12 @@ def test_what_is_not_finite():
     np.testing.assert_array_equal(curves.sigmoid_(x.copy()), [[1, 0, np.nan, 0.5]])
     np.testing.assert_array_equal(curves.softplus_(x.copy()), [[np.inf, 0, np.nan, np.log(2)]])
     assert curves.softplus_(np.zeros((0, 3))).shape == (0, 3)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_beyond_exponentials(dtype):
+    x = np.array([[1e4, -1e4, 100.0, np.log(3)]], dtype)
+    np.testing.assert_allclose(curves.softplus_(x.copy()), [[1e4, 0, 100, np.log(4)]], rtol=1e-6)
+    np.testing.assert_allclose(curves.sigmoid_(x.copy()), [[1, 0, 1, 0.75]], rtol=1e-6)
+    sums, _ = curves.softplus_sums_and_sigmoid_(x.copy())
+    np.testing.assert_allclose(sums, [1e4 + 100 + np.log(4)], rtol=1e-6)
