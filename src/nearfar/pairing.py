@@ -88,8 +88,7 @@ class Views:
         return ns.xp.ones_like(like)
 
     def compared(self, ns: Namespace, i: Block, j: Block) -> Compared:
-        rows, columns = (ns.positions(block, self._like) // 2 for block in (i, j))
-        return rows[:, None], columns[None, :]
+        return ns.numbers(i, j, self._like, 2)
 
 
 class _AsGiven:
@@ -132,7 +131,7 @@ class Matched(_AsGiven):
         return ns.xp.ones_like(like)
 
     def compared(self, ns: Namespace, i: Block, j: Block) -> Compared:
-        return ns.positions(i, self._like)[:, None], ns.positions(j, self._like)[None, :]
+        return ns.numbers(i, j, self._like)
 
 
 Partnered = Views | Matched

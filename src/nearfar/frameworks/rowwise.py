@@ -37,10 +37,15 @@ class RowWise(Edges):
 
     def same(self, i: Block, j: Block, like: Array, width: int = 1) -> Array:
         """True where row and column number, over `width`, are equal: (i.size, j.size)."""
+        rows, columns = self.numbers(i, j, like, width)
+        return rows == columns
+
+    def numbers(self, i: Block, j: Block, like: Array, width: int = 1) -> tuple[Array, Array]:
+        """Row and column numbers over `width`, (i.size, 1) and (1, j.size)."""
         rows, columns = self.positions(i, like), self.positions(j, like)
         if width > 1:
             rows, columns = rows // width, columns // width
-        return rows[:, None] == columns[None, :]
+        return rows[:, None], columns[None, :]
 
     def set_rows_(self, x: Array, block: Block, value: Array) -> Array:
         before, after = x[: block.start, ...], x[block.start + block.size :, ...]
