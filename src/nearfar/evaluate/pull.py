@@ -77,7 +77,7 @@ def _pull_pairs(
         scratch: Scratch | None,
     ) -> Array:
         """slope_i phi'(u), times exp(phi(u) - log of the sum) where the rule takes that log."""
-        u = tiling.relative(ns.copy(logits, scratch, f"slope{axis}"), logs, place, axis)
+        u = tiling.relative(logits, logs, place, axis, scratch, f"slope{axis}")
         if pair.log:
             phi = pair.value(ns, ns.copy(u, scratch, "phi"))
             phi = only(phi, "positives", -float("inf"))

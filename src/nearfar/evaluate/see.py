@@ -96,7 +96,7 @@ def _see_pairs(tiling: Tiling, pair: Pair, logs: list[tuple[Array, ...]]) -> tup
             logits = tiling.tile(kind, i, j, tiling.blocks(i, j), scratch).logits
             only = tiling.only(kind, i, j, scratch)
             for axis, place in enumerate(tiling.places(kind, i, j)):
-                u = tiling.relative(ns.copy(logits, scratch, "u"), logs[0], place, axis)
+                u = tiling.relative(logits, logs[0], place, axis, scratch, "u")
                 phi = only(pair.value(ns, u), "positives", -float("inf") if pair.log else 0)
                 if pair.log:
                     state = GUARDED.absorb(ns, out[place.side], place.block, phi, 1 - axis)

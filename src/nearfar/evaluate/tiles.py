@@ -72,7 +72,7 @@ class Plain:
         return ns.exp_(x)
 
     def doubled(self, ns: Namespace, y: Array, scratch: Scratch | None) -> Array:
-        return ns.mul_(ns.copy(y, scratch, "doubled"), y)
+        return ns.times(y, y, scratch, "doubled")
 
     def start(self, ns: Namespace, n: int, like: Array) -> State:
         return (ns.zeros((n,), like),)
@@ -110,7 +110,7 @@ class Guarded:
         return x
 
     def doubled(self, ns: Namespace, y: Array, scratch: Scratch | None) -> Array:
-        return ns.mul_(ns.copy(y, scratch, "doubled"), 2)
+        return ns.plus(y, y, scratch, "doubled")
 
     def start(self, ns: Namespace, n: int, like: Array) -> State:
         zeros = ns.zeros((n,), like)
@@ -152,8 +152,8 @@ class Guarded:
     def coefficients(
         self, ns: Namespace, y: Array, row: State, column: State, scratch: Scratch | None
     ) -> Array:
-        along = ns.copy(y, scratch, "guarded")
-        along = ns.mul_(ns.exp_(ns.sub_(along, row[1][:, None])), row[0][:, None])
+        along = ns.minus(y, row[1][:, None], scratch, "guarded")
+        along = ns.mul_(ns.exp_(along), row[0][:, None])
         across = ns.mul_(ns.exp_(ns.sub_(y, column[1][None, :])), column[0][None, :])
         return ns.add_(across, along)
 

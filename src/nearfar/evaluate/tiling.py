@@ -148,8 +148,17 @@ class Tiling(NamedTuple):
             else:
                 yield k, self.applied(x, k, only)
 
-    def relative(self, x: Array, logs: tuple[Array, ...], place: Place, axis: int) -> Array:
-        return self.ns.sub_(x, across(self.ns, logs[place.side], place.block, axis))
+    def relative(
+        self,
+        logits: Array,
+        logs: tuple[Array, ...],
+        place: Place,
+        axis: int,
+        scratch: Scratch | None,
+        key: str,
+    ) -> Array:
+        log = across(self.ns, logs[place.side], place.block, axis)
+        return self.ns.minus(logits, log, scratch, key)
 
     def pull(
         self,

@@ -113,6 +113,15 @@ class Namespace(RowWise, ElementWise):
         """``x + y`` of matrices, in the buffer named `key`; `x` has all rows."""
         return x + y
 
+    def minus(self, x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
+        return x - y
+
+    def times(self, x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
+        return x * y
+
+    def over(self, x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
+        return x / y
+
     def row_sums(self, x: Array) -> Array:
         return self.xp.sum(x, axis=1)
 

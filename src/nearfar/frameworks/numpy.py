@@ -19,6 +19,12 @@ def _empty(size: int, like: Array) -> Array:
     return aligned(size, like.dtype)
 
 
+def _room(x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
+    """For what both give; `x` has all rows."""
+    assert scratch is not None
+    return scratch.buffer(key, (x.shape[0], max(x.shape[1], y.shape[1])), x)
+
+
 _BOOLEAN = np.empty(0, bool)
 _SPARE, _STORES = Spare(_empty), Stores(_empty)
 
@@ -128,9 +134,16 @@ class NumPy(Namespace):
         return np.matmul(left, right, out=scratch.buffer(key, (len(x), len(y)), x))
 
     def plus(self, x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
-        assert scratch is not None
-        out = scratch.buffer(key, (x.shape[0], max(x.shape[1], y.shape[1])), x)
-        return np.add(x, y, out=out)
+        return np.add(x, y, out=_room(x, y, scratch, key))
+
+    def minus(self, x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
+        return np.subtract(x, y, out=_room(x, y, scratch, key))
+
+    def times(self, x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
+        return np.multiply(x, y, out=_room(x, y, scratch, key))
+
+    def over(self, x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
+        return np.divide(x, y, out=_room(x, y, scratch, key))
 
     # An order holds places in the flattened matrix: taking those is four times as fast as
     # np.take_along_axis.

@@ -120,9 +120,16 @@ class Torch(Pure):
         return scratch.buffer(key, tuple(x.shape), x).copy_(x)
 
     def plus(self, x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
-        assert scratch is not None
-        out = scratch.buffer(key, (x.shape[0], max(x.shape[1], y.shape[1])), x)
-        return torch.add(x, y, out=out)
+        return torch.add(x, y, out=_room(x, y, scratch, key))
+
+    def minus(self, x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
+        return torch.sub(x, y, out=_room(x, y, scratch, key))
+
+    def times(self, x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
+        return torch.mul(x, y, out=_room(x, y, scratch, key))
+
+    def over(self, x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
+        return torch.div(x, y, out=_room(x, y, scratch, key))
 
     def exp_(self, x: Array) -> Array:
         return x.exp_()
@@ -199,6 +206,12 @@ class Torch(Pure):
 
     def sigmoid_(self, x: Array) -> Array:
         return x.sigmoid_()
+
+
+def _room(x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
+    """For what both give; `x` has all rows."""
+    assert scratch is not None
+    return scratch.buffer(key, (x.shape[0], max(x.shape[1], y.shape[1])), x)
 
 
 @cache

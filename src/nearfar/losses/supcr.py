@@ -107,7 +107,7 @@ class Ranks:
 
         def but_itself(sums: Array, whole: Array, reverse: bool, key: str) -> Array:
             """Of the sum of all with its run: what is beyond it, and what of its run is before."""
-            rest = ns.sub_(ns.copy(whole, scratch, key), sums)
+            rest = ns.minus(whole, sums, scratch, key)
             last = ns.shape(sums)[1] - 1
             here, there = (0, 1) if reverse else (1, 0)
             return ns.add_columns_(rest, Block(here, last), ns.columns(sums, Block(there, last)))
@@ -115,7 +115,7 @@ class Ranks:
         sums = ns.running_sum(e, reverse=farther)
         whole = shared(sums, not farther)
         rest = but_itself(sums, whole, farther, "rest")
-        ratio = ns.div_(ns.copy(rest, scratch, "ratio"), e)
+        ratio = ns.over(rest, e, scratch, "ratio")
         loss = ns.xp.sum(ns.log1p_(ratio), axis=1)
         if share is None:
             return loss, None
