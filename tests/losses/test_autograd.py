@@ -7,6 +7,8 @@ from agreement import assert_gradients, assert_value, truth
 from frameworks import FRAMEWORKS
 
 import nearfar as nf
+from nearfar.frameworks import torch as torch_framework
+from nearfar.frameworks.buffers import Spare, Stores
 
 RNG = np.random.default_rng(71)
 A, B = RNG.normal(size=(6, 4)), RNG.normal(size=(6, 4))
@@ -100,6 +102,20 @@ def test_nothing_wants_a_gradient():
         assert not nf.NTXent()(leaf(A), leaf(B)).requires_grad
     with torch.inference_mode():
         assert_value(TORCH, nf.NTXent()(a, b), want, "float64")
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_training_after_inference_mode(call, monkeypatch):
+    """Buffers made by a validation step are written to by the training steps that follow."""
+    monkeypatch.setattr(torch_framework, "_SPARE", Spare(torch_framework._empty))
+    monkeypatch.setattr(torch_framework, "_STORES", Stores(torch_framework._empty))
+    with torch.inference_mode():
+        before = call(TORCH.asarray(A), TORCH.asarray(B))
+    a, b = leaf(A), leaf(B)
+    value = call(a, b)
+    value.backward()
+    assert torch.equal(value.detach(), before)
+    assert a.grad.abs().max() > 0
 
 
 def test_value_and_grad_leaves_the_tape_alone():
