@@ -5,6 +5,7 @@ import pytest
 import torch
 from agreement import assert_gradients, assert_value, truth
 from frameworks import FRAMEWORKS
+from torch.utils.checkpoint import checkpoint
 
 import nearfar as nf
 from nearfar.frameworks import torch as torch_framework
@@ -116,6 +117,15 @@ def test_training_after_inference_mode(call, monkeypatch):
     value.backward()
     assert torch.equal(value.detach(), before)
     assert a.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_inside_a_checkpoint(reentrant):
+    a, b = leaf(A), leaf(B)
+    want = torch.autograd.grad(nf.NTXent()(a, b), (a, b))
+    (-3 * checkpoint(nf.NTXent(), a, b, use_reentrant=reentrant)).backward()
+    for x, gradient in zip((a, b), want, strict=True):
+        torch.testing.assert_close(x.grad, -3 * gradient)
 
 
 def test_value_and_grad_leaves_the_tape_alone():

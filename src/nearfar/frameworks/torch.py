@@ -253,7 +253,8 @@ class _Glue(torch.autograd.Function):  # type: ignore[misc]
         wanted = ctx.needs_input_grad[3:]
         if upstream is None:
             return (None,) * (3 + ctx.arrays)
-        inputs, saved = ctx.saved_tensors[: ctx.arrays], ctx.saved_tensors[ctx.arrays :]
+        found = ctx.saved_tensors  # which a checkpoint gives once
+        inputs, saved = found[: ctx.arrays], found[ctx.arrays :]
         ns, kept = _namespace((upstream, *inputs)), ctx.kept
         with full_precision(inputs):
             if torch.is_grad_enabled():

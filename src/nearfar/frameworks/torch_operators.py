@@ -87,7 +87,8 @@ def _set_up(ctx: Any, inputs: tuple[Any, ...], output: list[torch.Tensor]) -> No
 
 
 def _backward(ctx: Any, upstream: list[torch.Tensor]) -> tuple[Any, ...]:
-    arrays, saved = ctx.saved_tensors[: ctx.arrays], ctx.saved_tensors[ctx.arrays :]
+    kept = ctx.saved_tensors  # which a checkpoint gives once
+    arrays, saved = kept[: ctx.arrays], kept[ctx.arrays :]
     found = iter(
         _gradient(ctx.text, ctx.parameters, ctx.wanted, list(arrays), list(saved), upstream[0])
     )
