@@ -119,6 +119,16 @@ def test_training_after_inference_mode(call, monkeypatch):
     assert a.grad.abs().max() > 0
 
 
+@pytest.mark.parametrize("loss", [nf.NTXent(), nf.InfoNCE(), nf.CLIP(), nf.SigLIP()], ids=repr)
+def test_shapes_alone(loss):
+    """On the meta device, where models are planned that no memory holds."""
+    a, b = (torch.empty(6, 4, device="meta", requires_grad=True) for _ in range(2))
+    value = loss(a, b)
+    value.backward()
+    assert value.shape == ()
+    assert a.grad.shape == b.grad.shape == (6, 4)
+
+
 @pytest.mark.parametrize("reentrant", [True, False])
 def test_inside_a_checkpoint(reentrant):
     a, b = leaf(A), leaf(B)
