@@ -1,5 +1,8 @@
 """Threads over tiles: the same bits for every number of them."""
 
+import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -54,6 +57,50 @@ def test_callers_that_share_threads_do_not_wait_for_each_other():
 
     with threads.pool(2) as run:
         assert run(outer, range(6)) == [10 + 5 * k for k in range(6)]
+
+
+def test_blas_is_held_once_and_let_go_by_the_last(monkeypatch):
+    """A limit taken inside another would restore the one thread of the outer."""
+    seen = []
+
+    class Controller:
+        def limit(self, **how):
+            seen.append(how)
+            return self
+
+        def restore_original_limits(self):
+            seen.append("restored")
+
+    monkeypatch.setattr(threads, "_controller", Controller)
+    with threads.pool(2):
+        with threads.pool(2):
+            assert seen == [{"limits": 1, "user_api": "blas"}]
+        assert len(seen) == 1
+    assert seen[1:] == ["restored"]
+
+
+FORK = """
+import os, signal, threading
+from nearfar.frameworks import threads
+
+with threads.pool(2) as run:
+    run(str, range(4))
+with threads._ONE_THREAD._lock:  # as another thread may hold it that moment
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        both = threading.Barrier(2, timeout=10)
+        with threads.pool(2) as run:
+            run(lambda _: both.wait(), range(2))
+        os._exit(0)
+raise SystemExit(os.waitpid(child, 0)[1] != 0)
+"""
+
+
+def test_a_forked_child_has_threads_and_a_lock_of_its_own():
+    if not hasattr(os, "fork"):
+        pytest.skip("nothing forks here")
+    subprocess.run([sys.executable, "-W", "ignore", "-c", FORK], check=True)
 
 
 LOSSES = {
