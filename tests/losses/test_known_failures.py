@@ -266,3 +266,17 @@ def test_an_upstream_factor(framework, dtype):
         want = 3 * framework.to_numpy(one)
         np.testing.assert_allclose(framework.to_numpy(three), want, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(framework.to_numpy(also), want, rtol=1e-5, atol=1e-6)
+
+
+def test_a_side_of_small_rows_does_not_vouch_for_the_other(framework, dtype):
+    """Its products with large ones pass exp, though its own with itself are far below."""
+    small, large = np.array([[0.1, 0.0], [0.02, 0.1]]), np.array([[900.0, 50.0], [0.0, 8e3]])
+    for sides in ([small, large], [large, small]):
+        check(framework, "CLIP", sides, dtype=dtype, similarity="dot", temperature=1.0)
+
+
+def test_far_clusters_are_farther_from_each_other_than_from_the_centre(framework, dtype):
+    """Squared distances of 4 x 36, whose exponentials are 0 in float32."""
+    a = np.array([[6.0, 0.0], [-6.0, 0.5]])
+    fields = {"similarity": "neg_sqeuclidean", "temperature": 1.0, "denominator": "negatives"}
+    check(framework, "NTXent", [a, a + 0.3], dtype=dtype, **fields)
