@@ -162,3 +162,20 @@ def test_learned_scale():
     nf.InfoNCE()(a, b, temperature=torch.exp(-log_scale)).backward()
     want = -np.exp(-1.0) * slope("InfoNCE", (A, B), (), {}, np.exp(-1.0))
     assert abs(float(log_scale.grad) - want) < 1e-7
+
+
+@pytest.mark.parametrize(("plain", "beyond"), [(2.0**-20, 2.0**-60), (2.0**14, 2.0**50)])
+def test_of_rows_whose_squares_leave_the_dtype(framework, plain, beyond):
+    """Logits near 0 and logits that saturate: the loss's slope grows as the rows do."""
+    loss = nf.NTXent(similarity="neg_euclidean", denominator="negatives")
+    t = framework.asarray(0.7, "float32")
+
+    def found(size):
+        views = [framework.asarray(size * x, "float32") for x in (A, B)]
+        value, (a, _, slope) = loss.value_and_grad(*views, temperature=t)
+        return float(value), framework.to_numpy(a), float(slope)
+
+    (value, a, slope), (other, of_a, of_slope) = found(plain), found(beyond)
+    assert of_slope == pytest.approx(slope * beyond / plain, rel=1e-4)
+    np.testing.assert_allclose(of_a, a, atol=1e-4)
+    assert other == pytest.approx(value * beyond / plain if beyond > 1 else value, rel=1e-4)
