@@ -9,6 +9,7 @@ from nearfar.evaluate.plan import uniform
 from nearfar.evaluate.store import Store
 from nearfar.evaluate.tiles import GUARDED, PLAIN, exponentials_for
 from nearfar.frameworks import torch as torch_framework
+from nearfar.frameworks.buffers import Spare, Stores
 from nearfar.frameworks.numpy import NumPy
 
 ROWS, TILE = 96, 16
@@ -139,3 +140,31 @@ def test_room_is_lent_again_once_nobody_holds_it():
     (idle,) = torch_framework._STORES._idle
     loss(a, b).backward()
     assert [x.data_ptr() for x in torch_framework._STORES._idle] == [idle.data_ptr()]
+
+
+class Owner:
+    """Of a store, while it lives."""
+
+
+def empty(size, like):
+    return np.empty(size, like.dtype)
+
+
+@pytest.mark.parametrize(("before", "after"), [("float64", "float32"), ("float32", "float64")])
+def test_idle_room_is_lent_in_its_own_dtype_only(before, after):
+    stores, size = Stores(empty), 2**16
+    owner = Owner()
+    stores.lend(owner, size, np.empty(0, before))
+    del owner
+    assert len(stores._idle) == 1
+    assert stores.lend(Owner(), size, np.empty(0, after)).dtype == after
+
+
+def test_buffers_in_use_are_nobody_elses():
+    """Also those that were idle before: an evaluation inside another must not write to them."""
+    spare = Spare(empty)
+    with spare.lend() as first:
+        pass
+    with spare.lend() as outer, spare.lend() as inner:
+        assert outer is first
+        assert inner is not outer
