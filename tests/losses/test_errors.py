@@ -436,3 +436,36 @@ def test_torch_checks_on_request():
     loss = nf.SupCR().with_options(check_finite=True)
     with pytest.raises(ValueError, match=r"targets.*row 3"):
         loss(torch.tensor(X), torch.tensor(holding(np.inf, 3)))
+
+
+@pytest.mark.parametrize("option", ["tile", "memory", "workers"])
+def test_true_is_no_number(option):
+    with pytest.raises(TypeError, match=f"expected {option} to be a whole number above 0"):
+        nf.SupCon().with_options(**{option: True})
+
+
+def test_wrt_is_not_counted_from_the_end():
+    x = np.eye(3)
+    with pytest.raises(ValueError, match="expected wrt to hold numbers of embedding arguments"):
+        nf.NTXent().value_and_grad(x, x, wrt=-1)
+
+
+def test_longer_floats_are_refused():
+    """Where they are no other name of float64."""
+    if np.dtype(np.longdouble).itemsize == 8:
+        pytest.skip("the same here")
+    with pytest.raises(TypeError, match="expected embeddings to hold real numbers"):
+        nf.SupCon()(np.eye(3, dtype=np.longdouble), [0, 0, 1])
+
+
+def test_unlabelled_and_untold_rows_pass_unchecked():
+    """NaN equals nothing, so that its row is nobody's positive; it has no rank among numbers."""
+    x = np.array([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0], [-1.0, 0.0]])
+    supcon, supcr = (loss.with_options(check_finite=False) for loss in (nf.SupCon(), nf.SupCR()))
+    assert supcon(x, [0.0, 0.0, np.nan, np.nan]) == nf.SupCon()(x, [0, 0, 1, 2])
+    assert np.isnan(supcr(x, [0.5, 1.0, np.nan, 2.0]))
+
+
+def test_targets_of_true_and_false_are_one_apart():
+    x = np.array([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0], [-1.0, 0.0]])
+    assert nf.SupCR()(x, [True, False, False, True]) == nf.SupCR()(x, [1, 0, 0, 1])
