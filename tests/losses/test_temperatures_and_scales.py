@@ -1,5 +1,6 @@
 """Any temperature from 1e-3 to 1e3, rows of any length, logits of any size."""
 
+import dataclasses
 from functools import cache
 
 import numpy as np
@@ -197,3 +198,17 @@ def test_unrelated_rows_keep_their_digits(framework, temperature):
     value, gradients = framework.differentiate(nf.NTXent(temperature=temperature), arrays)
     assert_value(framework, value, want, "float32")
     assert_gradients(framework, gradients, want, "float32")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("temperature", [1e-3, 1.0])
+def test_what_underflows_by_intent_is_no_error(dtype, temperature):
+    """In programs that trap the errors of NumPy; rows far apart and exponentials of 0."""
+    for name, inputs, labels, more in STATEMENTS:
+        loss = getattr(nf, name)(temperature=temperature, **more)
+        rows = [100 * x.astype(dtype) for x in inputs]
+        for similarity in conventions.SIMILARITIES:
+            one = dataclasses.replace(loss, similarity=similarity)
+            with np.errstate(all="raise"):
+                one(*rows, *labels)
+                one.value_and_grad(*rows, *labels)
