@@ -489,6 +489,20 @@ def test_torch_lets_them_through(mining, value):
         assert not gradient.isfinite().all()
 
 
+@pytest.mark.parametrize("distance", ["cityblock", "chebyshev", "cosine"])
+@MINED
+def test_torch_lets_nan_through_other_distances(mining, distance):
+    for rows in (X, X[:4]):
+        x = rows.copy()
+        x[1, 1] = np.nan
+        leaf = torch.tensor(x, requires_grad=True)
+        loss = nf.BatchTriplet(mining=mining, distance=distance)
+        result = loss(leaf, torch.tensor(LABELS["classes"][: len(x)]))
+        (gradient,) = torch.autograd.grad(result, leaf)
+        assert result.isnan()
+        assert not gradient.isfinite().all()
+
+
 @MINED
 def test_numpy_names_the_row(mining):
     x = X.copy()

@@ -243,6 +243,18 @@ def test_torch_lets_them_through(value):
         assert not gradient.isfinite().all()
 
 
+@pytest.mark.parametrize("distance", ["cityblock", "chebyshev", "cosine"])
+def test_torch_lets_nan_through_other_distances(distance):
+    for rows in (X, X[:2]):
+        x = rows.copy()
+        x[1, 1] = np.nan
+        leaf = torch.tensor(x, requires_grad=True)
+        result = nf.PairMargin(distance=distance)(leaf, torch.tensor(LABELS["classes"][: len(x)]))
+        (gradient,) = torch.autograd.grad(result, leaf)
+        assert result.isnan()
+        assert gradient[1].isnan().any()
+
+
 def test_numpy_names_the_row():
     x = X.copy()
     x[4, 1] = np.nan

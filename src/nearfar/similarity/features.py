@@ -108,7 +108,7 @@ class NegChebyshev(_FeatureWise):
 
         def weigh(e: Array) -> Array:
             here = ns.xp.abs(e) == peak
-            return ns.xp.where(here, -ns.sign(e) * weights, ns.xp.zeros_like(e))
+            return ns.xp.where(here, -ns.sign(e) * weights, 0 * e)  # NaN has a gradient of NaN
 
         return apart.flow(weigh)
 
@@ -119,7 +119,7 @@ class NegChebyshev(_FeatureWise):
         xp = ns.xp
         here = xp.abs(e) == xp.max(xp.abs(e), axis=1, keepdims=True)
         share = 1 / xp.sum(ns.cast(here, e.dtype), axis=1, keepdims=True)
-        return xp.where(here, -ns.sign(e) * share, xp.zeros_like(e))
+        return xp.where(here, -ns.sign(e) * share, 0 * e)
 
 
 class NegHamming(_FeatureWise):
