@@ -503,6 +503,18 @@ def test_torch_lets_nan_through_other_distances(mining, distance):
         assert not gradient.isfinite().all()
 
 
+def test_torch_lets_infinity_through_the_hardest_triplet():
+    """Its cityblock distances have slopes of 1 wherever they end."""
+    x = X.copy()
+    x[3, 1] = np.inf
+    leaf = torch.tensor(x, requires_grad=True)
+    loss = nf.BatchTriplet(mining="hard", distance="cityblock")
+    result = loss(leaf, torch.tensor(LABELS["classes"]))
+    (gradient,) = torch.autograd.grad(result, leaf)
+    assert not result.isfinite()
+    assert not gradient.isfinite().all()
+
+
 @MINED
 def test_numpy_names_the_row(mining):
     x = X.copy()

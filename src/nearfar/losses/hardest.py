@@ -40,6 +40,6 @@ class HardestTriplets:
         terms = ns.cast(some, u.dtype)
         if weight is None:
             return losses, terms, None
-        slopes = xp.where(active, weight, none)
+        slopes = xp.where(active, weight, none) + nothing
         columns = xp.stack([farthest + others.window.start, nearest], axis=1)
         return losses, terms, Picked(columns, xp.stack([-slopes, slopes], axis=1))
