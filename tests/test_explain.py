@@ -194,6 +194,14 @@ def test_a_temperature_at_the_call():
         assert got == pytest.approx(want, rel=1e-12)
 
 
+def test_a_bias_at_the_call():
+    want = nf.SigLIP(bias=-3.0).explain(A, B).to_dict()
+    torch = BACKENDS["torch"]
+    views = [torch.asarray(x) for x in (A, B)]
+    for bias in (-3.0, torch.asarray(-3.0)):
+        assert nf.SigLIP().explain(*views, bias=bias).to_dict() == want
+
+
 def test_many_rows_fit_a_small_memory():
     """2,000 rows in blocks of a few: the same numbers, and a picture of 400 cells a side."""
     x, labels = RNG.normal(size=(2000, 4)), RNG.integers(0, 30, 2000)

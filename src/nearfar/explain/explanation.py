@@ -100,33 +100,31 @@ _HEADINGS = {
 }
 
 
-def explain(loss: Any, arrays: dict[str, Array], temperature: float, memory: int) -> Explanation:
+def explain(loss: Any, arrays: dict[str, Array], memory: int) -> Explanation:
     """Explain a loss on NumPy inputs by their names, embeddings first."""
-    relations = relate(loss, arrays, temperature)
+    relations = relate(loss, arrays)
     found = survey(relations, memory)
     inputs = tuple(arrays.values())
-    replaced = "temperature" in loss.parameters and temperature != loss.temperature
-    given = {"temperature": temperature} if replaced else {}
     if getattr(loss, "include_self", False) == "positive":
         found.positives += 1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # said among the findings
-        losses = replace(loss, reduction="none")(*inputs, **given)
+        losses = replace(loss, reduction="none")(*inputs)
         mean = loss if loss.reduction != "none" else replace(loss, reduction="mean")
-        value, gradients = mean.value_and_grad(*inputs, **given)
+        value, gradients = mean.value_and_grad(*inputs)
         nothing = [
             np.zeros((*x.shape[: 2 if key == "negatives" and x.ndim > inputs[0].ndim else 1], 1))
             if key in loss.embeddings
             else x
             for key, x in arrays.items()
         ]
-        chance = float(mean(*nothing, **given))
+        chance = float(mean(*nothing))
     pull = _pull(loss, gradients, len(losses))
     facts: dict[str, Any] = {"loss": loss.to_dict(), "value": float(value), "chance": chance}
     facts |= _counts(loss, found) | _pairs(loss, relations, found)
     facts |= {
         "duplicates": _duplicates(relations),
-        "clamped": _clamped(loss, inputs, given),
+        "clamped": _clamped(loss, inputs),
         "at_zero": int((losses == 0).sum()),
         "effective_negatives": _effective(loss, found),
         "hardest_tenth": _hardest_tenth(losses, pull),
@@ -189,8 +187,8 @@ def _duplicates(relations: Relations) -> dict[str, Any]:
     return {"count": count, "first": [[side.name(i), side.name(j)] for i, j in first]}
 
 
-def _clamped(loss: Any, inputs: tuple[Array, ...], given: dict[str, Any]) -> int | None:
-    return int(loss.clamped(*inputs, **given).sum()) if hasattr(loss, "clamped") else None
+def _clamped(loss: Any, inputs: tuple[Array, ...]) -> int | None:
+    return int(loss.clamped(*inputs).sum()) if hasattr(loss, "clamped") else None
 
 
 def _effective(loss: Any, found: Survey) -> float | None:

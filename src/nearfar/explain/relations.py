@@ -80,7 +80,7 @@ class Tile:
     negatives: Array
 
 
-def relate(loss: Any, arrays: dict[str, Array], temperature: float) -> Relations:
+def relate(loss: Any, arrays: dict[str, Array]) -> Relations:
     """Sort out a batch by the way its loss is called."""
     measure = (
         DISTANCES[loss.distance] if hasattr(loss, "distance") else SIMILARITIES[loss.similarity]
@@ -97,7 +97,7 @@ def relate(loss: Any, arrays: dict[str, Array], temperature: float) -> Relations
         order,
         same,
         measure,
-        temperature,
+        getattr(loss, "temperature", 1.0),
         arrays.get("labels"),
     )
 

@@ -3,7 +3,7 @@
 import copy
 import json
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, NamedTuple, Self
 
 from nearfar.evaluate import Options
@@ -191,10 +191,12 @@ class Loss:
         rest = [name for name in self.inputs if name not in self.embeddings]
         facts = call.arrays[len(floats) : len(floats) + len(rest)]
         arrays = floats | {name: ns.read(x) for name, x in zip(rest, facts, strict=True)}
-        temperature = call.parameters[0] if call.parameters else 1.0
-        if temperature is None:
-            temperature = float(ns.read(call.arrays[len(arrays)]))
-        return explain(self, arrays, temperature, self._options.memory)
+        learned = iter(call.arrays[len(arrays) :])
+        values: dict[str, Any] = {
+            name: float(ns.read(next(learned))) if known is None else known
+            for name, known in zip(self.parameters, call.parameters, strict=True)
+        }
+        return explain(replace(self, **values), arrays, self._options.memory)
 
     def with_options(
         self,
