@@ -131,6 +131,13 @@ class TestEveryStatement:
         assert tiled.to_dict() == loss.to_dict()
         assert pickle.loads(pickle.dumps(tiled)) == loss
 
+    def test_options_stay_when_a_field_is_replaced(self, loss):
+        tiled = loss.with_options(tile=3, memory=2**20, workers=1, check_finite=False)
+        other = dataclasses.replace(tiled, scale=2.0)
+        assert other == dataclasses.replace(loss, scale=2.0)
+        assert other._options == tiled._options == (3, 2**20, 1, False)
+        assert other.with_options()._options == loss._options
+
     def test_frozen(self, loss):
         for field in DEFAULTS[type(loss).__name__]:
             with pytest.raises(dataclasses.FrozenInstanceError):

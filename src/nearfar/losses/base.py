@@ -1,9 +1,8 @@
 """What all losses share: a frozen statement of a convention, called on arrays."""
 
-import copy
 import json
 import math
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import InitVar, dataclass, field, fields, replace
 from typing import Any, ClassVar, NamedTuple, Self
 
 from nearfar.evaluate import Options
@@ -74,28 +73,29 @@ class Loss:
     optional: ClassVar[tuple[str, ...]] = ()
     parameters: ClassVar[tuple[str, ...]] = ("temperature",)
     """Fields that a call may replace, by a number or by an array that gets a gradient."""
-    _options: ClassVar[Options] = Options()
+    _options: ClassVar[Options]
     _text: ClassVar[str]
 
     scale: float = number(1.0)
     reduction: str = choice("mean", "sum", "none")
+    # No field, so that it is no part of the statement; yet `dataclasses.replace` takes it along.
+    _evaluated: InitVar[Options] = field(default=Options())
 
     def __init_subclass__(cls, abstract: bool = False) -> None:
         if not abstract:
             LOSSES[cls.__name__.lower()] = cls
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, _evaluated: Options) -> None:
         for f in fields(self):
             value = getattr(self, f.name)
             if "choices" in f.metadata:
                 checks.one_of(self, f.name, value, f.metadata["choices"])
             else:
                 object.__setattr__(self, f.name, checks.real(f.name, value, f.metadata))
-        self._write_down()
-
-    def _write_down(self) -> None:
-        """Keep the statement as text, which a compiler takes for a constant."""
-        text = json.dumps({**self.to_dict(), "options": self._options})
+        object.__setattr__(self, "_options", _evaluated)
+        object.__setattr__(self, "_evaluated", _evaluated)
+        # The statement as text, which a compiler takes for a constant.
+        text = json.dumps({**self.to_dict(), "options": _evaluated})
         object.__setattr__(self, "_text", text)
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
@@ -196,6 +196,7 @@ class Loss:
             name: float(ns.read(next(learned))) if known is None else known
             for name, known in zip(self.parameters, call.parameters, strict=True)
         }
+        values["_evaluated"] = self._options._replace(check_finite=None)
         return explain(replace(self, **values), arrays, self._options.memory)
 
     def with_options(
@@ -223,10 +224,7 @@ class Loss:
         checks.whole("tile", tile, optional=True)
         checks.whole("memory", memory)
         checks.whole("workers", workers, optional=True)
-        other = copy.copy(self)
-        object.__setattr__(other, "_options", Options(tile, memory, workers, check_finite))
-        other._write_down()
-        return other
+        return replace(self, _evaluated=Options(tile, memory, workers, check_finite))
 
     def to_dict(self) -> dict[str, Any]:
         """The name and every field, ready for JSON; see `loss_from_dict`."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from nearfar.evaluate import PartitionEvaluation, PartitionRule, Reduction
+from nearfar.evaluate import Options, PartitionEvaluation, PartitionRule, Reduction
 from nearfar.frameworks import Evaluation
 from nearfar.losses.base import choice, positive
 from nearfar.losses.factor import ScaledLoss
@@ -83,8 +83,8 @@ class SupCon(ScaledLoss):
     without_positives: str = choice("skip", "zero")
     average: str = choice("anchors", "pairs")
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def __post_init__(self, _evaluated: Options) -> None:
+        super().__post_init__(_evaluated)
         if self.average == "pairs" and self.positives != "mean_log":
             raise ValueError(
                 'SupCon: expected positives="mean_log" with average="pairs", whose terms are '
