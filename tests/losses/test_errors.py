@@ -109,11 +109,20 @@ def test_include_self_is_a_bool():
         nf.NTXent(include_self="no")
 
 
-@pytest.mark.parametrize("options", [{"tile": 0}, {"tile": -3}, {"memory": -1}, {"workers": 0}])
+@pytest.mark.parametrize(
+    "options",
+    [{"tile": 0}, {"tile": -3}, {"memory": -1}, {"workers": 0}, {"check_finite": "no"}],
+)
 def test_options(options):
     (name,) = options
     with pytest.raises(ValueError, match=name):
         nf.NTXent().with_options(**options)
+
+
+def test_options_that_numpy_computed():
+    tile, memory, workers = np.array([3, 2**20, 1])
+    loss = nf.NTXent().with_options(tile=tile, memory=memory, workers=workers)
+    assert loss._options == nf.NTXent().with_options(tile=3, memory=2**20, workers=1)._options
 
 
 def test_unknown_option():

@@ -221,9 +221,10 @@ class Loss:
             Refuse NaN and infinity; None does so for NumPy inputs only. True reads the values,
             which `jax.jit` and `tf.function` do not have.
         """
-        checks.whole("tile", tile, optional=True)
-        checks.whole("memory", memory)
-        checks.whole("workers", workers, optional=True)
+        tile = checks.whole("tile", tile, optional=True)
+        memory = checks.whole("memory", memory)
+        workers = checks.whole("workers", workers, optional=True)
+        checks.one_of(self, "check_finite", check_finite, (None, True, False))
         return replace(self, _evaluated=Options(tile, memory, workers, check_finite))
 
     def to_dict(self) -> dict[str, Any]:

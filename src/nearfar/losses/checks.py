@@ -40,13 +40,15 @@ def _inside(value: Any, allowed: Mapping[str, Any]) -> bool:
     )
 
 
-def whole(name: str, value: Any, *, optional: bool = False) -> None:
+def whole(name: str, value: Any, *, optional: bool = False) -> Any:
+    """A whole number above 0, or None where it is optional."""
     if optional and value is None:
-        return
+        return None
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise TypeError(f"expected {name} to be a whole number above 0; received {value!r}")
     if value < 1:
         raise ValueError(f"expected {name} to be a whole number above 0; received {value!r}")
+    return int(value)
 
 
 def argument_numbers(name: str, value: Any, count: int) -> tuple[int, ...]:
