@@ -47,6 +47,22 @@ def test_triplets():
 
 # Keras 3.15 turns its variables into arrays in a way that NumPy 2 warns of.
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.parametrize("loss", [nf.SupCon(), nf.BatchTriplet(), nf.SupCR()], ids=repr)
+def test_compiled_by_xla(loss):
+    """As Keras does by itself on a GPU, in one program for batches of any size."""
+
+    def trained(jit_compile):
+        keras.utils.set_random_seed(0)
+        net = model(3)
+        net.compile("sgd", Loss(loss), jit_compile=jit_compile)
+        history = net.fit(X, LABELS, epochs=2, batch_size=7, shuffle=False, verbose=0)
+        return history.history["loss"]
+
+    assert trained(True) == pytest.approx(trained(False), rel=1e-5)
+
+
+# Keras 3.15 turns its variables into arrays in a way that NumPy 2 warns of.
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_training_lowers_it_and_the_model_comes_back(tmp_path):
     net = model(3)
     net.compile("adam", Loss(nf.SupCon(temperature=0.5)))

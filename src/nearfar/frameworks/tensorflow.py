@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
 from nearfar.frameworks.base import Namespace
 from nearfar.frameworks.types import (
@@ -287,6 +288,12 @@ def _while(times: Any, step: Callable[..., Any], carry: Carry) -> Carry:
 def _loop_over_unknown(items: Every, body: Callable[..., Carry], carry: Carry) -> Carry:
     """Blocks whose number and last size the graph computes."""
     n, side = items.n, items.side
+    if GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()):
+        # XLA knows n when it compiles, as Keras has it do on a GPU, but takes no size that differs
+        # from one step of a loop to the next: everything is one block there.
+        if items.over in ("above", "below"):
+            return carry
+        return body(carry, *(Block(0, n),) * (1 if items.over == "blocks" else 2))
     count = (n + side - 1) // side
 
     def block(k: Array) -> Block:
