@@ -284,6 +284,10 @@ class TestTransformer:
         assert not hasattr(fitted, "feature_names_in_")
         assert fitted.n_features_in_ == 13
 
+    def test_a_notebook_shows_it(self):
+        """scikit-learn takes the docstring apart for its diagram."""
+        assert "n_components" in make_pipeline(ContrastiveProjection())._repr_html_()
+
     def test_clone_and_pickle(self, wine, fitted):
         X, _ = wine
         loaded = pickle.loads(pickle.dumps(fitted))

@@ -100,6 +100,8 @@ class ContrastiveProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
     --------
     sklearn.neighbors.NeighborhoodComponentsAnalysis : the same map for the loss of NCA.
 
+    Notes
+    -----
     Source: the objective is the loss's own (SupCon: Khosla et al., arXiv 2004.11362); a linear map
     learned by such means goes back to Goldberger et al., "Neighbourhood Components Analysis", 2005.
 
