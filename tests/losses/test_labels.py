@@ -25,6 +25,7 @@ SPELLINGS = {
     "uint8": LABELS.astype(np.uint8) + np.uint8(250),
     "far apart": np.array([-(2**62), 2**62, 0, 5])[LABELS],
     "bool": LABELS > 0,
+    "objects": np.array([None, "a dog", 3, (4, 5)], dtype=object)[LABELS],
 }
 
 
@@ -36,6 +37,13 @@ def test_spellings(framework, spelling):
     want = truth("SupCon", [X], groups)
     value = nf.SupCon()(framework.asarray(X), labels)
     assert abs(float(value) - want.value) < 1e-13 * (1 + want.largest_logit)
+
+
+def test_nan_among_objects_is_refused(framework):
+    """As pandas marks what is missing in a column of text."""
+    labels = np.array(["cat", "cat", np.nan, "fox", "fox", "cat", "cat"], dtype=object)
+    with pytest.raises(ValueError, match=r"labels without NaN.*row 2"):
+        nf.SupCon()(framework.asarray(X), labels)
 
 
 @pytest.mark.parametrize("spelling", ["floats", "negative", "uint8", "far apart", "bool"])

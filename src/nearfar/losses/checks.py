@@ -157,10 +157,23 @@ def _refuse_rows(name: str, x: Array, good: np.ndarray) -> None:
     )
 
 
+def _numbered(x: np.ndarray) -> np.ndarray:
+    """Objects as class numbers: they have equality, but those of several types have no order."""
+    numbers: dict[Any, float] = {}
+    nan = float("nan")
+
+    def number(v: Any) -> float:
+        return nan if isinstance(v, float) and v != v else numbers.setdefault(v, len(numbers))
+
+    return np.array([number(v) for v in x])
+
+
 def labels(ns: Namespace, name: str, x: Any, like: Array, check_finite: bool | None) -> Array:
     """Labels (n,) of any dtype with equality, or (n, c) in {0, 1}, beside the embeddings."""
     foreign = ns.name == "numpy" or framework_name(x) != ns.name
     x = _host_array(name, x) if foreign else ns.beside(x, like)
+    if foreign and x.dtype.kind == "O" and x.ndim == 1:
+        x = _numbered(x)
     shape, n = tuple(x.shape), like.shape[0]
     if len(shape) == 2 and shape[1] == 1:
         raise ValueError(
