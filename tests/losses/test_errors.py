@@ -268,6 +268,16 @@ def test_numpy_dtypes_that_are_no_numbers(kind):
     assert {"U3": "U"}.get(kind, kind) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "make", [torch.Tensor.to_sparse, lambda x: torch.nested.nested_tensor([x])], ids=["s", "n"]
+)
+# PyTorch tells that it may change nested tensors.
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+def test_torch_without_rows_of_entries(make):
+    with pytest.raises(TypeError, match=r"a to be a dense torch array.*to_dense"):
+        nf.NTXent()(make(torch.ones(4, 3)), torch.ones(4, 3))
+
+
 def test_torch_complex():
     with pytest.raises(TypeError, match=r"(?s)\ba\b.*complex128"):
         nf.NTXent()(torch.tensor(X) + 0j, torch.tensor(X))

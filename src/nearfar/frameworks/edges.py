@@ -21,6 +21,10 @@ class Edges:
     def is_floating(self, x: Array) -> bool:
         return bool(self.xp.isdtype(x.dtype, "real floating"))
 
+    def is_dense(self, x: Array) -> bool:
+        """Whether `x` holds every entry of rows of one length."""
+        return True
+
     def host(self, x: Array) -> np.ndarray | None:
         """The values of `x` where reading them costs no synchronisation, otherwise None."""
         raise NotImplementedError

@@ -23,6 +23,9 @@ class Pure(Namespace):
     def is_array(self, x: Any) -> bool:
         return isinstance(x, torch.Tensor)
 
+    def is_dense(self, x: Array) -> bool:
+        return x.layout == torch.strided and not x.is_nested
+
     def host(self, x: Array) -> np.ndarray | None:
         if torch.compiler.is_compiling() or x.device.type != "cpu" or is_wrapped(x):
             return None

@@ -92,6 +92,11 @@ def embeddings(ns: Namespace, name: str, x: Any, check_finite: bool | None) -> A
             f"expected {name} to be a {ns.name} array of a floating dtype; received {x.dtype}; "
             "convert it, for instance to float32"
         )
+    elif not ns.is_dense(x):
+        raise TypeError(
+            f"expected {name} to be a dense {ns.name} array, its rows of one length; received a "
+            "sparse or nested one; convert it, for instance by to_dense()"
+        )
     shape = tuple(x.shape)
     if len(shape) < 2:
         raise ValueError(
