@@ -21,9 +21,11 @@ from nearfar.frameworks.torch_pure import Pure, is_wrapped
 from nearfar.frameworks.types import Array, Block, Evaluation, Kept, Scratch, Statement
 
 
-@torch.inference_mode(False)
 def _empty(size: int, like: Array) -> Array:
-    # A buffer outlives the call, and only inference mode may write into what it made itself.
+    if torch.is_inference_mode_enabled():
+        # A buffer outlives the call, and only inference mode may write into what it made itself.
+        with torch.inference_mode(False):
+            return _empty(size, like)
     if like.device.type == "cpu" and like.dtype in _NUMPY:
         return torch.from_numpy(aligned(size, _NUMPY[like.dtype]))
     return torch.empty(size, dtype=like.dtype, device=like.device)
