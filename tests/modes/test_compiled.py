@@ -147,6 +147,16 @@ def test_one_program_for_every_batch_size():
     assert len(compiled_sizes) == 1
 
 
+# It follows the plan without its cache, and says so.
+@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`:UserWarning")
+@pytest.mark.parametrize("loss", [nf.SupCon(), nf.BatchTriplet(mining="hard")], ids=repr)
+def test_value_and_grad_in_a_program(loss):
+    torch.compiler.reset()
+    given = torch.tensor(views(12, 5)[0]), torch.arange(12) % 3
+    compiled = torch.compile(loss.value_and_grad, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(*given), loss.value_and_grad(*given))
+
+
 def test_tensorflow_traces_once_for_every_batch_size():
     traced = []
 

@@ -27,7 +27,7 @@ class Pure(Namespace):
         return x.layout == torch.strided and not x.is_nested
 
     def host(self, x: Array) -> np.ndarray | None:
-        if torch.compiler.is_compiling() or x.device.type != "cpu" or is_wrapped(x):
+        if x.device.type != "cpu" or is_wrapped(x):
             return None
         return np.asarray((x.double() if x.is_floating_point() else x).detach())
 
@@ -58,7 +58,7 @@ class Pure(Namespace):
         return torch.zeros(shape, dtype=like.dtype, device=like.device)
 
     def cond(self, flag: Any, yes: Callable[[], Array], no: Callable[[], Array]) -> Array:
-        # Inside a transform of torch.func a flag has no value; `yes` is right for every input.
+        # Inside a transform or a compiler a flag has no value; `yes` is right for every input.
         return (
             yes()
             if isinstance(flag, torch.Tensor) and is_wrapped(flag)
@@ -68,7 +68,7 @@ class Pure(Namespace):
     def recomputed(self, function: Callable[..., Array]) -> Callable[..., Array]:
         def call(*arrays: Array) -> Array:
             # A compiler chooses for itself; the transforms of torch.func take no checkpoints.
-            if torch.compiler.is_compiling() or any(is_wrapped(x) for x in arrays):
+            if any(is_wrapped(x) for x in arrays):
                 return function(*arrays)
             return checkpoint(function, *arrays, use_reentrant=False, preserve_rng_state=False)
 
@@ -145,5 +145,7 @@ def _turned(function: Callable[[Array], Array], x: Array, reverse: bool) -> Arra
 
 
 def is_wrapped(x: torch.Tensor) -> bool:
-    """Whether a transform of torch.func (grad, vmap) holds the values of `x`."""
+    """Whether a transform of torch.func (grad, vmap) or a compiler holds the values of `x`."""
+    if torch.compiler.is_compiling():
+        return True
     return bool(torch._C._functorch.is_functorch_wrapped_tensor(x))
