@@ -8,30 +8,31 @@ from nearfar.frameworks.base import Namespace
 
 
 def _numpy() -> Namespace:
-    from nearfar.frameworks.numpy import NumPy
+    from nearfar.frameworks.numpy import NAMESPACE
 
-    return NumPy()
+    return NAMESPACE
 
 
 def _torch() -> Namespace:
-    from nearfar.frameworks.torch import Torch
+    from nearfar.frameworks.torch import NAMESPACE
 
-    return Torch()
+    return NAMESPACE
 
 
 def _jax() -> Namespace:
-    from nearfar.frameworks.jax import Jax
+    from nearfar.frameworks.jax import NAMESPACE
 
-    return Jax()
+    return NAMESPACE
 
 
 def _tensorflow() -> Namespace:
-    from nearfar.frameworks.tensorflow import TensorFlow
+    from nearfar.frameworks.tensorflow import NAMESPACE
 
-    return TensorFlow()
+    return NAMESPACE
 
 
-# In the order of the question: a module that was never imported has made no array.
+# In the order of the question: a module that was never imported has made no array. Nothing is
+# remembered here, as a program compiled before would be compiled again after.
 _FRAMEWORKS: dict[str, Callable[[], Namespace]] = {
     "numpy": _numpy,
     "torch": _torch,
@@ -40,20 +41,10 @@ _FRAMEWORKS: dict[str, Callable[[], Namespace]] = {
 }
 
 
-# A dictionary and not functools.cache, which compilers warn about and look through.
-_loaded: dict[str, Namespace] = {}
-
-
-def _load(name: str) -> Namespace:
-    if name not in _loaded:
-        _loaded[name] = _FRAMEWORKS[name]()
-    return _loaded[name]
-
-
 def framework_name(x: Any) -> str | None:
     """The framework that `x` is an array of, or None for anything else (lists, numbers)."""
     for name in _FRAMEWORKS:
-        if name in sys.modules and _load(name).is_array(x):
+        if name in sys.modules and _FRAMEWORKS[name]().is_array(x):
             return name
     return None
 
@@ -77,4 +68,4 @@ def namespace_of(arrays: Iterable[tuple[str, Any]]) -> Namespace:
             f"expected arrays of one framework, received several: {listed}; "
             "convert them to the framework that is to be differentiated"
         )
-    return _load(next(iter(found), "numpy"))
+    return _FRAMEWORKS[next(iter(found), "numpy")]()

@@ -153,7 +153,7 @@ class Jax(Namespace):
         return value, found
 
 
-_NS = Jax()
+NAMESPACE = Jax()
 
 
 def _narrow(dtype: DType) -> DType:
@@ -167,17 +167,17 @@ def _sizes(item: tuple[Block, ...]) -> tuple[int, ...]:
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _value(evaluation: Evaluation, *inputs: Array) -> Array:
-    return evaluation.forward(_NS, inputs, (False,) * len(inputs))[0]
+    return evaluation.forward(NAMESPACE, inputs, (False,) * len(inputs))[0]
 
 
 def _forward(evaluation: Evaluation, *inputs: Array) -> tuple[Array, Any]:
-    value, saved = evaluation.forward(_NS, inputs, _floating(inputs))
+    value, saved = evaluation.forward(NAMESPACE, inputs, _floating(inputs))
     return value, (inputs, saved)
 
 
 def _backward(evaluation: Evaluation, kept: Any, upstream: Array) -> tuple[Any, ...]:
     inputs, saved = kept
-    found = evaluation.backward(_NS, inputs, saved, upstream, _floating(inputs))
+    found = evaluation.backward(NAMESPACE, inputs, saved, upstream, _floating(inputs))
     return tuple(_no_gradient(x) if g is None else g for x, g in zip(inputs, found, strict=True))
 
 
@@ -195,7 +195,7 @@ _compiled_value = jax.jit(_value, static_argnums=0)
 def _compiled_gradient(
     evaluation: Evaluation, wanted: tuple[bool, ...], *inputs: Array
 ) -> tuple[Array, tuple[Array | None, ...]]:
-    return Namespace.value_and_grad(_NS, evaluation, inputs, wanted)
+    return Namespace.value_and_grad(NAMESPACE, evaluation, inputs, wanted)
 
 
 def _floating(inputs: tuple[Array, ...]) -> tuple[bool, ...]:

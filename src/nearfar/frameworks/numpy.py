@@ -283,3 +283,6 @@ class NumPy(Namespace):
 
     def softplus_sums_and_sigmoid_(self, x: Array) -> tuple[Array, Array]:
         return curves.softplus_sums_and_sigmoid_(x)
+
+
+NAMESPACE = NumPy()

@@ -259,7 +259,7 @@ class TensorFlow(Namespace):
         return result
 
 
-_NS = TensorFlow()
+NAMESPACE = TensorFlow()
 
 
 def _plain_python(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -332,7 +332,7 @@ def _value(evaluation: Evaluation, inputs: tuple[Array, ...]) -> Array:
 
     @tf.custom_gradient
     def value(*inputs: Array) -> tuple[Array, Callable[[Array], Any]]:
-        result, saved = evaluation.forward(_NS, inputs, wanted)
+        result, saved = evaluation.forward(NAMESPACE, inputs, wanted)
 
         def gradient(upstream: Array) -> Any:
             return _gradient(evaluation, wanted, saved, upstream, inputs)
@@ -356,7 +356,7 @@ def _gradient(
     """
 
     def evaluate(saved: tuple[Array, ...], upstream: Array, inputs: tuple[Array, ...]) -> list[Any]:
-        found = evaluation.backward(_NS, inputs, saved, upstream, wanted)
+        found = evaluation.backward(NAMESPACE, inputs, saved, upstream, wanted)
         # Labels may be floats; they have no gradient, which TensorFlow spells as zeros here.
         return [
             tf.zeros_like(x) if g is None else g
@@ -370,7 +370,7 @@ def _gradient(
             sources = [upstream, *inputs]
             with tf.GradientTape() as tape:
                 tape.watch([x for x in sources if x.dtype.is_floating])
-                _, recomputed = evaluation.forward(_NS, inputs, wanted)
+                _, recomputed = evaluation.forward(NAMESPACE, inputs, wanted)
                 found = evaluate(recomputed, upstream, inputs)
             return tape.gradient(found, sources, output_gradients=list(above))
 

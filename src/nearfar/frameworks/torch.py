@@ -224,12 +224,12 @@ def _blank(value: float, dtype: torch.dtype) -> int:
     return int(torch.tensor(value, dtype=dtype).view(_BITS[dtype]))
 
 
-_IN_PLACE = Torch()
+NAMESPACE = Torch()
 _PURE = Pure()
 
 
 def _namespace(arrays: Sequence[torch.Tensor]) -> Pure:
-    return _PURE if any(is_wrapped(x) for x in arrays) else _IN_PLACE
+    return _PURE if any(is_wrapped(x) for x in arrays) else NAMESPACE
 
 
 def full_precision(inputs: tuple[Array, ...]) -> AbstractContextManager[Any]:

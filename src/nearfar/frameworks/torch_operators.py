@@ -11,10 +11,8 @@ from typing import Any
 
 import torch
 
-from nearfar.frameworks.torch import Torch, full_precision
+from nearfar.frameworks.torch import NAMESPACE, full_precision
 from nearfar.frameworks.types import Array, Evaluation, Statement, rebuild
-
-_NS = Torch()
 
 
 def value(statement: Statement, inputs: tuple[Array, ...]) -> Array:
@@ -30,7 +28,7 @@ def _value(
     """The value, then what the gradient wants to find again."""
     given = tuple(inputs)
     with torch.no_grad(), full_precision(given):
-        found, saved = _evaluation(text, parameters, given).forward(_NS, given, tuple(wanted))
+        found, saved = _evaluation(text, parameters, given).forward(NAMESPACE, given, tuple(wanted))
     return [found, *saved]
 
 
@@ -39,8 +37,8 @@ def _(
     text: str, parameters: Sequence[float], wanted: Sequence[bool], inputs: Sequence[torch.Tensor]
 ) -> list[torch.Tensor]:
     given = tuple(inputs)
-    dtype = _NS.compute_dtype(*(x for x in given if x.is_floating_point()))
-    shapes = _evaluation(text, parameters, given).outline(_NS, given, tuple(wanted))
+    dtype = NAMESPACE.compute_dtype(*(x for x in given if x.is_floating_point()))
+    shapes = _evaluation(text, parameters, given).outline(NAMESPACE, given, tuple(wanted))
     return [given[0].new_empty(shape, dtype=dtype) for shape in shapes]
 
 
@@ -57,7 +55,7 @@ def _gradient(
     given = tuple(inputs)
     with torch.no_grad(), full_precision(given):
         found = _evaluation(text, parameters, given).backward(
-            _NS, given, tuple(saved), upstream, tuple(wanted)
+            NAMESPACE, given, tuple(saved), upstream, tuple(wanted)
         )
     # Operators must not return two views of one array, as the gradients of two views are.
     return [g.clone(memory_format=torch.contiguous_format) for g in found if g is not None]

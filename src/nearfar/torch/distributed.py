@@ -9,14 +9,12 @@ from nearfar.evaluate import PartitionEvaluation
 from nearfar.evaluate.rows import RowEvaluation
 from nearfar.evaluate.strips import strip
 from nearfar.frameworks import Block
-from nearfar.frameworks.torch import Torch, full_precision
+from nearfar.frameworks.torch import NAMESPACE, full_precision
 from nearfar.losses import Loss as Statement
 from nearfar.losses import checks
 from nearfar.torch import module
 from nearfar.torch.agreement import DTYPES, agree, refuse
 from nearfar.torch.collectives import Ranks
-
-_NS = Torch()
 
 
 class Loss(module.Loss):
@@ -111,7 +109,7 @@ class Loss(module.Loss):
     ) -> tuple[dict[str, torch.Tensor], dict[str, Any], str]:
         """This rank's rows, what replaces the loss's parameters, and what ranks have to share."""
         replaced = {name: named.pop(name) for name in self.loss.parameters if name in named}
-        parameters = self.loss._parameters(_NS, replaced)
+        parameters = self.loss._parameters(NAMESPACE, replaced)
         call = f"{self.loss._text}, gradient={self.gradient!r}, parameters={parameters}"
         return self._tensors(checks.bind(self.loss, inputs, named)), replaced, call
 
@@ -197,7 +195,7 @@ class _Task(NamedTuple):
             lengths = [[n * times] * len(parts) for n in counts]
             return ranks.gather("partition sums", parts, lengths)
 
-        found = strip(evaluation, _NS, arrays, own, complete, self.wanted)
+        found = strip(evaluation, NAMESPACE, arrays, own, complete, self.wanted)
         if not self.wanted:
             return found.value, []
         slopes = [] if found.by_temperature is None else [found.by_temperature]
@@ -210,10 +208,10 @@ class _Task(NamedTuple):
         evaluation = replace(evaluation, share=(ranks.number, ranks.count))
         facts = range(evaluation.parts, len(arrays) - len(self.learned))
         part = evaluation.partial(
-            _NS, arrays, tuple(self.wanted and k not in facts for k in range(len(arrays)))
+            NAMESPACE, arrays, tuple(self.wanted and k not in facts for k in range(len(arrays)))
         )
         sums = ranks.add("sums", torch.stack([part.loss, part.terms]))
-        factor = evaluation.reduction.factor(_NS, sums[1], part.usable)
+        factor = evaluation.reduction.factor(NAMESPACE, sums[1], part.usable)
         if not self.wanted:
             return sums[0] * factor, []
         gradients = [cast(torch.Tensor, g) for g in part.gradients[: evaluation.parts]]
