@@ -56,6 +56,11 @@ def rooted_triplet(anchor, positive, negative, margin=0.2):
     return np.maximum(near - np.linalg.norm(anchor - negative, axis=1) + margin, 0).mean()
 
 
+def squared_margin(anchor, positive, negative, margin=0.2):
+    """The margin is squared with the distances."""
+    return squared_triplet(anchor, positive, negative, margin**2)
+
+
 def no_loss_of_these(a, b):
     return np.tanh((a - b) ** 3).sum() + np.abs(a @ b.T).max()
 

@@ -45,6 +45,15 @@ def test_named_exactly(fn):
     assert found.loss == EXACT[fn]
 
 
+def test_a_margin_at_which_some_batches_are_zero():
+    """Values of 0 fit any factor: they say nothing of it, and are no disagreement."""
+    found = statement(samples.squared_triplet, arguments={"margin": 0.0})
+    assert found.loss == nf.Triplet(margin=0.0)
+    found = identity(samples.squared_margin).identity
+    assert found.statement is None
+    assert found.nearest
+
+
 @pytest.mark.parametrize("order", [pytest.param("farther", marks=pytest.mark.long), "nearer"])
 def test_supcr_without_sign_mean_and_with_the_diagonal(order):
     fn = samples.careless_supcr if order == "farther" else samples.backward_supcr

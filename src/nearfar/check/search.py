@@ -194,12 +194,22 @@ def fit(
     best = Match(shape, divisor, 0.0, fixed=fixed)
     for power in (0, 1, -1) if len(evidence.given) > 1 else (0,):
         base = total * evidence.given[:, None] ** power
-        ratios = (evidence.values / base)[:, :SCREEN]
-        factor = _rounded(float(np.median(ratios)), evidence.tolerances[0])
+        factor = float(_ratio(evidence.values[:, :SCREEN], base[:, :SCREEN]))
+        if not np.isfinite(factor):
+            continue
+        factor = _rounded(factor, evidence.tolerances[0])
         deviation = _deviation(evidence.values, factor * base)
         if deviation < best.deviation * (0.1 if power else 1):
             best = replace(best, factor=factor, power=power, deviation=deviation)
     return best
+
+
+def _ratio(values: Floats, found: Floats) -> Floats:
+    """The median of values / found, over values that are not 0: those fit any factor."""
+    telling = values != 0
+    if not telling.any():
+        return np.full(found.shape[: found.ndim - values.ndim], np.nan)
+    return np.asarray(np.median((values / found)[..., telling], axis=-1))
 
 
 def _rounded(factor: float, tolerance: float) -> float:
@@ -219,7 +229,7 @@ def _deviation(values: Floats, found: Floats) -> float:
 
 def _apart(values: Floats, rows: Floats) -> Floats:
     """How uneven the ratio of values (B,) to each row (R, B) is, relative."""
-    ratio = np.median(values / rows, axis=-1, keepdims=True)
+    ratio = _ratio(values, rows)[:, None]
     size = np.abs(values) + 0.01 * np.sqrt(np.mean(values**2)) + 1e-300
     apart = (np.abs(values - ratio * rows) / size).max(axis=-1)
     return np.where(np.isfinite(apart), apart, np.inf)
