@@ -105,6 +105,14 @@ def test_who_shares_it():
     assert report.exit_code == 0
 
 
+@pytest.mark.parametrize("loss", [nf.NTXent(include_self=True), nf.SupCR(order="nearer")])
+def test_a_slip_that_a_field_states_is_no_known_loss(loss):
+    report = identity(loss, framework="numpy")
+    assert report.identity.exact == loss
+    assert not report.known
+    assert report.exit_code == 1
+
+
 @pytest.mark.parametrize(
     ("expect", "right"),
     [

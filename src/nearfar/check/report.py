@@ -205,7 +205,8 @@ class Report:
 
 def _slips(loss: Any) -> bool:
     """Fields that state what nobody publishes."""
-    return getattr(loss, "include_self", False) is True
+    nearer = getattr(loss, "order", "farther") == "nearer"
+    return nearer or getattr(loss, "include_self", False) is True
 
 
 def _plain(facts: dict[str, Any]) -> dict[str, Any]:
