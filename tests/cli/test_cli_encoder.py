@@ -223,6 +223,8 @@ class TestStopped:
         (["--encoder", "mlp", "--framework", "jax"], r"--framework 'jax' has no encoders here"),
         (["--encoder", "mlp", "--max-iter", 3], r"--max-iter is a projection's: .* give --epochs"),
         (["--encoder", "mlp", "--lr", "nan"], r"--lr must be a finite number from 0 on"),
+        (["--encoder", "mlp", "--device", "gpu"], r"expected device .* 'gpu' .*; choose 'cpu'"),
+        (["--encoder", "mlp", "--device", "meta"], r"expected device .* 'meta' .*; choose 'cpu'"),
         (["--encoder", "mlp", "--flip"], r"--flip mirrors images, and needs --encoder cnn"),
         (["--encoder", "mlp", "--loss", "triplet"], r"'triplet' is called with anchor, positive"),
         (

@@ -79,7 +79,7 @@ class Training:
         validation: Rows | None,
         device: str = "cpu",
     ) -> None:
-        self.recipe, self.device = recipe, torch.device(device)
+        self.recipe, self.device = recipe, _usable(device)
         self._rows, self._validation = rows, validation
         self._two_views = loss.inputs[1] not in ("labels", "targets")
         self._labelled = loss.inputs[1] == "labels"
@@ -276,6 +276,19 @@ def embed(encoder: Encoder, X: NDArray[Any]) -> NDArray[np.float64]:
         for i in range(0, len(X), _CHUNK)
     ]
     return np.concatenate(parts)
+
+
+def _usable(name: str) -> torch.device:
+    """A device by its name, if it computes here."""
+    try:
+        torch.zeros(1, device=name).cpu()
+    except (RuntimeError, AssertionError) as error:  # the latter where PyTorch is built without it
+        why = str(error).splitlines()[0].split(". ")[0]
+        raise ValueError(
+            f"expected device to be one that PyTorch can use here; received {name!r} ({why}); "
+            "choose 'cpu' or another"
+        ) from error
+    return torch.device(name)
 
 
 def _flat(prefix: str, tensors: dict[str, torch.Tensor]) -> Arrays:
