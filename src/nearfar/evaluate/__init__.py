@@ -2,34 +2,14 @@
 
 from nearfar.evaluate.options import Options
 from nearfar.evaluate.partition import PartitionEvaluation
-from nearfar.evaluate.protocol import (
-    Anchors,
-    Others,
-    Pair,
-    PartitionRule,
-    Picked,
-    QueryRule,
-    Slopes,
-    Sum,
-    WithinRule,
-)
 from nearfar.evaluate.queries import QueryEvaluation
 from nearfar.evaluate.reduction import Reduction
 from nearfar.evaluate.within import WithinEvaluation
 
 __all__ = [
-    "Anchors",
     "Options",
-    "Others",
-    "Pair",
     "PartitionEvaluation",
-    "PartitionRule",
-    "Picked",
     "QueryEvaluation",
-    "QueryRule",
     "Reduction",
-    "Slopes",
-    "Sum",
     "WithinEvaluation",
-    "WithinRule",
 ]

@@ -7,7 +7,6 @@ from typing import Any
 
 from nearfar.evaluate.partners import Partners
 from nearfar.evaluate.plan import Plan, all_pairs, by_class, rectangular, tile_side, uniform
-from nearfar.evaluate.protocol import Anchors, PartitionRule, Slopes
 from nearfar.evaluate.pull import pull
 from nearfar.evaluate.see import Seen, see
 from nearfar.evaluate.settings import Settings
@@ -16,6 +15,7 @@ from nearfar.evaluate.tiles import exponentials_for
 from nearfar.evaluate.tiling import Tiling, each_once
 from nearfar.frameworks import Array, Kept, Namespace
 from nearfar.pairing import Pairing, PairingKind, Partnered, pair_up
+from nearfar.rules import Anchors, PartitionRule, Slopes
 from nearfar.similarity import Rows
 
 # Tiles that a thread works in.

@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
-from nearfar.evaluate.protocol import Slopes
 from nearfar.frameworks import Array, Namespace
 from nearfar.pairing import Partnered
+from nearfar.rules import Slopes
 from nearfar.similarity import Rows, Similarity
 
 

@@ -12,12 +12,12 @@ from collections.abc import Iterable
 from functools import partial
 
 from nearfar.evaluate.plan import Kind
-from nearfar.evaluate.protocol import Pair, Slopes
 from nearfar.evaluate.see import Seen
 from nearfar.evaluate.sweep import Step, sweep, unchanged
 from nearfar.evaluate.tiles import State
 from nearfar.evaluate.tiling import Only, Tiling, across, each_once, replaced, zeros
 from nearfar.frameworks import Array, Block, Namespace, Scratch
+from nearfar.rules import Pair, Slopes
 from nearfar.similarity import Place
 
 _Gradients = tuple[Array, ...]

@@ -5,10 +5,10 @@ from typing import ClassVar, Literal
 
 from nearfar.evaluate.crew import Left, sweep_anchors
 from nearfar.evaluate.plan import each_block, row_block
-from nearfar.evaluate.protocol import QueryRule
 from nearfar.evaluate.rows import Found, RowBatch, RowEvaluation
 from nearfar.evaluate.tiling import replaced
 from nearfar.frameworks import Array, Block, Namespace, Scratch
+from nearfar.rules import QueryRule
 from nearfar.similarity import Flow, Rows
 
 Negatives = Literal["batch", "shared", "own", "matched"]

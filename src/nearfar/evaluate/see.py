@@ -9,11 +9,11 @@ first pass skipped.
 from typing import NamedTuple
 
 from nearfar.evaluate.plan import Kind
-from nearfar.evaluate.protocol import Pair
 from nearfar.evaluate.sweep import Step, sweep, unchanged
 from nearfar.evaluate.tiles import GUARDED, State
 from nearfar.evaluate.tiling import Tiling, replaced, zeros
 from nearfar.frameworks import Array, Block, Scratch
+from nearfar.rules import Pair
 from nearfar.similarity import Place
 
 

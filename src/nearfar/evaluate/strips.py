@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 from nearfar.evaluate.partition import PartitionBatch, PartitionEvaluation
 from nearfar.evaluate.plan import Kind, Plan, Tiles, balanced
-from nearfar.evaluate.protocol import Slopes
 from nearfar.evaluate.pull import pull
 from nearfar.evaluate.see import Seen, see
 from nearfar.evaluate.tiling import Tiling
 from nearfar.frameworks import Array, Block, Namespace
 from nearfar.pairing import DeviceLabels, Pairing
+from nearfar.rules import Slopes
 
 Complete = Callable[[tuple[Array, ...]], tuple[Array, ...]]
 """Values of the own anchors, (own,) each, to those of all anchors, (n,)."""

@@ -5,11 +5,11 @@ from typing import NamedTuple, TypeVar
 
 from nearfar.evaluate.partners import Partners
 from nearfar.evaluate.plan import Kind, Plan
-from nearfar.evaluate.protocol import PartitionRule
 from nearfar.evaluate.store import Store
 from nearfar.evaluate.tiles import Exponentials
 from nearfar.frameworks import Array, Block, Namespace, Scratch
 from nearfar.pairing import Compared
+from nearfar.rules import PartitionRule
 from nearfar.similarity import Place, Rows, Similarity, Tile
 
 T = TypeVar("T")

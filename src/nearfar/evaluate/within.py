@@ -5,10 +5,10 @@ from typing import ClassVar
 
 from nearfar.evaluate.crew import Left, sweep_anchors
 from nearfar.evaluate.plan import all_pairs, anchors_by_class, each_block, row_block
-from nearfar.evaluate.protocol import Others, Picked, WithinRule
 from nearfar.evaluate.rows import Found, RowBatch, RowEvaluation
 from nearfar.frameworks import Array, Block, Namespace, Scratch
 from nearfar.pairing import Pairing, PairingKind, pair_up
+from nearfar.rules import Others, Picked, WithinRule
 from nearfar.similarity import Rows
 
 Carry = tuple[Array, Array, tuple[Array, ...]]

@@ -6,8 +6,7 @@ from typing import Any, ClassVar
 from nearfar.evaluate import Reduction, WithinEvaluation
 from nearfar.frameworks import Evaluation
 from nearfar.losses.base import Loss, choice, from_zero
-from nearfar.losses.hardest import HardestTriplets
-from nearfar.losses.mining import MinedTriplets
+from nearfar.rules import HardestTriplets, MinedTriplets
 from nearfar.similarity import DISTANCES
 
 

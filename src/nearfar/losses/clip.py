@@ -8,7 +8,7 @@ from nearfar.frameworks import Array, Evaluation
 from nearfar.losses import checks
 from nearfar.losses.base import choice, positive
 from nearfar.losses.factor import ScaledLoss
-from nearfar.losses.softmax import OnePositive
+from nearfar.rules import OnePositive
 from nearfar.similarity import SIMILARITIES
 
 

@@ -7,7 +7,7 @@ from nearfar.evaluate import PartitionEvaluation, Reduction
 from nearfar.frameworks import Array, Evaluation
 from nearfar.losses import checks
 from nearfar.losses.base import Loss, choice, positive
-from nearfar.losses.softmax import OnePositive
+from nearfar.rules import OnePositive
 from nearfar.similarity import SIMILARITIES
 
 

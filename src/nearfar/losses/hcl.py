@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from math import inf, log, log1p
 from typing import Any, ClassVar
 
-from nearfar.evaluate import Anchors, Pair, PartitionEvaluation, Reduction, Slopes, Sum
+from nearfar.evaluate import PartitionEvaluation, Reduction
 from nearfar.frameworks import Array, Evaluation, Namespace
 from nearfar.losses import checks
 from nearfar.losses.base import Loss, choice, from_zero, positive
+from nearfar.rules import Anchors, Pair, Slopes, Sum
 from nearfar.similarity import SIMILARITIES
 
 

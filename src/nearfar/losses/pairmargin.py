@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from nearfar.evaluate import Others, Reduction, WithinEvaluation
+from nearfar.evaluate import Reduction, WithinEvaluation
 from nearfar.frameworks import Array, Evaluation, Namespace
 from nearfar.losses.base import Loss, choice, from_zero
+from nearfar.rules import Others
 from nearfar.similarity import DISTANCES
 
 

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from nearfar.evaluate import Options, PartitionEvaluation, PartitionRule, Reduction
+from nearfar.evaluate import Options, PartitionEvaluation, Reduction
 from nearfar.frameworks import Evaluation
 from nearfar.losses.base import choice, positive
 from nearfar.losses.factor import ScaledLoss
-from nearfar.losses.softmax import LogOver, OverLogs, OwnPositive
+from nearfar.rules import LogOver, OverLogs, OwnPositive, PartitionRule
 from nearfar.similarity import SIMILARITIES
 
 

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from nearfar.evaluate import Others, Reduction, WithinEvaluation
+from nearfar.evaluate import Reduction, WithinEvaluation
 from nearfar.frameworks import Array, Block, Evaluation, Namespace, Scratch
 from nearfar.losses.base import Loss, choice, positive
+from nearfar.rules import Others
 from nearfar.similarity import SIMILARITIES, Apart
 
 Shared = Callable[[Array, bool], Array]

@@ -10,9 +10,9 @@ P and N are an anchor's positives and negatives, u = d_ap - d_an + margin.
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol
 
-from nearfar.evaluate import Others
 from nearfar.frameworks import Array, Namespace
-from nearfar.losses.merged import Group, Merged
+from nearfar.rules.protocol import Others
+from nearfar.rules.sorted_groups import Group, Merged
 
 # Up to so many positives comparing each with all negatives is quicker than sorting.
 _FEW = 32

@@ -9,8 +9,8 @@ of 1e-9 would drown in the rounding of logits.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from nearfar.evaluate import Anchors, Pair, Slopes, Sum
 from nearfar.frameworks import Array, Namespace
+from nearfar.rules.protocol import Anchors, Pair, Slopes, Sum
 
 
 class _Softplus:

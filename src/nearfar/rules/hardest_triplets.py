@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from nearfar.evaluate import Others, Picked
 from nearfar.frameworks import Array, Namespace
-from nearfar.losses.mining import classmates, only_strangers_, unknown
+from nearfar.rules.protocol import Others, Picked
+from nearfar.rules.triplets import classmates, only_strangers_, unknown
 
 
 @dataclass(frozen=True)
