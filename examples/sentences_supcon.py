@@ -21,7 +21,7 @@ from torch import nn
 
 import nearfar as nf
 from nearfar import datasets, metrics
-from nearfar.data import ClassBalancedSampler
+from nearfar.samplers import ClassBalancedSampler
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
 parser.add_argument("--seed", type=int, default=0)

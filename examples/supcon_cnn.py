@@ -18,7 +18,7 @@ from torch import nn
 
 import nearfar as nf
 from nearfar import datasets, metrics
-from nearfar.data import ClassBalancedSampler
+from nearfar.samplers import ClassBalancedSampler
 from nearfar.torch.augmenting import ImageChanges
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import nearfar as nf
 from nearfar import datasets, metrics
-from nearfar.data import Triples
+from nearfar.samplers import Triples
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
 parser.add_argument("--seed", type=int, default=0)

@@ -10,7 +10,7 @@
 0.3220
 """
 
-from nearfar import data, distances, divergences, metrics, presets, queue
+from nearfar import distances, divergences, metrics, presets, queue, samplers
 from nearfar.losses import (
     CLIP,
     DCL,
@@ -46,7 +46,6 @@ __all__ = [
     "SupCon",
     "Triplet",
     "__version__",
-    "data",
     "distances",
     "divergences",
     "loss_from_dict",
@@ -54,4 +53,5 @@ __all__ = [
     "preset",
     "presets",
     "queue",
+    "samplers",
 ]

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from nearfar import metrics
-from nearfar.data import ClassBalancedSampler
 from nearfar.losses import Loss as Statement
+from nearfar.samplers import ClassBalancedSampler
 from nearfar.torch.augmenting import FeatureChanges, ImageChanges
 from nearfar.torch.encoders import Architecture, Encoder, head
 from nearfar.torch.module import Loss

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from nearfar.data import ClassBalancedSampler, Triples, TwoViews
+from nearfar.samplers import ClassBalancedSampler, Triples, TwoViews
 
 LABELS = np.array(list("aabbbbcccccddddddde"))
 
