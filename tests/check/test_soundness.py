@@ -9,13 +9,13 @@ import torch_samples
 import nearfar as nf
 from nearfar.check import assert_equivalent, check
 from nearfar.check.batches import batches
-from nearfar.check.cost import check_cost
-from nearfar.check.identity import Identity
-from nearfar.check.measuring import measure
-from nearfar.check.probing import make_call, probe
-from nearfar.check.process import OwnProcess
-from nearfar.check.running import InProcess
-from nearfar.check.targets import as_target
+from nearfar.check.identity.identify import Identity
+from nearfar.check.soundness.cost import check_cost
+from nearfar.check.target.measuring import measure
+from nearfar.check.target.probing import make_call, probe
+from nearfar.check.target.process import OwnProcess
+from nearfar.check.target.running import InProcess
+from nearfar.check.target.targets import as_target
 
 
 def faults(fn, part, **given):

@@ -7,10 +7,10 @@ import pytest
 from typer.testing import CliRunner
 
 from nearfar.check.batches import batches
-from nearfar.check.forms import FORMS
-from nearfar.check.probing import make_call
-from nearfar.check.process import OwnProcess
-from nearfar.check.targets import BadTarget, resolve, split
+from nearfar.check.target.forms import FORMS
+from nearfar.check.target.probing import make_call
+from nearfar.check.target.process import OwnProcess
+from nearfar.check.target.targets import BadTarget, resolve, split
 from nearfar.cli.app import app
 
 HERE = Path(__file__).parent.parent / "check"

@@ -2,8 +2,8 @@
 
 from nearfar.check.api import check
 from nearfar.check.equivalent import assert_equivalent
-from nearfar.check.forms import FORMS
 from nearfar.check.report import Report
-from nearfar.check.targets import BadRequest, BadTarget
+from nearfar.check.target.forms import FORMS
+from nearfar.check.target.targets import BadRequest, BadTarget
 
 __all__ = ["FORMS", "BadRequest", "BadTarget", "Report", "assert_equivalent", "check"]

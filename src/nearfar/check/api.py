@@ -5,19 +5,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from nearfar.check.adapters import FRAMEWORKS
-from nearfar.check.cost import check_cost
-from nearfar.check.expecting import Expected, compare, read_expected
 from nearfar.check.finding import FAULT, NOTE, Finding
-from nearfar.check.forms import FORMS
-from nearfar.check.gradient import check_gradient
-from nearfar.check.identity import identify
-from nearfar.check.implementations import sharing
-from nearfar.check.probing import numbers_of, parameter_of, probe
+from nearfar.check.identity.expecting import Expected, compare, read_expected
+from nearfar.check.identity.identify import identify
+from nearfar.check.identity.implementations import sharing
 from nearfar.check.report import Report
-from nearfar.check.running import InProcess, Runner
-from nearfar.check.stability import check_stability
-from nearfar.check.targets import BadRequest, as_target
+from nearfar.check.soundness.cost import check_cost
+from nearfar.check.soundness.gradient import check_gradient
+from nearfar.check.soundness.stability import check_stability
+from nearfar.check.target.adapters import FRAMEWORKS
+from nearfar.check.target.calls import Runner
+from nearfar.check.target.forms import FORMS
+from nearfar.check.target.probing import numbers_of, parameter_of, probe
+from nearfar.check.target.running import InProcess
+from nearfar.check.target.targets import BadRequest, as_target
 
 _ARITY = "positional argument"  # as Python words it
 PARTS = ("identity", "gradient", "stability", "cost")
@@ -81,7 +82,7 @@ def check(
     if not isinstance(fn, str):
         return _check(InProcess(as_target(fn, arguments)), call, framework, wanted, expect,
                       batches, seed, parts, memory_limit)  # fmt: skip
-    from nearfar.check.process import OwnProcess
+    from nearfar.check.target.process import OwnProcess
 
     with OwnProcess(fn, dict(arguments or {}), time_limit, memory_limit) as runner:
         return _check(runner, call, framework, wanted, expect, batches, seed, parts, memory_limit)

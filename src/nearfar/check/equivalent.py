@@ -8,10 +8,11 @@ import numpy as np
 from nearfar.check.api import check
 from nearfar.check.batches import Batch
 from nearfar.check.batches import batches as make_batches
-from nearfar.check.forms import FORMS, Form
-from nearfar.check.probing import make_call, probe
-from nearfar.check.running import Call, InProcess, Outcome
-from nearfar.check.targets import BadRequest, as_target
+from nearfar.check.target.calls import Call, Outcome
+from nearfar.check.target.forms import FORMS, Form
+from nearfar.check.target.probing import make_call, probe
+from nearfar.check.target.running import InProcess
+from nearfar.check.target.targets import BadRequest, as_target
 from nearfar.losses import Loss
 
 _TOLERANCE = {"float64": 1e-7, "float32": 2e-5}

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nearfar.check.finding import FAULT, Finding
-from nearfar.check.identity import Identity
-from nearfar.check.naming import spelled
+from nearfar.check.identity.identify import Identity
+from nearfar.check.identity.naming import spelled
 
 Line = tuple[str, str]
 

@@ -7,8 +7,8 @@ from itertools import product
 import numpy as np
 
 from nearfar.check.batches import Floats
-from nearfar.check.space.stack import ALL, NONE
-from nearfar.check.space.view import View
+from nearfar.check.identity.space.stack import ALL, NONE
+from nearfar.check.identity.space.view import View
 
 
 @dataclass(frozen=True)

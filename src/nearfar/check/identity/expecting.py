@@ -4,9 +4,9 @@ import ast
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from nearfar.check.identity import Identity
-from nearfar.check.naming import spelled
-from nearfar.check.targets import BadRequest
+from nearfar.check.identity.identify import Identity
+from nearfar.check.identity.naming import spelled
+from nearfar.check.target.targets import BadRequest
 from nearfar.losses import DCL, HCL, LOSSES, Loss, NTXent, key_of
 from nearfar.presets import preset, table
 

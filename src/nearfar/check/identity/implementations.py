@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import fields, replace
 from typing import Any
 
-from nearfar.check.expecting import canonical
+from nearfar.check.identity.expecting import canonical
 from nearfar.losses import Loss
 from nearfar.presets import table
 

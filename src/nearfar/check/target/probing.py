@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from nearfar.check.batches import Batch, batches
-from nearfar.check.forms import FORMS, Form, by_names
-from nearfar.check.running import Call, Outcome, Runner
-from nearfar.check.targets import INVERSES, MARGINS, NUMBERS, TEMPERATURES, Target
+from nearfar.check.target.calls import Call, Outcome, Runner
+from nearfar.check.target.forms import FORMS, Form, by_names
+from nearfar.check.target.targets import INVERSES, MARGINS, NUMBERS, TEMPERATURES, Target
 
 TRIAL = 20.0  # seconds that a first call may take
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from nearfar.check.batches import Batch, Floats
-from nearfar.check.identity import Identity
-from nearfar.check.probing import Parameter
-from nearfar.check.space import Stack
+from nearfar.check.identity.identify import Identity
+from nearfar.check.identity.space import Stack
+from nearfar.check.target.probing import Parameter
 from nearfar.losses import Loss
 
 

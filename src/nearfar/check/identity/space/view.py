@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from nearfar.check.batches import Floats
-from nearfar.check.space.stack import Marks, Stack
+from nearfar.check.identity.space.stack import Marks, Stack
 
 
 class View:

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from nearfar.check.adapters import coarser
 from nearfar.check.batches import Batch, Floats, batches
 from nearfar.check.finding import FAULT, NOTE, Finding
-from nearfar.check.identity import Identity
-from nearfar.check.probing import Parameter, Probe, make_call
-from nearfar.check.reference import Reference
-from nearfar.check.running import Call, Runner
+from nearfar.check.identity.identify import Identity
+from nearfar.check.soundness.reference import Reference
+from nearfar.check.target.adapters import coarser
+from nearfar.check.target.calls import Call, Runner
+from nearfar.check.target.probing import Parameter, Probe, make_call
 from nearfar.losses import HCL
 
 # Step of the differences, relative to the rows, and how far two gradients may be apart.

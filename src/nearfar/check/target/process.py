@@ -10,9 +10,9 @@ from typing import IO, Any, Self
 
 import numpy as np
 
-from nearfar.check import wire
-from nearfar.check.running import Call, Measured, Outcome
-from nearfar.check.targets import BadTarget, Target
+from nearfar.check.target import wire
+from nearfar.check.target.calls import Call, Measured, Outcome
+from nearfar.check.target.targets import BadTarget, Target
 
 _IMPORT = 60.0  # seconds that importing may take at least: no call, and frameworks are slow
 _DEATHS = 2  # of which the rest of the same calls are spared
@@ -117,7 +117,7 @@ class OwnProcess:
 
     def _start(self) -> dict[str, Any]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "nearfar.check.worker"],
+            [sys.executable, "-m", "nearfar.check.target.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -7,10 +7,16 @@ from itertools import product
 import numpy as np
 
 from nearfar.check.batches import Floats
-from nearfar.check.space.softmax import OVER, known, over_positives, reductions, similarity_cost
-from nearfar.check.space.softmax import similarities as all_similarities
-from nearfar.check.space.stack import Marks
-from nearfar.check.space.view import View
+from nearfar.check.identity.space.softmax import (
+    OVER,
+    known,
+    over_positives,
+    reductions,
+    similarity_cost,
+)
+from nearfar.check.identity.space.softmax import similarities as all_similarities
+from nearfar.check.identity.space.stack import Marks
+from nearfar.check.identity.space.view import View
 
 ORDERS = {">=": "farther", "<=": "nearer", ">": "farther", "<": "nearer"}
 

@@ -8,11 +8,9 @@ import numpy as np
 
 from nearfar.check.batches import Batch, Floats, batches
 from nearfar.check.finding import FAULT, NOTE, Finding
-from nearfar.check.naming import Statement, spelled, state
-from nearfar.check.probing import Parameter, Probe, make_call
-from nearfar.check.running import Runner
-from nearfar.check.search import SCREEN, Evidence, Match, search
-from nearfar.check.space import (
+from nearfar.check.identity.naming import Statement, spelled, state
+from nearfar.check.identity.search import SCREEN, Evidence, Match, search
+from nearfar.check.identity.space import (
     POWERS,
     Shape,
     Stack,
@@ -23,7 +21,9 @@ from nearfar.check.space import (
     softmax_shapes,
     triplet_shapes,
 )
-from nearfar.check.space.stack import Marks
+from nearfar.check.identity.space.stack import Marks
+from nearfar.check.target.calls import Runner
+from nearfar.check.target.probing import Parameter, Probe, make_call
 from nearfar.losses import Loss
 
 NEAR = 0.1  # relative, within which a convention says something of a function that is none

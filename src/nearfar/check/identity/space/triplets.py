@@ -7,8 +7,8 @@ from itertools import product
 import numpy as np
 
 from nearfar.check.batches import Floats
-from nearfar.check.space.stack import ALL, NONE, Marks
-from nearfar.check.space.view import View
+from nearfar.check.identity.space.stack import ALL, NONE, Marks
+from nearfar.check.identity.space.view import View
 
 METRICS = ("euclidean", "sqeuclidean", "dot", "cityblock", "chebyshev")
 FORMS = ("hinge", "squared hinge", "soft", "linear")

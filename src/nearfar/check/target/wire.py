@@ -7,7 +7,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from nearfar.check.running import Call, Outcome
+from nearfar.check.target.calls import Call, Outcome
 
 
 def send(

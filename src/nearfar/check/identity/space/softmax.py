@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from nearfar.check.batches import Floats
-from nearfar.check.space.stack import ALL, COLUMNS, NONE, Marks
-from nearfar.check.space.view import View, add_logs, log_sum
+from nearfar.check.identity.space.stack import ALL, COLUMNS, NONE, Marks
+from nearfar.check.identity.space.view import View, add_logs, log_sum
 
 OVER = ("mean_log", "sum_log", "log_mean", "log_sum")
 WHOLE = ("log_of_sums", "log_of_mean")  # one logarithm for the whole batch

@@ -8,10 +8,10 @@ import numpy as np
 
 from nearfar.check.batches import Batch
 from nearfar.check.finding import FAULT, NOTE, Finding
-from nearfar.check.identity import Identity
-from nearfar.check.probing import Parameter, Probe, make_call
-from nearfar.check.reference import Reference
-from nearfar.check.running import Measured, Runner
+from nearfar.check.identity.identify import Identity
+from nearfar.check.soundness.reference import Reference
+from nearfar.check.target.calls import Measured, Runner
+from nearfar.check.target.probing import Parameter, Probe, make_call
 
 SIZES = (32, 64, 128, 256, 512, 1024, 2048)
 CUBIC = 2.6  # the exponent from which memory is a fault

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nearfar.check.batches import Floats
-from nearfar.check.space import WHOLE, Shape, Softmax, Stack, View
+from nearfar.check.identity.space import WHOLE, Shape, Softmax, Stack, View
 
 SCREEN = 4  # batches that choose; all others are held back for the verdict
 

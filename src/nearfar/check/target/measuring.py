@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import time
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from nearfar.check import adapters
-from nearfar.check.running import Call, Measured, one_line, timed
-from nearfar.check.targets import Target
+from nearfar.check.target import adapters
+from nearfar.check.target.calls import Call, Measured, one_line
+from nearfar.check.target.targets import Target
 from nearfar.losses import Loss
 
 _MMAP_THRESHOLD = -3  # of glibc's mallopt
@@ -34,11 +35,24 @@ def measure(target: Target, call: Call, loss: Loss | None) -> Measured:
         with np.errstate(all="ignore"):
             once()  # what is made once, caches and compiled code, is not the call's
             used = _peak(once)
-            return Measured(timed(once), used)
+            return Measured(_timed(once), used)
     except MemoryError as error:
         return Measured(error=one_line(error), died="memory")
     except Exception as error:
         return Measured(error=one_line(error))
+
+
+def _timed(fn: Any, least: float = 0.05, most: float = 0.5) -> float:
+    """Seconds of a call, the least of several where it is quick.
+
+    It is called until the least of seconds is over, and three times while the most of them is not.
+    """
+    taken: list[float] = []
+    while sum(taken) < least or (len(taken) < 3 and sum(taken) < most):
+        before = time.perf_counter()
+        fn()
+        taken.append(time.perf_counter() - before)
+    return min(taken)
 
 
 def _cast(call: Call) -> list[Any]:

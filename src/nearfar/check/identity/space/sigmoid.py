@@ -7,8 +7,8 @@ from itertools import product
 import numpy as np
 
 from nearfar.check.batches import Floats
-from nearfar.check.space.softmax import reductions, similarities, similarity_cost
-from nearfar.check.space.view import View, soft
+from nearfar.check.identity.space.softmax import reductions, similarities, similarity_cost
+from nearfar.check.identity.space.view import View, soft
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The process of a target: ``python -m nearfar.check.worker``, requests in, outcomes out."""
+"""The process of a target: ``python -m nearfar.check.target.worker``, requests in, outcomes out."""
 
 import contextlib
 import os
@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from nearfar.check import wire
-from nearfar.check.running import InProcess, loaded_frameworks
-from nearfar.check.targets import BadTarget, Target, resolve
+from nearfar.check.target import wire
+from nearfar.check.target.running import InProcess, loaded_frameworks
+from nearfar.check.target.targets import BadTarget, Target, resolve
 from nearfar.losses import loss_from_dict
 
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from nearfar.check.search import Match
-from nearfar.check.space import Hard, Pairs, Ranks, Sigmoid, Softmax, Triplets
+from nearfar.check.identity.search import Match
+from nearfar.check.identity.space import Hard, Pairs, Ranks, Sigmoid, Softmax, Triplets
 from nearfar.losses import (
     CLIP,
     HCL,

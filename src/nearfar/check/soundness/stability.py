@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from nearfar.check.adapters import DTYPES, coarser
 from nearfar.check.batches import Batch, Floats, batches
 from nearfar.check.finding import FAULT, NOTE, Finding
-from nearfar.check.identity import Identity
-from nearfar.check.probing import Parameter, Probe, make_call
-from nearfar.check.reference import Reference
-from nearfar.check.running import Outcome, Runner
+from nearfar.check.identity.identify import Identity
+from nearfar.check.soundness.reference import Reference
+from nearfar.check.target.adapters import DTYPES, coarser
+from nearfar.check.target.calls import Outcome, Runner
+from nearfar.check.target.probing import Parameter, Probe, make_call
 
 TEMPERATURES = (1.0, 0.5, 0.2, 0.1, 0.07, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 SCALES = (1.0, 10.0, 100.0, 1e3, 1e4, 1e6, 1e9, 1e12, 1e15, 1e18, 1e20)

@@ -1,0 +1,1 @@
+"""Whether a function is sound: its gradient, its limits, its cost."""
