@@ -4,43 +4,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from nearfar.evaluate import Reduction, WithinEvaluation
-from nearfar.frameworks import Array, Evaluation, Namespace
+from nearfar.frameworks import Evaluation
 from nearfar.losses.base import Loss, choice, from_zero
-from nearfar.rules import Others
+from nearfar.rules import NearOrApart
 from nearfar.similarity import DISTANCES
-
-
-@dataclass(frozen=True)
-class NearOrApart:
-    """1/2 d**2 for rows of a class, 1/2 max(0, margin - d)**2 for others."""
-
-    margin: float
-
-    picks: ClassVar[int] = 0
-
-    def buffers(self, most: int | None) -> int:
-        return 8
-
-    def usable(self, positives: Array, negatives: Array) -> Array:
-        return positives + negatives > 0
-
-    def rows(
-        self, ns: Namespace, logits: Array, others: Others, weight: Array | None
-    ) -> tuple[Array, Array, Array | None]:
-        xp = ns.xp
-        assert others.same is not None
-        # What a distance has to change by.
-        off = ns.relu_(self.margin + logits)
-        near, away = (ns.columns(x, others.window) for x in (logits, off))
-        off = ns.set_columns_(off, others.window, xp.where(others.same, near, away))
-        off = ns.fill_diagonal_(off, *others.meeting, 0)
-        pairs = xp.sum(xp.ones_like(off), axis=1) - 1
-        share = 1 / xp.where(pairs > 0, pairs, xp.ones_like(pairs))
-        losses = xp.sum(off * off, axis=1) * (share / 2)
-        terms = xp.ones_like(losses)
-        if weight is None:
-            return losses, terms, None
-        return losses, terms, ns.mul_(off, (weight * share)[:, None])
 
 
 @dataclass(frozen=True, kw_only=True)

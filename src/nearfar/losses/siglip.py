@@ -4,24 +4,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from nearfar.evaluate import QueryEvaluation, Reduction
-from nearfar.frameworks import Array, Evaluation, Namespace
+from nearfar.frameworks import Array, Evaluation
 from nearfar.losses import checks
 from nearfar.losses.base import Loss, choice, number, positive
+from nearfar.rules import EachPair
 from nearfar.similarity import SIMILARITIES
-
-
-@dataclass(frozen=True)
-class EachPair:
-    """softplus(logit) of every negative and softplus(-logit) of the positive, added up."""
-
-    def rows(
-        self, ns: Namespace, logits: Array, positive: Array, weight: Array | None
-    ) -> tuple[Array, Array | None, Array | None]:
-        if weight is None:
-            return ns.row_sums(ns.softplus_(logits)) + ns.softplus(-positive), None, None
-        sums, slopes = ns.softplus_sums_and_sigmoid_(logits)
-        loss = sums + ns.softplus(-positive)
-        return loss, ns.mul_(slopes, weight[:, None]), -weight * ns.sigmoid(-positive)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,30 +4,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from nearfar.evaluate import QueryEvaluation, Reduction
-from nearfar.frameworks import Array, Evaluation, Namespace
+from nearfar.frameworks import Array, Evaluation
 from nearfar.losses import checks
 from nearfar.losses.base import Loss, choice, from_zero
+from nearfar.rules import Hinge
 from nearfar.similarity import DISTANCES
-
-
-@dataclass(frozen=True)
-class Hinge:
-    """relu(d_ap - d_an + margin), where logits are distances taken negative."""
-
-    margin: float
-
-    def rows(
-        self, ns: Namespace, logits: Array, positive: Array, weight: Array | None
-    ) -> tuple[Array, Array | None, Array | None]:
-        xp = ns.xp
-        loss = logits[:, 0] - positive + self.margin
-        # 0, but NaN for a negative at an infinite distance: a maximum with 0 would hide it.
-        idle, zero = loss <= 0, loss - loss
-        loss = xp.where(idle, zero, loss)
-        if weight is None:
-            return loss, None, None
-        slope = xp.where(idle, zero, weight + 0 * loss)  # NaN has a gradient of NaN
-        return loss, slope[:, None], -slope
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,8 @@
 """What a loss makes of its similarities: formulas over arrays, without tiles, masks or shifts."""
 
+from nearfar.rules.hard_negatives import HardNegatives
 from nearfar.rules.hardest_triplets import HardestTriplets
+from nearfar.rules.margins import Hinge, NearOrApart
 from nearfar.rules.protocol import (
     Anchors,
     Others,
@@ -12,14 +14,20 @@ from nearfar.rules.protocol import (
     Sum,
     WithinRule,
 )
+from nearfar.rules.ranks import Ranks
+from nearfar.rules.sigmoid import EachPair
 from nearfar.rules.softmax import LogOver, OnePositive, OneWay, OverLogs, OwnPositive
 from nearfar.rules.triplets import MinedTriplets
 
 __all__ = [
     "Anchors",
+    "EachPair",
+    "HardNegatives",
     "HardestTriplets",
+    "Hinge",
     "LogOver",
     "MinedTriplets",
+    "NearOrApart",
     "OnePositive",
     "OneWay",
     "Others",
@@ -29,6 +37,7 @@ __all__ = [
     "PartitionRule",
     "Picked",
     "QueryRule",
+    "Ranks",
     "Slopes",
     "Sum",
     "WithinRule",

@@ -109,8 +109,7 @@ def semihard(ns: Namespace, positives: Group, negatives: Group, margin: float) -
     u = xp.where(near > 0, merged.keys, farthest) - xp.where(none, farthest, beyond) + margin
     active = near * ns.cast(u > 0, u.dtype)
     losses = xp.where(active > 0, u, xp.zeros_like(u))
-    # A negative is taken by the active positives between the negative before it and itself, the
-    # last one by those beyond it too.
+    # Negative n_k serves the active positives in (n_(k-1), n_k]; the last one also those beyond it.
     below = merged.below(active)
     last = far * ns.cast(ns.running_sum(far, reverse=True) == 1, far.dtype)
     slopes = (
