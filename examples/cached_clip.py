@@ -1,7 +1,7 @@
-"""CLIP of two halves of a picture, with a batch of 1,024 through encoders that see 64 at once.
+"""CLIP of two parts of a picture, with a batch of 1,024 through encoders that see 64 at once.
 
 The upper half of a digit has to find its lower half. The number is how often that is among the
-first ten of 500 held-out halves; chance is 0.02.
+first ten of 500 held-out parts; chance is 0.02.
 
     python examples/cached_clip.py --seed 0
 
@@ -44,8 +44,8 @@ def main() -> int:
     for step in range(steps):
         batch = train[torch.randperm(len(train))[:1024]]
         optimizer.zero_grad()
-        halves = batch[:, :32], batch[:, 32:]
-        value = nearfar.torch.cached_step((upper, lower), halves, criterion, chunk=64)
+        parts = batch[:, :32], batch[:, 32:]
+        value = nearfar.torch.cached_step((upper, lower), parts, criterion, chunk=64)
         optimizer.step()
         if step % 30 == 29:
             print(f"step {step + 1}: loss {value:.4f}, temperature {criterion.temperature:.4f}")

@@ -27,7 +27,7 @@ from nearfar import datasets, metrics
 parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument(
-    "--small", action="store_true", help="upper and lower halves of scikit-learn's digits, seconds"
+    "--small", action="store_true", help="upper and lower parts of scikit-learn's digits, seconds"
 )
 args = parser.parse_args()
 torch.manual_seed(args.seed)

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 
 import nearfar as nf
 from nearfar import datasets, metrics
-from nearfar.torch.augmenting import ImageChanges
+from nearfar.torch.trainer.augmentation import ImageChanges
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
 parser.add_argument("--seed", type=int, default=0)

@@ -24,7 +24,7 @@ import nearfar as nf
 from nearfar import datasets, metrics
 from nearfar.queue import EmbeddingQueue
 from nearfar.torch import update_momentum
-from nearfar.torch.augmenting import ImageChanges
+from nearfar.torch.trainer.augmentation import ImageChanges
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
 parser.add_argument("--seed", type=int, default=0)

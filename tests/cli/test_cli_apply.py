@@ -10,9 +10,9 @@ from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import normalize
 
-from nearfar.cli.answers import Vote
-from nearfar.cli.maps import Linear
-from nearfar.cli.model import Model
+from nearfar.cli.learn.maps import Linear
+from nearfar.cli.learn.model import Model
+from nearfar.cli.tasks.predictors import Vote
 
 
 def embeddings(run, trained, data, out):

@@ -188,12 +188,12 @@ def test_training_part_without_a_pair(refused, tmp_path):
 
 @pytest.mark.parametrize("below", ["", "deeper"])
 def test_output_folder_is_checked_before_learning(refused, tmp_path, monkeypatch, below):
-    import nearfar.cli.fit
+    import nearfar.cli.commands.fit
 
     def learn(*args: object, **options: object) -> None:
         pytest.fail("learned before the folder was checked")
 
-    monkeypatch.setattr(nearfar.cli.fit, "learn_projection", learn)
+    monkeypatch.setattr(nearfar.cli.commands.fit, "learn_projection", learn)
     path = write_npz(tmp_path, **two_classes())
     (tmp_path / "file").write_text("not a folder")
     line = refused("fit", path, "--components", 2, "--out", tmp_path / "file" / below)
@@ -203,12 +203,12 @@ def test_output_folder_is_checked_before_learning(refused, tmp_path, monkeypatch
 @pytest.mark.parametrize("failing", ["learn_projection", "draw"])
 @pytest.mark.parametrize("out", ["kept", "new/folder"])
 def test_a_failing_run_leaves_no_trace(refused, tmp_path, monkeypatch, failing, out):
-    import nearfar.cli.fit
+    import nearfar.cli.commands.fit
 
     def fail(*args: object, **options: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(nearfar.cli.fit, failing, fail)
+    monkeypatch.setattr(nearfar.cli.commands.fit, failing, fail)
     path = write_npz(tmp_path, **two_classes())
     args = ("--components", 2, "--max-iter", 2, "--out", tmp_path / out)
     line = refused("fit", path, *args, silent=failing == "learn_projection")

@@ -15,7 +15,7 @@ from cli_helpers import assert_matches, damaged, read_arrays, write_npz
 from sklearn.datasets import load_digits
 
 import nearfar as nf
-from nearfar.cli import deep
+from nearfar.cli.learn import encoder
 
 QUICK = ("--epochs", 4, "--batch-size", 64, "--components", 6)
 
@@ -112,14 +112,14 @@ class TestStopped:
     """A training that was stopped gives the numbers of one that was not."""
 
     def stop_in_epoch(self, monkeypatch, number, error):
-        train = deep.Training._train
+        train = encoder.Training._train
 
         def stopping(training):
             if training.epoch + 1 == number:
                 raise error
             return train(training)
 
-        monkeypatch.setattr(deep.Training, "_train", stopping)
+        monkeypatch.setattr(encoder.Training, "_train", stopping)
 
     @pytest.mark.parametrize(
         ("kind", "loss", "learned"),

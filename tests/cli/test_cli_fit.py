@@ -116,8 +116,8 @@ def test_model_is_arrays_and_json(trained):
 def test_picture_has_two_panels_of_points(trained):
     pixels = imread(trained.folder / "embedding.png")[:, :, :3]
     coloured = np.ptp(pixels, axis=2) > 0.2
-    halves = np.array_split(coloured, 2, axis=1)
-    assert all(half.sum() > 1000 for half in halves)
+    parts = np.array_split(coloured, 2, axis=1)
+    assert all(half.sum() > 1000 for half in parts)
 
 
 def test_same_seed_same_numbers_other_seed_other_rows(run, trained, tmp_path):

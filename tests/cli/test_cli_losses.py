@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from nearfar.cli.catalogue import paragraph
+from nearfar.cli.commands.catalogue import paragraph
 from nearfar.losses import LOSSES
 
 

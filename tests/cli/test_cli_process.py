@@ -116,7 +116,7 @@ def test_progress_on_a_terminal_and_ctrl_c_keeps_the_best_so_far(endless, tmp_pa
 def test_ctrl_c_elsewhere_ends_with_one_line(endless, tmp_path):
     # Interrupted while it is drawing: after the learning, before anything is moved into place.
     code = (
-        "import signal, sys, nearfar.cli.fit as fit\n"
+        "import signal, sys, nearfar.cli.commands.fit as fit\n"
         "fit.draw = lambda *args: signal.raise_signal(signal.SIGINT)\n"
         "from nearfar.cli import main\nsys.argv[0] = 'nearfar'\nmain()\n"
     )

@@ -15,8 +15,8 @@ from dataset_files import (
     write_wheel,
 )
 
-from nearfar.cli.choosing import loss_for
-from nearfar.cli.data import BUILT_IN, read_features, read_labelled
+from nearfar.cli.data.reading import BUILT_IN, read_features, read_labelled
+from nearfar.cli.tasks.losses import loss_for
 
 
 def photos(size: int = 6) -> dict[str, np.ndarray]:

@@ -23,7 +23,7 @@ def report_of(trained):
     return json.loads((trained.folder / "metrics.json").read_text())
 
 
-def halves(slope):
+def parts(slope):
     X, Q, y, q = train_test_split(slope.X, slope.y, test_size=0.3, random_state=0)
     scaler = StandardScaler().fit(X)
     return scaler.transform(X), scaler.transform(Q), y, q
@@ -44,7 +44,7 @@ def test_metrics_json(trained_on_targets, slope):
 
 
 def test_measures_against_scikit_learn_and_scipy(trained_on_targets, slope):
-    X, Q, y, q = halves(slope)
+    X, Q, y, q = parts(slope)
     model = trained_on_targets.model
     pca = PCA(2).fit(X)
     spaces = {

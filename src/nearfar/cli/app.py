@@ -203,11 +203,11 @@ def fit(
     and writes model.npz, metrics.json and embedding.png. Ctrl-C ends the learning and keeps the
     best so far. With --encoder, a linear model is fitted on each of the three as well.
     """
-    from nearfar.cli.deepsettings import deep_settings
-    from nearfar.cli.fit import Settings
-    from nearfar.cli.fit import fit as run
+    from nearfar.cli.commands.fit import Settings
+    from nearfar.cli.commands.fit import fit as run
+    from nearfar.cli.learn.settings import encoder_settings
 
-    deep = deep_settings(
+    deep = encoder_settings(
         encoder,
         framework,
         max_iter,
@@ -246,7 +246,7 @@ def transform(
     out: Annotated[Path, typer.Option(metavar="FILE.npy", help="Where the embeddings go.")],
 ) -> None:
     """Write the embedding of every row as an array (rows, dimensions)."""
-    from nearfar.cli.apply import transform as run
+    from nearfar.cli.commands.apply import transform as run
 
     run(model, data, out)
 
@@ -262,7 +262,7 @@ def predict(
     Writes row (from 0) and, by the 3 nearest, label and agreement: the share of them that have the
     label; or, by the 15 nearest, target: the mean of theirs.
     """
-    from nearfar.cli.apply import predict as run
+    from nearfar.cli.commands.apply import predict as run
 
     run(model, data, out)
 
@@ -276,12 +276,12 @@ def losses(
     """List every loss with its formula and source."""
     from rich.console import Console
 
-    from nearfar.cli.catalogue import show_all, show_one
+    from nearfar.cli.commands.catalogue import show_loss, show_losses
 
     if name is None:
-        show_all(Console())
+        show_losses(Console())
     else:
-        show_one(Console(), name)
+        show_loss(Console(), name)
 
 
 @app.command()
@@ -344,9 +344,9 @@ def presets(
     """List public implementations by the loss they equal, and how to move from one of them."""
     from rich.console import Console
 
-    from nearfar.cli.implementations import show_all, show_one
+    from nearfar.cli.commands.catalogue import show_preset, show_presets
 
     if name is None:
-        show_all(Console())
+        show_presets(Console())
     else:
-        show_one(Console(), name)
+        show_preset(Console(), name)

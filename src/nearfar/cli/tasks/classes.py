@@ -10,14 +10,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from nearfar import metrics
-from nearfar.cli.answers import Vote
-from nearfar.cli.choosing import option_for
-from nearfar.cli.colouring import ByClass
-from nearfar.cli.data import LabelledData
+from nearfar.cli.data.reading import LabelledData
 from nearfar.cli.errors import BadInput, listed
-from nearfar.cli.kinds.base import Kind, Least
-from nearfar.cli.scores import Probe, Scores, measure
-from nearfar.cli.spaces import Space
+from nearfar.cli.report.picture import ByClass
+from nearfar.cli.report.scores import Probe, Scores, Space, measure
+from nearfar.cli.tasks.base import Least, Task
+from nearfar.cli.tasks.losses import option_for
+from nearfar.cli.tasks.predictors import Vote
 
 _FEW_ROWS = 3  # to a class on average: numbers are then amounts rather than names
 
@@ -34,7 +33,7 @@ class ClassScores(Scores):
 
 
 @dataclass(frozen=True)
-class Classes(Kind):
+class Classes(Task):
     """The class of every row, as a position in ``classes``."""
 
     y: NDArray[np.intp]

@@ -1,66 +1,14 @@
-"""What was measured in each space, for a kind of rows: a table, and entries of metrics.json."""
+"""The table of what was measured in each space."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, NamedTuple
+from dataclasses import asdict, fields
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nearfar.cli.spaces import Space
-
-
-def measure(heading: str, better: str = "higher") -> Any:
-    """Make a field of `Scores`, under the heading it has in the table."""
-    return field(metadata={"heading": heading, "better": better})
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Measures of one space; the kinds of rows have their own, and the first says most."""
-
-    def headline(self) -> tuple[str, float]:
-        """Heading and value of the first measure."""
-        first = fields(self)[0]
-        return first.metadata["heading"], getattr(self, first.name)
-
-    def above(self, other: "Scores") -> list[str]:
-        """By how much each measure is above another space's, where higher is better."""
-        return [
-            f"{getattr(self, f.name) - getattr(other, f.name):+.3f}"
-            if f.metadata["better"] == "higher"
-            else ""
-            for f in fields(self)
-        ]
-
-
-class Probe(NamedTuple):
-    """What a linear model makes of a space: its heading in the table, its name, its score."""
-
-    heading: str
-    model: str
-    score: float
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A space with its scores: one row of the table."""
-
-    space: Space
-    scores: Scores
-    probe: Probe | None
-
-    @property
-    def dimensions(self) -> int:
-        return int(self.space.held_out.shape[1])
-
-    def report(self) -> dict[str, float]:
-        """Give everything for metrics.json."""
-        probe = {} if self.probe is None else {"probe": self.probe.score}
-        about = {"dimensions": self.dimensions, "seconds": round(self.space.seconds, 3)}
-        return asdict(self.scores) | probe | about
+from nearfar.cli.report.scores import Measured
 
 
 def print_table(console: Console, title: str, caption: str, spaces: Mapping[str, Measured]) -> None:

@@ -11,9 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from nearfar.cli.errors import library_errors
-from nearfar.cli.halves import Halves
-from nearfar.cli.learned import Learned
-from nearfar.cli.maps import Linear
+from nearfar.cli.learn.maps import Learned, Linear
+from nearfar.cli.learn.split import Split
 from nearfar.sklearn import ContrastiveProjection
 
 _MANY_ROWS = 4096
@@ -21,19 +20,17 @@ _MANY_ROWS = 4096
 OnStep = Callable[[int, int, float], None]
 
 
-def learn_projection(
-    halves: Halves, loss: Any, components: int, max_iter: int, seed: int
-) -> Learned:
+def learn_projection(parts: Split, loss: Any, components: int, max_iter: int, seed: int) -> Learned:
     """Fit the projection; the first Ctrl-C ends it with the best one found so far."""
     start = perf_counter()
-    X = halves.train_X
+    X = parts.train_X
     if len(X) >= _MANY_ROWS:  # fewer do not repay the threads
         loss = loss.with_options(workers=os.cpu_count())
     projection = ContrastiveProjection(
         n_components=components, loss=loss, max_iter=max_iter, random_state=seed
     )
     with _progress(max_iter) as on_step, library_errors():
-        projection._fit(X, halves.train_y, on_step)
+        projection._fit(X, parts.train_y, on_step)
     if projection.interrupted_:
         typer.echo(
             f"interrupted after {projection.n_iter_} of {max_iter} iterations: "
@@ -42,15 +39,15 @@ def learn_projection(
         )
     return Learned(
         Linear(
-            halves.mean,
-            halves.scale,
+            parts.mean,
+            parts.scale,
             projection.components_,
             # mean_ is that of the standardised rows: rounding errors, but part of the map.
             projection.intercept_ - projection.components_ @ projection.mean_,
-            halves.shape,
+            parts.shape,
         ),
         projection.transform(X),
-        projection.transform(halves.held_out_X),
+        projection.transform(parts.held_out_X),
         projection.loss,
         perf_counter() - start,
         {

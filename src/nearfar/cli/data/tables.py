@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nearfar.cli.data import LARGEST, unusable
+from nearfar.cli.data.arrays import LARGEST, unusable
 from nearfar.cli.errors import BadInput, listed
 from nearfar.cli.files import check_readable
 

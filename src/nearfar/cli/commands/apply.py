@@ -8,10 +8,10 @@ import pandas as pd
 import typer
 from numpy.typing import NDArray
 
-from nearfar.cli.data import read_features
+from nearfar.cli.data.reading import read_features
 from nearfar.cli.errors import BadInput
 from nearfar.cli.files import staged
-from nearfar.cli.model import Model
+from nearfar.cli.learn.model import Model
 
 
 def transform(model: Path, source: str, out: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import fields as dataclass_fields
 from typing import Any
 
-from nearfar.cli.data import BUILT_IN, LabelledData
+from nearfar.cli.data.reading import BUILT_IN, LabelledData
 from nearfar.cli.errors import BadInput, library_errors, listed
 from nearfar.losses import LOSSES, key_of
 

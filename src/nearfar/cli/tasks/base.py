@@ -1,4 +1,4 @@
-"""What a kind of rows has to say; ``nearfar fit`` asks nothing else about labels or targets."""
+"""What a task has to say: the split, the scores, the colours and the predictor of its rows."""
 
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple, Self
@@ -6,11 +6,10 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from nearfar.cli.answers import Answer
-from nearfar.cli.colouring import Colouring
-from nearfar.cli.data import LabelledData
-from nearfar.cli.scores import Probe, Scores
-from nearfar.cli.spaces import Space
+from nearfar.cli.data.reading import LabelledData
+from nearfar.cli.report.picture import Colouring
+from nearfar.cli.report.scores import Probe, Scores, Space
+from nearfar.cli.tasks.predictors import Predictor
 
 
 class Least(NamedTuple):
@@ -20,11 +19,11 @@ class Least(NamedTuple):
     what: str
 
 
-class Kind(ABC):
+class Task(ABC):
     """The labels or targets of a whole data set.
 
     What it gives to the loss, ``y`` (n,), comes back to its methods cut into parts; all rows are
-    of one kind, and which one the loss decides.
+    of one kind, and the loss decides which.
     """
 
     y: NDArray[Any]
@@ -75,5 +74,5 @@ class Kind(ABC):
         """Choose the points' colours."""
 
     @abstractmethod
-    def answer(self, train_y: NDArray[Any]) -> Answer:
+    def answer(self, train_y: NDArray[Any]) -> Predictor:
         """Make what `nearfar predict` predicts by."""

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfar import __version__
-from nearfar.cli.answers import ANSWERS, Answer, Columns, nearest_rows
 from nearfar.cli.errors import BadInput, listed
 from nearfar.cli.files import read_npz
-from nearfar.cli.maps import MAPS, Map
+from nearfar.cli.learn.maps import MAPS, Map
+from nearfar.cli.tasks.predictors import PREDICTORS, Columns, Predictor, nearest_rows
 
 _FORMAT = "nearfar model 3"
 _REMEDY = "make a model with nearfar fit"
@@ -24,7 +24,7 @@ class Model:
 
     map: Map
     reference: NDArray[np.float64]  # (n, k)
-    answer: Answer  # of the n rows of the reference
+    answer: Predictor  # of the n rows of the reference
     metric: str  # the distance the loss compares embeddings by
     loss: dict[str, Any]
     columns: tuple[str, ...] | None = None
@@ -40,7 +40,7 @@ class Model:
         return self.map.embed(X)
 
     def predict(self, X: NDArray[Any]) -> Columns:
-        """Answer for rows by their nearest neighbours in the reference."""
+        """Predictor for rows by their nearest neighbours in the reference."""
         k = self.answer.neighbours
         nearest = nearest_rows(self.reference, self.embed(X), k, self.metric)
         return self.answer.columns(nearest)
@@ -67,7 +67,7 @@ class Model:
             path = path / "model.npz"
         # The record first: other formats may have other arrays, and are told from damage by it.
         record = _record(read_npz(path, ["record"], _REMEDY)["record"], path)
-        answer, learned = ANSWERS[record["kind"]], record["map"]
+        answer, learned = PREDICTORS[record["kind"]], record["map"]
         own = [field.name for field in fields(answer)]
         arrays = read_npz(path, ("reference", *own, *learned["arrays"]), _REMEDY)
         columns = record["columns"]
@@ -94,9 +94,9 @@ def _record(text: NDArray[Any], path: Path) -> dict[str, Any]:
         raise BadInput(f"{path} is no nearfar model; {_REMEDY}") from error
     if found != _FORMAT:
         raise BadInput(f"{path} is a '{found}', expected a '{_FORMAT}'; {_REMEDY}")
-    if kind not in ANSWERS:
+    if kind not in PREDICTORS:
         raise BadInput(
-            f"{path} is a model of '{kind}', expected {listed(list(ANSWERS))}; {_REMEDY}"
+            f"{path} is a model of '{kind}', expected {listed(list(PREDICTORS))}; {_REMEDY}"
         )
     learned = record.get("map", {}).get("kind")
     if learned not in MAPS:

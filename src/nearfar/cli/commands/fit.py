@@ -13,20 +13,19 @@ from rich.console import Console
 from sklearn.decomposition import PCA
 
 from nearfar import __version__
-from nearfar.cli.choosing import kind_of, loss_for
-from nearfar.cli.data import LabelledData, read_labelled
-from nearfar.cli.deepsettings import DeepSettings
+from nearfar.cli.data.reading import LabelledData, read_labelled
 from nearfar.cli.errors import BadInput
-from nearfar.cli.figure import draw
 from nearfar.cli.files import staged
-from nearfar.cli.halves import Halves, split
-from nearfar.cli.kinds import KINDS, Kind
-from nearfar.cli.learned import Learned
-from nearfar.cli.linear import learn_projection
-from nearfar.cli.maps import require_torch
-from nearfar.cli.model import Model
-from nearfar.cli.scores import Measured, Probe, print_table
-from nearfar.cli.spaces import Space
+from nearfar.cli.learn.maps import Learned, require_torch
+from nearfar.cli.learn.model import Model
+from nearfar.cli.learn.projection import learn_projection
+from nearfar.cli.learn.settings import EncoderSettings
+from nearfar.cli.learn.split import Split, split
+from nearfar.cli.report.picture import draw
+from nearfar.cli.report.scores import Measured, Probe, Space
+from nearfar.cli.report.table import print_table
+from nearfar.cli.tasks import TASKS, Task
+from nearfar.cli.tasks.losses import kind_of, loss_for
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Settings:
     test_size: float
     max_iter: int
     seed: int
-    deep: DeepSettings | None
+    deep: EncoderSettings | None
     image_size: int | None
 
 
@@ -53,39 +52,39 @@ def fit(settings: Settings, out: Path | None) -> None:
         settings.data, settings.loss, settings.temperature, settings.fields, deep is not None
     )
     data = read_labelled(settings.data, settings.label, settings.image_size)
-    kind = KINDS[kind_of(loss, data)].of(data)
-    halves = split(data, kind, settings.test_size, settings.seed)
+    task = TASKS[kind_of(loss, data)].of(data)
+    parts = split(data, task, settings.test_size, settings.seed)
     if deep is None:
-        _check_components(settings.components, halves)
+        _check_components(settings.components, parts)
     out = out or Path("runs") / data.name
     with staged(out) as stage:
         typer.echo(
             f"learning {settings.components} dimensions from {data.X.shape[1]} features of "
-            f"{len(halves.train_y)} rows of {data.name} by {loss}",
+            f"{len(parts.train_y)} rows of {data.name} by {loss}",
             err=True,
         )
-        learned = _learn(data, kind, halves, loss, settings, out)
-        spaces = _before(halves, settings) | {"learned": learned.space()}
+        learned = _learn(data, task, parts, loss, settings, out)
+        spaces = _before(parts, settings) | {"learned": learned.space()}
         measured = {
             name: Measured(
                 space,
-                kind.score(space, halves.train_y, halves.held_out_y),
-                None if deep is None else _probe(kind, space, halves, deep, settings.seed),
+                task.score(space, parts.train_y, parts.held_out_y),
+                None if deep is None else _probe(task, space, parts, deep, settings.seed),
             )
             for name, space in spaces.items()
         }
-        held_out = f"{data.name}: {len(halves.held_out_y)} held-out rows"
-        caption = kind.caption(len(halves.train_y))
-        print_table(Console(), f"{held_out}, {kind.summary()}", caption, measured)
-        _model(learned, halves, kind, data).save(stage / "model.npz")
-        _write_metrics(stage / "metrics.json", measured, learned, halves, kind, settings)
-        colouring = kind.colouring(halves.held_out_y)
+        held_out = f"{data.name}: {len(parts.held_out_y)} held-out rows"
+        caption = task.caption(len(parts.train_y))
+        print_table(Console(), f"{held_out}, {task.summary()}", caption, measured)
+        _model(learned, parts, task, data).save(stage / "model.npz")
+        _write_metrics(stage / "metrics.json", measured, learned, parts, task, settings)
+        colouring = task.colouring(parts.held_out_y)
         draw(stage / "embedding.png", held_out, _panels(measured, learned.map.name), colouring)
     typer.echo(f"wrote model.npz, metrics.json and embedding.png into {out}")
 
 
-def _check_components(components: int, halves: Halves) -> None:
-    rows, features = halves.train_X.shape
+def _check_components(components: int, parts: Split) -> None:
+    rows, features = parts.train_X.shape
     for most, of in ((features, "features"), (rows, "training rows")):
         if components > most:
             raise BadInput(
@@ -94,40 +93,40 @@ def _check_components(components: int, halves: Halves) -> None:
 
 
 def _learn(
-    data: LabelledData, kind: Kind, halves: Halves, loss: Any, settings: Settings, out: Path
+    data: LabelledData, task: Task, parts: Split, loss: Any, settings: Settings, out: Path
 ) -> Learned:
     if settings.deep is None:
-        return learn_projection(halves, loss, settings.components, settings.max_iter, settings.seed)
+        return learn_projection(parts, loss, settings.components, settings.max_iter, settings.seed)
     require_torch()
-    from nearfar.cli.deep import learn_encoder  # it imports PyTorch
+    from nearfar.cli.learn.encoder import learn_encoder  # it imports PyTorch
 
     return learn_encoder(
-        data, kind, halves, loss, settings.components, settings.seed, settings.deep, out
+        data, task, parts, loss, settings.components, settings.seed, settings.deep, out
     )
 
 
-def _before(halves: Halves, settings: Settings) -> dict[str, Space]:
+def _before(parts: Split, settings: Settings) -> dict[str, Space]:
     start = perf_counter()
-    X = halves.train_X
+    X = parts.train_X
     pca = PCA(min(settings.components, *X.shape), random_state=settings.seed).fit(X)
-    parts = pca.transform(X), pca.transform(halves.held_out_X)
+    embedded = pca.transform(X), pca.transform(parts.held_out_X)
     return {
-        "raw": Space(X, halves.held_out_X, "euclidean", 0.0),
-        "pca": Space(*parts, "euclidean", perf_counter() - start),
+        "raw": Space(X, parts.held_out_X, "euclidean", 0.0),
+        "pca": Space(*embedded, "euclidean", perf_counter() - start),
     }
 
 
-def _probe(kind: Kind, space: Space, halves: Halves, deep: DeepSettings, seed: int) -> Probe:
-    rows = kind.few(halves.train_y, deep.probe_labels, seed)
+def _probe(task: Task, space: Space, parts: Split, deep: EncoderSettings, seed: int) -> Probe:
+    rows = task.few(parts.train_y, deep.probe_labels, seed)
     train = Space(space.train[rows], space.held_out, space.metric, space.seconds)
-    return kind.probe(train, halves.train_y[rows], halves.held_out_y)
+    return task.probe(train, parts.train_y[rows], parts.held_out_y)
 
 
-def _model(learned: Learned, halves: Halves, kind: Kind, data: LabelledData) -> Model:
+def _model(learned: Learned, parts: Split, task: Task, data: LabelledData) -> Model:
     return Model(
         map=learned.map,
         reference=learned.train,
-        answer=kind.answer(halves.train_y),
+        answer=task.answer(parts.train_y),
         metric=learned.space().metric,
         loss=learned.loss.to_dict(),
         columns=data.columns,
@@ -139,17 +138,17 @@ def _write_metrics(
     path: Path,
     measured: dict[str, Measured],
     learned: Learned,
-    halves: Halves,
-    kind: Kind,
+    parts: Split,
+    task: Task,
     settings: Settings,
 ) -> None:
     outcome = {
         "temperature": getattr(learned.loss, "temperature", None),
         "loss": learned.loss.to_dict(),
         **learned.outcome,
-        "training_rows": len(halves.train_y),
-        "held_out_rows": len(halves.held_out_y),
-        **kind.settings(),
+        "training_rows": len(parts.train_y),
+        "held_out_rows": len(parts.held_out_y),
+        **task.settings(),
         "nearfar": __version__,
     }
     report: dict[str, Any] = {name: row.report() for name, row in measured.items()}

@@ -8,7 +8,7 @@ from nearfar.cli.errors import BadInput
 
 
 @dataclass(frozen=True)
-class DeepSettings:
+class EncoderSettings:
     """What the user chose about the encoder; None is for the default that fits."""
 
     encoder: str
@@ -36,9 +36,9 @@ class DeepSettings:
             raise BadInput("--flip mirrors images, and needs --encoder cnn; leave it out")
 
 
-def deep_settings(
+def encoder_settings(
     encoder: str | None, framework: str | None, max_iter: int | None, **options: Any
-) -> DeepSettings | None:
+) -> EncoderSettings | None:
     """Settings of an encoder, if there is to be one; options of the other kind are refused."""
     given = {name: value for name, value in options.items() if value is not None}
     if encoder is None:
@@ -53,4 +53,4 @@ def deep_settings(
         raise BadInput(f"--framework '{framework}' has no encoders here; choose 'torch'")
     if max_iter is not None:
         raise BadInput("--max-iter is a projection's: with --encoder give --epochs")
-    return DeepSettings(encoder, **given)
+    return EncoderSettings(encoder, **given)

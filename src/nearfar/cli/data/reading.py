@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfar.cli.data.arrays import checked_features, checked_labels
+from nearfar.cli.data.sources import bare_rows, kind_of_path, labelled_rows
 from nearfar.cli.errors import BadInput, listed
 from nearfar.cli.files import read_npy, read_npz
-from nearfar.cli.sources import bare_rows, kind_of_path, labelled_rows
 from nearfar.datasets import SETS
 
 if TYPE_CHECKING:
@@ -26,9 +27,6 @@ _SCIKIT_LEARN = {
 # Sets known by name: with scikit-learn, or to be downloaded.
 BUILT_IN = _SCIKIT_LEARN | {name: found.kind for name, found in SETS.items()}
 _SAVE_AGAIN = "save it again with numpy.savez(file, X=X, y=y)"
-
-
-LARGEST = 1e100  # the squares of what is below it can be added up
 
 
 @dataclass(frozen=True)
@@ -71,8 +69,8 @@ def read_labelled(source: str, label: str | None, image_size: int | None = None)
         X, y = _scikit_learn(source)
     else:
         X, y = labelled_rows(kind, source, image_size)
-    flat = _features(X, source)
-    y = _labels(y, len(flat), source)
+    flat = checked_features(X, source)
+    y = checked_labels(y, len(flat), source)
     name = source if source in BUILT_IN else Path(source).stem or Path(source).resolve().name  # "."
     return LabelledData(name, flat, y, _place_in_array(source), X.shape[1:])
 
@@ -90,7 +88,7 @@ def read_features(
     """
     kind = _kind(source)
     if kind == ".csv":
-        from nearfar.cli.tables import feature_matrix, read_table
+        from nearfar.cli.data.tables import feature_matrix, read_table
 
         path = Path(source)
         frame = read_table(path).drop(columns=[label] if label else [], errors="ignore")
@@ -103,12 +101,7 @@ def read_features(
         X = _scikit_learn(source)[0]
     else:
         X = bare_rows(kind, source, shape)
-    return _features(X, source)
-
-
-def unusable(X: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Tell where features are NaN, infinite or too large to be standardised."""
-    return ~(np.abs(X) < LARGEST)
+    return checked_features(X, source)
 
 
 def _place_in_array(source: str) -> Callable[[int], str]:
@@ -132,7 +125,7 @@ def _kind(source: str) -> str:
 
 
 def _labelled_table(path: Path, label: str | None) -> LabelledData:
-    from nearfar.cli.tables import feature_matrix, label_column, place_in_column, read_table
+    from nearfar.cli.data.tables import feature_matrix, label_column, place_in_column, read_table
 
     frame = read_table(path)
     if label is None:
@@ -151,41 +144,6 @@ def _scikit_learn(name: str) -> tuple[NDArray[np.float64], NDArray[Any]]:
     bunch = getattr(datasets, f"load_{name}")()
     targets = _SCIKIT_LEARN[name] == "targets"
     return bunch.data, bunch.target if targets else bunch.target_names[bunch.target]
-
-
-def _features(X: NDArray[Any], source: str) -> NDArray[Any]:
-    """Check and flatten features: (n, d) in float64, or as they are where they are images."""
-    if X.dtype.kind not in "biuf":
-        raise BadInput(f"{source}: X must hold numbers, received dtype {X.dtype}; convert it")
-    if X.ndim < 2 or X.size == 0:
-        raise BadInput(
-            f"{source}: X must be (rows, features) and not empty, received {X.shape}; reshape it"
-        )
-    images = X.dtype == np.uint8 and X.ndim > 2
-    X = X.reshape(len(X), -1)  # (n, d)
-    if images:
-        return X
-    X = X.astype(np.float64)
-    bad = unusable(X)
-    if bad.any():
-        row, column = np.argwhere(bad)[0]
-        raise BadInput(
-            f"{source}: X[{row}, {column}] is {X[row, column]}, expected a number below "
-            f"{LARGEST:g}; replace it or drop the row"
-        )
-    return X
-
-
-def _labels(y: NDArray[Any], n: int, source: str) -> NDArray[Any]:
-    if y.shape != (n,):
-        remedy = "pass y.ravel()" if y.shape == (n, 1) else "give one label a row"
-        raise BadInput(f"{source}: y must have shape ({n},), received {y.shape}; {remedy}")
-    if y.dtype.kind not in "biufU":
-        raise BadInput(f"{source}: y must hold numbers or strings, received {y.dtype}; convert it")
-    if y.dtype.kind == "f" and not np.isfinite(y).all():
-        row = int((~np.isfinite(y)).argmax())
-        raise BadInput(f"{source}: y[{row}] is {y[row]}; replace it or drop the row")
-    return y
 
 
 def _ordered(frame: "pd.DataFrame", columns: Sequence[str], path: Path) -> "pd.DataFrame":

@@ -14,9 +14,9 @@ from torch import nn
 from nearfar import metrics
 from nearfar.losses import Loss as Statement
 from nearfar.samplers import ClassBalancedSampler
-from nearfar.torch.augmenting import FeatureChanges, ImageChanges
-from nearfar.torch.encoders import Architecture, Encoder, head
 from nearfar.torch.module import Loss
+from nearfar.torch.trainer.augmentation import FeatureChanges, ImageChanges
+from nearfar.torch.trainer.encoders import Architecture, Encoder, head
 
 Arrays = dict[str, NDArray[Any]]
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 import nearfar as nf
-from nearfar.torch.augmenting import FeatureChanges, ImageChanges
-from nearfar.torch.encoders import Architecture
-from nearfar.torch.training import Recipe, Rows, Training, embed
+from nearfar.torch.trainer.augmentation import FeatureChanges, ImageChanges
+from nearfar.torch.trainer.encoders import Architecture
+from nearfar.torch.trainer.training import Recipe, Rows, Training, embed
 
 RECIPE = Recipe(
     epochs=3,

@@ -1,4 +1,4 @@
-"""What turns a row into an embedding: a projection of standardised features, or an encoder."""
+"""The learned maps from rows to embeddings: a projection of standardised features, an encoder."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfar.cli.errors import BadInput
+from nearfar.cli.report.scores import Space
 
 if TYPE_CHECKING:
-    from nearfar.torch.encoders import Encoder
+    from nearfar.torch.trainer.encoders import Encoder
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -27,7 +28,7 @@ class Map(ABC):
 
     @property
     def features(self) -> int:
-        """Numbers in a row."""
+        """Targets in a row."""
         return prod(self.shape)
 
     @abstractmethod
@@ -91,7 +92,7 @@ class Encoded(Map):
         return shape
 
     def embed(self, X: NDArray[Any]) -> NDArray[np.float64]:
-        from nearfar.torch.training import embed
+        from nearfar.torch.trainer.training import embed
 
         Z: NDArray[np.float64] = embed(self.encoder, X.reshape(len(X), *self.shape))
         return Z
@@ -107,11 +108,29 @@ class Encoded(Map):
     @classmethod
     def of(cls, record: dict[str, Any], arrays: Arrays) -> Self:
         require_torch()
-        from nearfar.torch.encoders import Architecture
+        from nearfar.torch.trainer.encoders import Architecture
 
         encoder = Architecture.from_dict(record["architecture"]).build()
         encoder.load_weights(arrays)
         return cls(encoder)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A map, the loss it was learned by, and what happened, for metrics.json."""
+
+    map: Map
+    train: NDArray[np.float64]
+    held_out: NDArray[np.float64]
+    loss: Any
+    seconds: float
+    outcome: dict[str, Any]
+
+    def space(self) -> Space:
+        """Compare embeddings as the loss does."""
+        compared = (getattr(self.loss, name, None) for name in ("similarity", "distance"))
+        metric = "cosine" if "cosine" in compared else "euclidean"
+        return Space(self.train, self.held_out, metric, self.seconds)
 
 
 MAPS: dict[str, type[Linear] | type[Encoded]] = {Linear.kind: Linear, Encoded.kind: Encoded}

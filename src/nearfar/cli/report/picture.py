@@ -1,19 +1,43 @@
-"""The colours of points: one for each class, or a scale of numbers."""
+"""``embedding.png``: the held-out part before and after, coloured by class or by number."""
 
+import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 _LONGEST_NAME = 16
 _MOST_NAMED = 40  # classes; a longer legend leaves no room for the points
+
+
+def draw(
+    path: Path, title: str, panels: list[tuple[str, NDArray[np.float64]]], colouring: "Colouring"
+) -> None:
+    """Write one panel for each heading and its points (n, 2), and the key to their colours."""
+    figure = Figure(figsize=(5.6 * len(panels) + 1.6, 5.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(title, parse_math=False, fontsize=13)
+    all_axes = figure.subplots(1, len(panels))
+    for axes, (heading, plane) in zip(all_axes, panels, strict=True):
+        colouring.points(axes, plane)
+        axes.set_title(heading, fontsize=12)
+        axes.set_xlabel("first principal component")
+        axes.set_ylabel("second principal component")
+        axes.set(xticks=[], yticks=[])
+    colouring.key(figure)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # class names in any script
+        figure.savefig(path, dpi=130)
 
 
 class Colouring(ABC):

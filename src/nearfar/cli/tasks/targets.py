@@ -11,14 +11,14 @@ from sklearn.metrics import r2_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from nearfar.cli.answers import Mean, nearest_rows
-from nearfar.cli.choosing import option_for
-from nearfar.cli.colouring import ByNumber
-from nearfar.cli.data import LARGEST, LabelledData, unusable
+from nearfar.cli.data.arrays import LARGEST, unusable
+from nearfar.cli.data.reading import LabelledData
 from nearfar.cli.errors import BadInput
-from nearfar.cli.kinds.base import Kind, Least
-from nearfar.cli.scores import Probe, Scores, measure
-from nearfar.cli.spaces import Space
+from nearfar.cli.report.picture import ByNumber
+from nearfar.cli.report.scores import Probe, Scores, Space, measure
+from nearfar.cli.tasks.base import Least, Task
+from nearfar.cli.tasks.losses import option_for
+from nearfar.cli.tasks.predictors import Mean, nearest_rows
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class TargetScores(Scores):
 
 
 @dataclass(frozen=True)
-class Numbers(Kind):
+class Targets(Task):
     """The target of every row."""
 
     y: NDArray[np.float64]

@@ -13,16 +13,15 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from nearfar import __version__
-from nearfar.cli import checkpoint
-from nearfar.cli.data import LabelledData
-from nearfar.cli.deepsettings import DeepSettings
+from nearfar.cli.data.reading import LabelledData
 from nearfar.cli.errors import BadInput, library_errors
-from nearfar.cli.halves import Halves
-from nearfar.cli.kinds import Kind
-from nearfar.cli.learned import Learned
-from nearfar.cli.maps import Encoded
-from nearfar.torch.encoders import Architecture
-from nearfar.torch.training import Epoch, Recipe, Rows, Training
+from nearfar.cli.learn import checkpoint
+from nearfar.cli.learn.maps import Encoded, Learned
+from nearfar.cli.learn.settings import EncoderSettings
+from nearfar.cli.learn.split import Split
+from nearfar.cli.tasks import Task
+from nearfar.torch.trainer.encoders import Architecture
+from nearfar.torch.trainer.training import Epoch, Recipe, Rows, Training
 
 _VALIDATION = 0.1  # of the training part
 _LEAST_VALIDATION = 16  # rows; a loss of fewer says little
@@ -30,30 +29,30 @@ _LEAST_VALIDATION = 16  # rows; a loss of fewer says little
 
 def learn_encoder(
     data: LabelledData,
-    kind: Kind,
-    halves: Halves,
+    task: Task,
+    parts: Split,
     loss: Any,
     components: int,
     seed: int,
-    settings: DeepSettings,
+    settings: EncoderSettings,
     out: Path,
 ) -> Learned:
     """Train the encoder; the first Ctrl-C ends it with the best epoch so far."""
     start = perf_counter()
     recipe = _recipe(loss, settings, seed)
     X = data.X.reshape(len(data.X), *data.shape)
-    train = Rows(X[halves.train_rows], halves.train_y)
+    train = Rows(X[parts.train_rows], parts.train_y)
     with library_errors():
         architecture = Architecture(settings.encoder, data.shape, components)
         training = Training(
-            architecture, loss, recipe, *_set_aside(train, kind, seed), settings.device
+            architecture, loss, recipe, *_set_aside(train, task, seed), settings.device
         )
     statement = {
         "nearfar": __version__,
         "loss": loss.to_dict(),
         "encoder": architecture.to_dict(),
         **asdict(recipe),
-        "data": _fingerprint(train, X[halves.held_out_rows], halves.held_out_y),
+        "data": _fingerprint(train, X[parts.held_out_rows], parts.held_out_y),
     }
     kept = checkpoint.read(out, statement) if settings.resume else None
     if kept is not None:
@@ -74,7 +73,7 @@ def learn_encoder(
     return Learned(
         learned,
         learned.embed(train.X),
-        learned.embed(X[halves.held_out_rows]),
+        learned.embed(X[parts.held_out_rows]),
         loss,
         perf_counter() - start,
         {
@@ -86,7 +85,7 @@ def learn_encoder(
     )
 
 
-def _recipe(loss: Any, settings: DeepSettings, seed: int) -> Recipe:
+def _recipe(loss: Any, settings: EncoderSettings, seed: int) -> Recipe:
     two_views = loss.inputs[1] not in ("labels", "targets")
     augmentation = settings.augmentation
     if augmentation is None:
@@ -106,12 +105,12 @@ def _recipe(loss: Any, settings: DeepSettings, seed: int) -> Recipe:
     )
 
 
-def _set_aside(train: Rows, kind: Kind, seed: int) -> tuple[Rows, Rows | None]:
+def _set_aside(train: Rows, task: Task, seed: int) -> tuple[Rows, Rows | None]:
     """Keep a tenth of the training part for validation, where that is enough to say something."""
     order = np.random.default_rng(seed).permutation(len(train))
     count = round(_VALIDATION * len(train))
     kept, learned = np.sort(order[:count]), np.sort(order[count:])
-    if count < _LEAST_VALIDATION or any(kind.trouble(train.y[part]) for part in (kept, learned)):
+    if count < _LEAST_VALIDATION or any(task.trouble(train.y[part]) for part in (kept, learned)):
         return train, None
     return Rows(train.X[learned], train.y[learned]), Rows(train.X[kept], train.y[kept])
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Columns = dict[str, NDArray[Any]]
 
 
-class Answer(ABC):
+class Predictor(ABC):
     """The training rows' labels or targets, and what is made of those of a row's neighbours."""
 
     kind: ClassVar[str]  # of the rows, as the losses call it
@@ -26,7 +26,7 @@ class Answer(ABC):
 
 
 @dataclass(frozen=True)
-class Vote(Answer):
+class Vote(Predictor):
     """The label most neighbours have, with their share; of tied labels the one that sorts first.
 
     As `nearfar.metrics.knn_accuracy` has it.
@@ -51,7 +51,7 @@ class Vote(Answer):
 
 
 @dataclass(frozen=True)
-class Mean(Answer):
+class Mean(Predictor):
     """The mean of the neighbours' targets, as `nearfar.metrics.knn_r2` has it."""
 
     kind: ClassVar[str] = "targets"
@@ -67,7 +67,7 @@ class Mean(Answer):
         return f"targets from {target.min():.6g} to {target.max():.6g}"
 
 
-ANSWERS: dict[str, type[Vote] | type[Mean]] = {Vote.kind: Vote, Mean.kind: Mean}
+PREDICTORS: dict[str, type[Vote] | type[Mean]] = {Vote.kind: Vote, Mean.kind: Mean}
 
 
 def nearest_rows(

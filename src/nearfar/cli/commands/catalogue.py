@@ -1,0 +1,101 @@
+"""``nearfar losses`` and ``nearfar presets``: what the losses and presets say of themselves."""
+
+import inspect
+from dataclasses import MISSING, Field, fields
+from typing import Any
+
+import typer
+from rich import box
+from rich.console import Console, Group
+from rich.padding import Padding
+from rich.table import Column, Table
+from rich.text import Text
+
+from nearfar.cli.errors import BadInput, library_errors, listed
+from nearfar.losses import LOSSES, Loss, key_of
+from nearfar.presets import describe, table
+
+
+def show_losses(console: Console) -> None:
+    """Print one line for every loss."""
+    grid = Table("loss", "formula", "source", box=box.SIMPLE_HEAD, show_lines=True, pad_edge=False)
+    for name, loss in LOSSES.items():
+        doc = inspect.getdoc(loss) or ""
+        call = f"{name}\n({', '.join(loss.inputs)})"
+        grid.add_row(*map(Text, (call, paragraph(doc, "Formula:"), paragraph(doc, "Source:"))))
+    console.print(grid)
+    typer.echo("nearfar losses NAME shows the fields of one.")
+
+
+def show_loss(console: Console, name: str) -> None:
+    """Print a loss with its fields; its docstring holds formula and source."""
+    loss = LOSSES.get(key_of(name))
+    if loss is None:
+        raise BadInput(f"'{name}' is no loss of nearfar; there are {listed(list(LOSSES))}")
+    typer.echo(f"{_call(loss)}\n\n{inspect.getdoc(loss)}\n")
+    grid = Table("field", "default", "values", box=box.SIMPLE_HEAD, pad_edge=False)
+    for field in fields(loss):
+        default = "required" if field.default is MISSING else repr(field.default)
+        grid.add_row(*map(Text, (field.name, default, _values(field))))
+    console.print(grid)
+
+
+def show_presets(console: Console) -> None:
+    """Print the covered implementations under their losses, then the others with the reason."""
+    rows = table()
+    for kind in dict.fromkeys(type(row.loss) for row in rows if row.loss):
+        grid = Table(Column(kind.__name__, overflow="fold"), Column("version", no_wrap=True))
+        grid.box, grid.pad_edge = box.SIMPLE_HEAD, False
+        for row in rows:
+            if isinstance(row.loss, kind):
+                grid.add_row(_entry(row.name, _stated(row.loss)), Text(row.version))
+        console.print(grid)
+    rest = Table(Column("not covered yet", overflow="fold"), box=box.SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        if row.loss is None:
+            rest.add_row(_entry(row.name, row.reason))
+    console.print(rest)
+    typer.echo("nearfar presets NAME explains one, and the equal call.")
+
+
+def show_preset(console: Console, name: str) -> None:
+    """Print all that is known of one, and the migration."""
+    with library_errors():
+        row = describe(name)
+    console.print(Text(str(row)), soft_wrap=True)
+
+
+def paragraph(doc: str, start: str) -> str:
+    """Return the paragraph of a docstring that begins with ``start``, on one line without it."""
+    for block in doc.split("\n\n"):
+        words = " ".join(block.split())
+        if words.startswith(start):
+            return words.removeprefix(start).lstrip()
+    return ""
+
+
+def _call(loss: Any) -> str:
+    return f"{loss.__name__}({', '.join(loss.inputs)})"
+
+
+def _values(field: Field[Any]) -> str:
+    if "choices" in field.metadata:
+        return ", ".join(map(repr, field.metadata["choices"]))
+    return str(field.metadata.get("number", ""))
+
+
+def _entry(name: str, text: str) -> Group:
+    """A name, and under it a text whose every line is set in."""
+    return Group(Text(name), Padding(Text(text), (0, 0, 0, 2), expand=False))
+
+
+def _stated(loss: Loss) -> str:
+    """The fields that are not the loss's defaults, and its temperature or margin."""
+    shown = [
+        f"{f.name}={getattr(loss, f.name):.4g}"
+        if isinstance(getattr(loss, f.name), float)
+        else f"{f.name}={getattr(loss, f.name)}"
+        for f in fields(loss)
+        if f.name in ("temperature", "margin") or getattr(loss, f.name) != f.default
+    ]
+    return ", ".join(shown)

@@ -1,0 +1,1 @@
+"""Learning a map from rows to embeddings, and the models it gives."""

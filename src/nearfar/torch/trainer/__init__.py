@@ -1,0 +1,1 @@
+"""The trainer behind ``nearfar fit --encoder``: encoders, augmentation, epochs."""
