@@ -2,6 +2,9 @@
 
     loss(a, p, n) = max(0, d_ap - d_an + margin)
 
+Positives and negatives are other rows of the batch; rows of a reference set where one is given; or
+both.
+
 - "all": every a, p, n with labels(a) == labels(p) != labels(n), p not a;
 - "hard": for each a the farthest p and the nearest n;
 - "semihard": for each (a, p) the nearest n with d_an > d_ap, else the farthest n;
@@ -9,52 +12,54 @@
 
 The mean is taken over the triplets, for "all" and "all_semihard" with `count="active"` over those
 with a loss above 0; `without_positives="zero"` adds a 0 for every anchor without positives (or
-without negatives, which is the same: it has no triplet).
+without negatives, which is the same: it has no triplet). Triplets weigh as much as their anchor.
 """
 
 import math
 
 from oracles import measures
+from oracles.candidates import reduced
 from oracles.supcon import share_label
 
 
 def batchtriplet(
     embeddings,
     labels,
+    reference=None,
+    reference_labels=None,
     *,
     margin=0.2,
     mining="all",
     distance="euclidean",
     count="active",
     without_positives="skip",
+    candidates="reference",
+    sample_weight=None,
     scale=1.0,
     reduction="mean",
 ):
     """A float, or with `reduction="none"` the list of the anchors' sums."""
-    sums, counted, empty = [], 0, 0
-    for triplets, has in (
-        _mined(embeddings, labels, i, margin, mining, distance) for i in range(len(embeddings))
-    ):
+    n = len(embeddings)
+    rows = [*embeddings, *([] if reference is None else reference)]
+    names = [*labels, *([] if reference is None else reference_labels)]
+    first = 0 if reference is None or candidates == "both" else n
+    sums, counts = [], []
+    for i in range(n):
+        triplets, has = _mined(rows, names, i, first, margin, mining, distance)
         losses = [max(0.0, ap - an + margin) for ap, an in triplets]
         sums.append(scale * math.fsum(losses))
         some = mining in ("all", "all_semihard") and count == "active"
-        counted += sum(loss > 0 for loss in losses) if some else len(losses)
-        empty += not has
-    if reduction == "none":
-        return sums
-    total = math.fsum(sums)
-    if reduction == "sum":
-        return total
-    counted += empty if without_positives == "zero" else 0
-    return total / counted if counted else 0.0
+        counts.append(sum(loss > 0 for loss in losses) if some else len(losses))
+        counts[-1] += not has and without_positives == "zero"
+    return reduced(sums, counts, sample_weight, reduction)
 
 
-def _mined(embeddings, labels, i, margin, mining, metric):
+def _mined(rows, names, i, first, margin, mining, metric):
     """The pairs (d_ap, d_an) of anchor i, and whether it has any triplet to choose from."""
-    d = [measures.distance(metric, embeddings[i], other) for other in embeddings]
-    same = [share_label(labels[i], other) for other in labels]
-    positives = [d[j] for j in range(len(d)) if same[j] and j != i]
-    negatives = [d[j] for j in range(len(d)) if not same[j] and j != i]
+    others = [j for j in range(first, len(rows)) if j != i]
+    d = {j: measures.distance(metric, rows[i], rows[j]) for j in others}
+    positives = [d[j] for j in others if share_label(names[i], names[j])]
+    negatives = [d[j] for j in others if not share_label(names[i], names[j])]
     if not positives or not negatives:
         return [], False
     every = [(ap, an) for ap in positives for an in negatives]

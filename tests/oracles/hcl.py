@@ -7,38 +7,43 @@ anchor i, k over its N = 2B - 2 negatives and w_k = exp(beta s_ik):
     G = max( (reweighted - tau_plus N exp(s_ip)) / (1 - tau_plus), N exp(-1 / temperature) )
     loss(i) = -log( exp(s_ip) / (exp(s_ip) + G) )
 
-One pair alone has no negatives: its anchors count, with the loss 0.
+Negatives that share the anchor's id (same="ignore") or are left out are not among the N. An anchor
+without negatives counts, with the loss 0.
 """
 
 import math
 
-from oracles.similarity import SIMILARITIES
+from oracles.candidates import reduced
+from oracles.ntxent import two_views
 from oracles.stable import log_sum_exp, softplus
 
 
-def hcl(a, b, *, scale=1.0, reduction="mean", **fields):
+def hcl(a, b, ids=None, *, sample_weight=None, scale=1.0, reduction="mean", **fields):
     """A float, or with `reduction="none"` the list of 2B losses, those of `a` first.
 
     The remaining fields are those of `estimates`.
     """
     losses = [
         scale * softplus(max(raw, floor) - positive)
-        for positive, raw, floor in estimates(a, b, **fields)
+        for positive, raw, floor in estimates(a, b, ids, **fields)
     ]
-    if reduction == "none":
-        return losses
-    total = math.fsum(losses)
-    return total if reduction == "sum" else total / len(losses)
+    weights = None if sample_weight is None else [*sample_weight, *sample_weight]
+    return reduced(losses, [1] * len(losses), weights, reduction)
 
 
 def estimates(
     a,
     b,
+    ids=None,
     *,
     temperature=0.5,
     tau_plus=0.1,
     beta=1.0,
     similarity="cosine",
+    same="ignore",
+    exclude=None,
+    guide=None,
+    log_q=None,
     detach_weights=False,
     weights_at=None,
 ) -> list[tuple[float, float, float]]:
@@ -47,17 +52,13 @@ def estimates(
     `detach_weights` is about the gradient only. The gradient that it means is the slope with the
     weights held: `weights_at` is the pair of views at which they are taken, `a` and `b` if None.
     """
-    measure = SIMILARITIES[similarity]
-    rows, held = [*a, *b], [*a, *b] if weights_at is None else [*weights_at[0], *weights_at[1]]
-    n = len(a)
+    whom = (ids, temperature, similarity, same, exclude, guide, log_q)
+    held = (a, b) if weights_at is None else weights_at
     found = []
-    for i in range(2 * n):
-        p = (i + n) % (2 * n)
-        negative = [k for k in range(2 * n) if k not in (i, p)]
-        positive = measure(rows[i], rows[p]) / temperature
-        s = [measure(rows[i], rows[k]) / temperature for k in negative]
-        w = [beta * measure(held[i], held[k]) / temperature for k in negative]
-        log_n = math.log(len(negative)) if negative else -math.inf
+    for i in range(2 * len(a)):
+        positive, s, _ = two_views(a, b, i, *whom)
+        w = [beta * z for z in two_views(*held, i, *whom)[1]]
+        log_n = math.log(len(s)) if s else -math.inf
         mean = log_sum_exp([x + y for x, y in zip(w, s, strict=True)]) - log_sum_exp(w) if s else 0
         floor = log_n - 1 / temperature
         found.append((positive, log_n + _debiased(mean, positive, tau_plus), floor))

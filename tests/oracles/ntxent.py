@@ -4,11 +4,10 @@
 
 `denominator="own_positive"` is the same sum, as there is one positive; `"negatives"` leaves j out
 of it (DCL, arXiv 2110.06848); `include_self` puts i in. With `anchors="first"` i is in the first
-view.
+view. With ids and same="ignore" other rows of the anchor's id are left out.
 """
 
-import math
-
+from oracles.candidates import left_out, reduced
 from oracles.similarity import SIMILARITIES
 from oracles.stable import log_sum_exp, softplus
 
@@ -16,45 +15,78 @@ from oracles.stable import log_sum_exp, softplus
 def ntxent(
     a,
     b,
+    ids=None,
     *,
     temperature=0.5,
     similarity="cosine",
     denominator="all",
     include_self=False,
     anchors="both",
+    same="ignore",
+    exclude=None,
+    guide=None,
+    log_q=None,
+    sample_weight=None,
     scale=1.0,
     scale_by="constant",
     reduction="mean",
 ):
-    """A float, or with `reduction="none"` the list of the losses, those of `a` first."""
+    """A float, or with `reduction="none"` the list of the losses, those of `a` first.
+
+    `log_q`: of the rows of a and of those of b. `sample_weight`: of the pairs (N,).
+    """
     scale = scale * temperature if scale_by == "temperature" else scale
-    rows = [*a, *b]
     n = len(a)
-    measure = SIMILARITIES[similarity]
     losses = []
     for i in range(n if anchors == "first" else 2 * n):
-        j = (i + n) % (2 * n)
-        positive = measure(rows[i], rows[j]) / temperature
-        others = [
-            measure(rows[i], rows[k]) / temperature
-            for k in range(2 * n)
-            if k != j and (k != i or include_self)
-        ]
+        positive, others, own = two_views(
+            a, b, i, ids, temperature, similarity, same, exclude, guide, log_q
+        )
+        others = others + ([own] if include_self else [])
         if denominator == "negatives":
             # One pair alone has no negatives; its anchors count as having no positive.
             losses.append(log_sum_exp(others) - positive if others else None)
         else:
             losses.append(softplus(log_sum_exp(others) - positive))
-
-    if reduction == "none":
-        return [0.0 if loss is None else scale * loss for loss in losses]
-    counted = [loss for loss in losses if loss is not None]
-    total = scale * math.fsum(counted)
-    if reduction == "sum":
-        return total
-    return total / len(counted) if counted else 0.0
+    weights = None if sample_weight is None else [*sample_weight, *sample_weight][: len(losses)]
+    counts = [loss is not None for loss in losses]
+    losses = [0.0 if loss is None else scale * loss for loss in losses]
+    return reduced(losses, counts, weights, reduction)
 
 
-def dcl(a, b, **fields):
+def two_views(
+    a,
+    b,
+    i,
+    ids=None,
+    temperature=0.5,
+    similarity="cosine",
+    same="ignore",
+    exclude=None,
+    guide=None,
+    log_q=None,
+):
+    """Of anchor i: the logit of its positive, those of its negatives, and its own."""
+    n = len(a)
+    rows, j = [*a, *b], (i + n) % (2 * n)
+    measure = SIMILARITIES[similarity]
+    s = [measure(rows[i], row) for row in rows]
+    g = s
+    if exclude is not None and exclude.by == "guide":
+        seen = [*guide[0], *guide[1]]
+        g = [SIMILARITIES["cosine"](seen[i], other) for other in seen]
+    q = [0.0] * (2 * n) if log_q is None else [*log_q[0], *log_q[1]]
+    z = [x / temperature - f for x, f in zip(s, q, strict=True)]
+    kept = [
+        z[k]
+        for k in range(2 * n)
+        if k not in (i, j)
+        and not (ids is not None and same == "ignore" and ids[k % n] == ids[i % n])
+        and not left_out(exclude, [g[j]], g[k])
+    ]
+    return z[j], kept, z[i]
+
+
+def dcl(a, b, ids=None, **fields):
     """Decoupled, arXiv 2110.06848 eq. 6: without the positive in its denominator."""
-    return ntxent(a, b, **{"temperature": 0.1, "denominator": "negatives", **fields})
+    return ntxent(a, b, ids, **{"temperature": 0.1, "denominator": "negatives", **fields})

@@ -5,6 +5,8 @@
     loss(i)    = mean of term(i, k) over k
 
 with s_ij = similarity(z_i, z_j) / temperature and d the distance of the targets: ties are in S.
+
+Candidates j, k are the other rows; the rows of a reference set where one is given; or both.
 """
 
 import math
@@ -12,6 +14,7 @@ import operator
 
 import numpy as np
 
+from oracles.candidates import reduced
 from oracles.similarity import SIMILARITIES
 from oracles.stable import log_sum_exp, softplus
 
@@ -19,11 +22,15 @@ from oracles.stable import log_sum_exp, softplus
 def supcr(
     embeddings,
     targets,
+    reference=None,
+    reference_targets=None,
     *,
     temperature=2.0,
     similarity="neg_euclidean",
     order="farther",
     label_distance="l1",
+    candidates="reference",
+    sample_weight=None,
     scale=1.0,
     reduction="mean",
 ):
@@ -31,22 +38,22 @@ def supcr(
     n = len(embeddings)
     measure = SIMILARITIES[similarity]
     in_set = ORDERS[order]
+    rows = [*embeddings] if reference is None else [*embeddings, *reference]
+    if reference is not None:
+        targets = np.concatenate([np.asarray(targets), np.asarray(reference_targets)])
+    in_batch = reference is None or candidates == "both"
     d = label_distances(targets, label_distance)
     losses = []
     for i in range(n):
-        others = [j for j in range(n) if j != i]
-        s = [measure(embeddings[i], embeddings[j]) / temperature for j in range(n)]
+        others = [j for j in range(0 if in_batch else n, len(rows)) if j != i]
+        s = [measure(embeddings[i], row) / temperature for row in rows]
         terms = []
         for k in others:
             beside = [s[j] for j in others if j != k and in_set(d[i][j], d[i][k])]
             # log(exp(s_ik) + rest) - s_ik, written so that a small term keeps its digits.
             terms.append(softplus(log_sum_exp(beside) - s[k]))
         losses.append(scale * math.fsum(terms) / len(terms) if terms else 0.0)
-
-    if reduction == "none":
-        return losses
-    total = math.fsum(losses)
-    return total if reduction == "sum" else total / n
+    return reduced(losses, [1] * n, sample_weight, reduction)
 
 
 ORDERS = {"farther": operator.ge, "nearer": operator.le}
