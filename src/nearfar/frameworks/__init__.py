@@ -9,6 +9,7 @@
 
 from nearfar.frameworks.base import Namespace
 from nearfar.frameworks.dispatch import framework_name, namespace_of
+from nearfar.frameworks.reading import missing, to_host
 from nearfar.frameworks.types import (
     Array,
     Block,
@@ -34,6 +35,8 @@ __all__ = [
     "Scratch",
     "Statement",
     "framework_name",
+    "missing",
     "namespace_of",
     "register_rebuild",
+    "to_host",
 ]

@@ -29,6 +29,10 @@ class Edges:
         """The values of `x` where reading them costs no synchronisation, otherwise None."""
         raise NotImplementedError
 
+    def accelerated(self, x: Array) -> bool:
+        """Whether `x` lies on an accelerator, from where values are slow to read."""
+        return False
+
     def read(self, x: Array) -> np.ndarray:
         """The values of `x`, waiting for them if need be."""
         raise NotImplementedError

@@ -39,6 +39,10 @@ class Jax(Namespace):
     def host(self, x: Array) -> np.ndarray | None:
         return None if isinstance(x, jax.core.Tracer) else np.asarray(x)
 
+    def accelerated(self, x: Array) -> bool:
+        traced = isinstance(x, jax.core.Tracer)
+        return not traced and any(place.platform != "cpu" for place in x.devices())
+
     def read(self, x: Array) -> np.ndarray:
         return np.asarray(x)
 

@@ -120,6 +120,9 @@ class TensorFlow(Namespace):
         known = tf.executing_eagerly() and "GPU" not in x.device
         return np.asarray(x) if known else None
 
+    def accelerated(self, x: Array) -> bool:
+        return tf.executing_eagerly() and any(kind in x.device for kind in ("GPU", "TPU"))
+
     def read(self, x: Array) -> np.ndarray:
         return np.asarray(x)
 

@@ -31,6 +31,9 @@ class Pure(Namespace):
             return None
         return np.asarray((x.double() if x.is_floating_point() else x).detach())
 
+    def accelerated(self, x: Array) -> bool:
+        return bool(x.device.type != "cpu")
+
     def read(self, x: Array) -> np.ndarray:
         return np.asarray(x.detach().cpu())
 

@@ -1,7 +1,9 @@
-"""How good an embedding is: nearest neighbours, retrieval, spread. NumPy in, a Python float out.
+"""How good an embedding is: nearest neighbours, retrieval, spread. Arrays in, a Python float out.
 
-Every function takes embeddings ``(n, d)`` (arrays or lists; integers and float32 are welcome) and
-computes in float64, in tiles of bounded memory: no n x n array is ever made.
+Every function takes embeddings ``(n, d)`` of any framework, dtype and device, with a gradient or
+without (lists and integers too), and computes in float64, in tiles of bounded memory: no n x n
+array is ever made. What lies on an accelerator is compared there, in float64 where it has that
+(else in float32; which rows are nearest is settled in float64 all the same).
 
 The retrieval measures (`knn_accuracy`, `knn_r2`, `recall_at_k`, `r_precision`, `map_at_r`) share
 their call: each row of ``embeddings`` is a query, looked up among the rows of ``reference``, or,

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfar.frameworks import missing, to_host
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 
@@ -14,8 +16,8 @@ Ints = NDArray[np.intp]
 TILE = 2**20
 
 
-def tiles(n_rows: int, n_columns: int) -> Iterator[slice]:
-    step = max(1, TILE // max(1, n_columns))
+def tiles(n_rows: int, n_columns: int, entries: int | None = None) -> Iterator[slice]:
+    step = max(1, (TILE if entries is None else entries) // max(1, n_columns))
     for start in range(0, n_rows, step):
         yield slice(start, min(start + step, n_rows))
 
@@ -50,9 +52,11 @@ def targets_of(y: Any, name: str, n: int) -> Floats:
 def _numbers(x: Any, name: str) -> Floats:
     """A float64 array, or an error that names the argument."""
     try:
-        array = np.asarray(x)
+        array = to_host(x)
     except ValueError as error:  # rows of unequal length
         raise ValueError(f"{name} must be an array of numbers: {error}") from None
+    if isinstance(array, np.ma.MaskedArray):
+        array = np.where(np.ma.getmaskarray(array), np.nan, array.data)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers, received dtype {array.dtype}")
     return array.astype(np.float64)
@@ -72,17 +76,19 @@ def codes_of(named: dict[str, tuple[Any, int]]) -> list[Ints]:
     """Labels as numbers 0, 1, ... in sorted order, the same for all arrays given."""
     arrays = []
     for name, (labels, n) in named.items():
-        array = np.asarray(labels)
+        array = to_host(labels)
         if array.shape != (n,):
             remedy = f": use {name}.ravel()" if array.shape in ((n, 1), (1, n)) else ""
             raise ValueError(
                 f"{name} must have shape ({n},), one for each row, "
                 f"received shape {array.shape}{remedy}"
             )
-        if array.dtype.kind == "f" and np.isnan(array).any():
+        absent = missing(array)
+        if absent.any():
+            row = int(absent.argmax())
             raise ValueError(
-                f"{name} must not hold NaN, received one in row "
-                f"{int(np.isnan(array).argmax())}: drop such rows"
+                f"{name} must not hold NaN or other missing labels, received one in row {row}: "
+                "drop such rows"
             )
         arrays.append(array)
     # NumPy would turn numbers beside strings into strings: compare those as objects.

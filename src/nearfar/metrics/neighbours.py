@@ -1,17 +1,19 @@
 """Measures by nearest neighbours: each row looked up among the others, or in a reference."""
 
+from typing import Any
+
 import numpy as np
-from numpy.typing import ArrayLike
 
 from nearfar.metrics.arrays import Floats, Ints, codes_of, rows_of, targets_of
+from nearfar.metrics.device import device_of
 from nearfar.metrics.search import nearest_rows
 
 
 def knn_accuracy(
-    embeddings: ArrayLike,
-    labels: ArrayLike,
-    reference: ArrayLike | None = None,
-    reference_labels: ArrayLike | None = None,
+    embeddings: Any,
+    labels: Any,
+    reference: Any = None,
+    reference_labels: Any = None,
     *,
     k: int = 3,
     metric: str = "euclidean",
@@ -49,11 +51,12 @@ def knn_accuracy(
     0.5
     """
     queries, rows = _search_rows(embeddings, reference)
+    device = device_of(embeddings, reference)
     codes, row_codes = _search_codes(labels, reference_labels, queries, rows)
     n_classes = 1 + max(codes.max(), row_codes.max())
     counts = np.full(len(queries), _checked_k(k, queries, rows))
     right = 0
-    for tile, nearest in nearest_rows(queries, rows, counts, metric):
+    for tile, nearest in nearest_rows(queries, rows, counts, metric, device):
         votes = row_codes[nearest]  # (b, k)
         slots = votes + n_classes * np.arange(len(votes))[:, None]
         tally = np.bincount(slots.ravel(), minlength=len(votes) * n_classes)
@@ -63,10 +66,10 @@ def knn_accuracy(
 
 
 def knn_r2(
-    embeddings: ArrayLike,
-    targets: ArrayLike,
-    reference: ArrayLike | None = None,
-    reference_targets: ArrayLike | None = None,
+    embeddings: Any,
+    targets: Any,
+    reference: Any = None,
+    reference_targets: Any = None,
     *,
     k: int = 15,
     metric: str = "euclidean",
@@ -106,6 +109,7 @@ def knn_r2(
     from sklearn.metrics import r2_score
 
     queries, rows = _search_rows(embeddings, reference)
+    device = device_of(embeddings, reference)
     y = targets_of(targets, "targets", len(queries))
     y_rows = y
     _both_or_none(reference, reference_targets, "reference_targets")
@@ -122,16 +126,16 @@ def knn_r2(
         )
     counts = np.full(len(queries), _checked_k(k, queries, rows))
     predictions = np.empty_like(y)
-    for tile, nearest in nearest_rows(queries, rows, counts, metric):
+    for tile, nearest in nearest_rows(queries, rows, counts, metric, device):
         predictions[tile] = y_rows[nearest].mean(axis=1)
     return float(r2_score(y, predictions))
 
 
 def recall_at_k(
-    embeddings: ArrayLike,
-    labels: ArrayLike,
-    reference: ArrayLike | None = None,
-    reference_labels: ArrayLike | None = None,
+    embeddings: Any,
+    labels: Any,
+    reference: Any = None,
+    reference_labels: Any = None,
     *,
     k: int = 1,
     metric: str = "euclidean",
@@ -168,20 +172,21 @@ def recall_at_k(
     0.75
     """
     queries, rows = _search_rows(embeddings, reference)
+    device = device_of(embeddings, reference)
     codes, row_codes = _search_codes(labels, reference_labels, queries, rows)
     counts = np.full(len(queries), _checked_k(k, queries, rows))
     asked = _relevant(codes, row_codes, rows) > 0
     found = np.empty(len(queries), dtype=bool)
-    for tile, nearest in nearest_rows(queries, rows, counts, metric):
+    for tile, nearest in nearest_rows(queries, rows, counts, metric, device):
         found[tile] = (row_codes[nearest] == codes[tile, None]).any(axis=1)
     return float(found[asked].mean())
 
 
 def r_precision(
-    embeddings: ArrayLike,
-    labels: ArrayLike,
-    reference: ArrayLike | None = None,
-    reference_labels: ArrayLike | None = None,
+    embeddings: Any,
+    labels: Any,
+    reference: Any = None,
+    reference_labels: Any = None,
     *,
     metric: str = "euclidean",
 ) -> float:
@@ -218,10 +223,10 @@ def r_precision(
 
 
 def map_at_r(
-    embeddings: ArrayLike,
-    labels: ArrayLike,
-    reference: ArrayLike | None = None,
-    reference_labels: ArrayLike | None = None,
+    embeddings: Any,
+    labels: Any,
+    reference: Any = None,
+    reference_labels: Any = None,
     *,
     metric: str = "euclidean",
 ) -> float:
@@ -258,20 +263,21 @@ def map_at_r(
 
 
 def _at_r(
-    embeddings: ArrayLike,
-    labels: ArrayLike,
-    reference: ArrayLike | None,
-    reference_labels: ArrayLike | None,
+    embeddings: Any,
+    labels: Any,
+    reference: Any | None,
+    reference_labels: Any | None,
     metric: str,
     *,
     ranked: bool,
 ) -> float:
     """MAP@R, or R-precision where the order among the R nearest does not count."""
     queries, rows = _search_rows(embeddings, reference)
+    device = device_of(embeddings, reference)
     codes, row_codes = _search_codes(labels, reference_labels, queries, rows)
     relevant = _relevant(codes, row_codes, rows)
     total = 0.0
-    for tile, nearest in nearest_rows(queries, rows, relevant, metric):
+    for tile, nearest in nearest_rows(queries, rows, relevant, metric, device):
         r = relevant[tile, None]
         place = np.arange(1, nearest.shape[1] + 1)
         right = (row_codes[nearest] == codes[tile, None]) & (place <= r)  # (b, largest R)
@@ -314,9 +320,7 @@ def _both_or_none(reference: object, companion: object, name: str) -> None:
         )
 
 
-def _search_rows(
-    embeddings: ArrayLike, reference: ArrayLike | None
-) -> tuple[Floats, Floats | None]:
+def _search_rows(embeddings: Any, reference: Any | None) -> tuple[Floats, Floats | None]:
     queries = rows_of(embeddings, "embeddings")
     if reference is None:
         return queries, None
@@ -330,7 +334,7 @@ def _search_rows(
 
 
 def _search_codes(
-    labels: ArrayLike, reference_labels: ArrayLike | None, queries: Floats, rows: Floats | None
+    labels: Any, reference_labels: Any | None, queries: Floats, rows: Floats | None
 ) -> tuple[Ints, Ints]:
     _both_or_none(rows, reference_labels, "reference_labels")
     if rows is None:

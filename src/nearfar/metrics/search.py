@@ -1,27 +1,32 @@
 """The nearest rows of each query, in tiles of bounded memory."""
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
 
-from nearfar.metrics.arrays import Floats, Ints, tiles, unit
+from nearfar.metrics.arrays import Floats, Ints, unit
+from nearfar.metrics.device import Device
+from nearfar.metrics.reach import Compared, OnDevice, OnHost
 
 METRICS = ("euclidean", "sqeuclidean", "cosine", "cityblock", "chebyshev", "hamming")
 
 
 def nearest_rows(
-    queries: Floats, reference: Floats | None, counts: Ints, metric: str
+    queries: Floats,
+    reference: Floats | None,
+    counts: Ints,
+    metric: str,
+    device: Device | None = None,
 ) -> Iterator[tuple[slice, Ints]]:
     """For one tile of queries after the other, the indices of the nearest rows, nearest first.
 
     counts : (n,) neighbours wanted by each query. A tile's indices are (b, largest count in it).
+    device : where to compare; None is the host.
 
     For the Euclidean metrics a matrix product sorts the rows, and where two are closer than its
-    rounding their differences decide: the speed of the product, the order of the differences.
+    rounding their differences decide, on the host: the speed of the product, the order of the
+    differences.
     """
-    from scipy.spatial.distance import cdist
-
     if metric not in METRICS:
         raise ValueError(f"metric must be one of {', '.join(METRICS)}, received {metric!r}")
     alone = reference is None
@@ -32,36 +37,21 @@ def nearest_rows(
     exponent = np.frexp(max(np.abs(queries).max(), np.abs(rows).max()))[1]
     queries, rows = np.ldexp(queries, -exponent), np.ldexp(rows, -exponent)
     euclidean = metric in ("euclidean", "sqeuclidean", "cosine")
-    room = np.zeros(len(queries))
-    if euclidean:
-        centre = rows.mean(axis=0)  # a product rounds relative to norms: keep them small
-        a, b = queries - centre, rows - centre
-        a_squares, b_squares = np.square(a).sum(axis=1), np.square(b).sum(axis=1)
-        # Twice what rounding can do to a distance, by product and by difference together.
-        room = 8 * (rows.shape[1] + 8) * np.finfo(float).eps * (a_squares + b_squares.max())
-
-    for tile in tiles(len(queries), len(rows)):
-        if euclidean:
-            distances = a[tile] @ b.T  # (b, m)
-            distances *= -2
-            distances += b_squares
-            distances += a_squares[tile, None]
-        else:
-            distances = cdist(queries[tile], rows, metric)
-        if alone:
-            distances[np.arange(len(distances)), np.arange(tile.start, tile.stop)] = math.inf
+    compared = Compared(queries, rows, alone, None if euclidean else metric)
+    if device is None or not (euclidean or device.is_wide):
+        # In single precision two rows may become equal, which only differences would tell.
+        search: OnHost | OnDevice = OnHost(compared)
+    else:
+        search = OnDevice(compared, device)
+    for tile in search.tiles():
         k = int(counts[tile].max())
-        nearest = np.empty((len(distances), k), dtype=np.intp)
-        if k:
-            reach = np.partition(distances, k - 1, axis=1)[:, k - 1] + room[tile]
-            for i, d in enumerate(distances):
-                query = tile.start + i
-                near = np.flatnonzero(d <= reach[i])
-                order = np.argsort(d[near], kind="stable")  # equal ones stay in index order
-                near, d = near[order], d[near[order]]
-                if room[query] > 0:
-                    near = _settled(near, d, room[query], queries[query], rows)
-                nearest[i] = near[:k]
+        nearest = np.empty((tile.stop - tile.start, k), dtype=np.intp)
+        for query, near, d in search.within_reach(tile, k) if k else ():
+            order = np.lexsort((near, d))  # equal ones in the order of their indices
+            near, d = near[order], d[order]
+            if search.room[query] > 0:
+                near = _settled(near, d, search.room[query], queries[query], rows)
+            nearest[query - tile.start] = near[:k]
         yield tile, nearest
 
 
