@@ -75,10 +75,11 @@ class Targets(Task):
     def score(self, space: Space, train_y: NDArray[Any], held_out_y: NDArray[Any]) -> TargetScores:
         nearest = nearest_rows(space.train, space.held_out, Mean.neighbours, space.metric)
         predicted = self.answer(train_y).columns(nearest)["target"]
-        ordered = np.ptp(predicted) > 0  # else no correlation is defined, and nothing is ordered
+        places = _places(predicted)
+        ordered = places.any()  # else no correlation is defined, and nothing is ordered
         return TargetScores(
             knn_r2=float(r2_score(held_out_y, predicted)),
-            spearman=float(spearmanr(held_out_y, predicted).statistic) if ordered else 0.0,
+            spearman=float(spearmanr(held_out_y, places).statistic) if ordered else 0.0,
         )
 
     def probe(self, space: Space, train_y: NDArray[Any], held_out_y: NDArray[Any]) -> Probe:
@@ -102,6 +103,18 @@ class Targets(Task):
 
     def answer(self, train_y: NDArray[np.float64]) -> Mean:
         return Mean(train_y)
+
+
+def _places(x: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Where each entry stands in ascending order, equal ones together, for rank correlations.
+
+    Means of other rows that are one number may differ by what their sums were rounded.
+    """
+    order = np.argsort(x)
+    steps = np.diff(x[order], prepend=x[order[0]]) > 1e-12 * np.abs(x).max()
+    places = np.empty(len(x), dtype=np.intp)
+    places[order] = np.cumsum(steps)
+    return places
 
 
 def _as_numbers(data: LabelledData) -> NDArray[np.float64]:
