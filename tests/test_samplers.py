@@ -1,5 +1,7 @@
 """Batches that have positives."""
 
+import copy
+import pickle
 from collections import Counter
 from itertools import chain
 
@@ -108,6 +110,47 @@ def test_triples():
     with pytest.raises(IndexError):
         triples[18]
     assert Triples(data, labels=LABELS, seed=1)[3] == first[3]
+
+
+# JAX and Python warn of processes that fork while threads run.
+@pytest.mark.filterwarnings("ignore:.*fork:RuntimeWarning", "ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_an_epoch_reaches_workers_that_outlive_it(context):
+    triples = Triples(Numbered(), labels=LABELS, seed=1)
+    loader = torch.utils.data.DataLoader(
+        triples,
+        batch_size=None,
+        num_workers=1,
+        persistent_workers=True,
+        multiprocessing_context=context,
+    )
+    epochs = []
+    for epoch in (0, 5, 6, 0):
+        triples.set_epoch(epoch)
+        epochs.append(list(map(tuple, loader)))
+        assert epochs[-1] == [triples[i] for i in range(18)]
+    assert epochs[0] == epochs[3]
+    assert epochs[0] != epochs[1] != epochs[2]
+
+
+class Numbered:
+    def __len__(self):
+        return len(LABELS)
+
+    def __getitem__(self, i):
+        return i, LABELS[i]
+
+
+def test_a_copy_has_an_epoch_of_its_own():
+    triples = Triples(Numbered(), seed=1)
+    triples.set_epoch(4)
+    for other in (copy.deepcopy(triples), pickle.loads(pickle.dumps(triples))):
+        assert (other.epoch, other[3]) == (4, triples[3])
+        other.set_epoch(5)
+        assert triples.epoch == 4
+    for epoch in (-1, 1.0, True):
+        with pytest.raises((TypeError, ValueError), match="epoch to be a whole number from 0"):
+            triples.set_epoch(epoch)
 
 
 @pytest.mark.parametrize("labels", ["aaaa", "abcd"])

@@ -1,10 +1,13 @@
 """Batches that have positives: samplers and datasets for any loader that takes indices."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from multiprocessing.context import get_spawning_popen
+from multiprocessing.sharedctypes import RawValue
 from typing import Any
 
 import numpy as np
 
+from nearfar.frameworks import missing, to_host
 from nearfar.losses import checks
 
 __all__ = ["ClassBalancedSampler", "Triples", "TwoViews"]
@@ -20,7 +23,8 @@ class ClassBalancedSampler:
     Parameters
     ----------
     labels
-        The class of every row, (n,).
+        The class of every row, (n,): numbers or text that sort, an array of any framework or a
+        list.
     classes, per_class
         How many classes a batch has, and how many rows of each. Classes with fewer rows are left
         out: a row twice in a batch would be its own positive.
@@ -30,20 +34,22 @@ class ClassBalancedSampler:
     Raises
     ------
     ValueError
-        If fewer than `classes` classes have `per_class` rows.
+        If fewer than `classes` classes have `per_class` rows, and for missing labels (NaN, None).
+    TypeError
+        For labels of several kinds, which do not sort.
 
     >>> sampler = ClassBalancedSampler(["a", "b", "a", "b", "c"], classes=2, per_class=2)
     >>> [sorted(batch) for batch in sampler]
     [[0, 1, 2, 3]]
     """
 
-    def __init__(self, labels: Sequence[Any], classes: int, per_class: int, seed: int = 0) -> None:
+    def __init__(self, labels: Any, classes: int, per_class: int, seed: int = 0) -> None:
         checks.whole("classes", classes)
         checks.whole("per_class", per_class)
-        known = np.asarray(labels)
+        known = to_host(labels)
         if known.ndim != 1:
             raise ValueError(f"expected labels of shape (n,); received {known.shape}")
-        _, codes, counts = np.unique(known, return_inverse=True, return_counts=True)
+        codes, counts = _classes(known)
         self._rows = [np.flatnonzero(codes == k) for k in np.flatnonzero(counts >= per_class)]
         if len(self._rows) < classes:
             raise ValueError(
@@ -124,7 +130,8 @@ class Triples:
     """A dataset of (anchor, positive, negative), made from one of (x, label).
 
     Row i is row i of `dataset`, another row of its class and a row of another class, chosen anew
-    in every epoch (see `set_epoch`) and the same for the same seed.
+    in every epoch (see `set_epoch`, which reaches the worker processes of a loader too) and the
+    same for the same seed.
 
     Parameters
     ----------
@@ -138,33 +145,61 @@ class Triples:
     Raises
     ------
     ValueError
-        If there are fewer than two classes, or none has two rows. Rows of classes with one row are
-        left out as anchors.
+        If there are fewer than two classes, or none has two rows, and for missing labels (NaN,
+        None). Rows of classes with one row are left out as anchors.
+    TypeError
+        For labels of several kinds, which do not sort.
     """
 
-    def __init__(self, dataset: Any, labels: Sequence[Any] | None = None, seed: int = 0) -> None:
+    def __init__(self, dataset: Any, labels: Any = None, seed: int = 0) -> None:
         if labels is None:
             labels = [dataset[i][1] for i in range(len(dataset))]
-        known = np.asarray(labels)
+        known = to_host(labels)
         if known.shape != (len(dataset),):
             raise ValueError(
                 f"expected labels of shape ({len(dataset)},), one per row; received {known.shape}"
             )
-        _, self._codes, counts = np.unique(known, return_inverse=True, return_counts=True)
+        self._codes, counts = _classes(known)
         self._anchors = np.flatnonzero(counts[self._codes] > 1)
         if len(counts) < 2 or not len(self._anchors):
             raise ValueError(
                 "expected two classes or more, one of them with two rows; received "
                 f"{len(counts)} classes of at most {counts.max(initial=0)} rows"
             )
-        self.dataset, self.seed, self.epoch = dataset, seed, 0
+        self.dataset, self.seed = dataset, seed
+        # Workers that outlive an epoch look here for the next one.
+        self._epoch = RawValue("q", 0)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Shared memory goes to a process that is being started, and into no file or copy.
+        shared = get_spawning_popen() is not None
+        return self.__dict__ | ({} if shared else {"_epoch": self.epoch})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if isinstance(self._epoch, int):
+            self._epoch = RawValue("q", self._epoch)
+
+    @property
+    def epoch(self) -> int:
+        return int(self._epoch.value)
 
     def __len__(self) -> int:
         return len(self._anchors)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose other positives and negatives from now on."""
-        self.epoch = epoch
+        """Choose other positives and negatives from now on, in a loader's workers too.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For an epoch that is no whole number from 0 on.
+        """
+        if isinstance(epoch, bool) or not isinstance(epoch, int | np.integer):
+            raise TypeError(f"expected epoch to be a whole number from 0 on; received {epoch!r}")
+        if epoch < 0:
+            raise ValueError(f"expected epoch to be a whole number from 0 on; received {epoch!r}")
+        self._epoch.value = int(epoch)
 
     def __getitem__(self, i: int) -> tuple[Any, Any, Any]:
         if not -len(self) <= i < len(self):
@@ -177,3 +212,21 @@ class Triples:
         positive, negative = (int(rng.choice(rows)) for rows in (np.flatnonzero(alike), others))
         x, y, z = (self.dataset[k][0] for k in (anchor, positive, negative))
         return x, y, z
+
+
+def _classes(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The class of each row as a number, and how many rows each class has."""
+    absent = missing(labels)
+    if absent.any():
+        raise ValueError(
+            "expected labels without NaN, None or other missing ones; received one in row "
+            f"{int(absent.argmax())}; leave such rows out"
+        )
+    try:
+        _, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    except TypeError as error:
+        raise TypeError(
+            f"expected labels of one kind, which sort; received several: {error}; make them all "
+            "text or all numbers"
+        ) from None
+    return codes, counts
