@@ -11,13 +11,18 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import torch  # noqa: F401  isort: skip
 import pytest
 
-pytest.register_assert_rewrite("agreement", "apart")
+pytest.register_assert_rewrite("support")
 
-from frameworks import FLOAT_DTYPES, FRAMEWORKS  # noqa: E402
+from support.backends import BACKENDS, FLOAT_DTYPES, FRAMEWORKS  # noqa: E402
 
 
 @pytest.fixture(params=FRAMEWORKS.values(), ids=FRAMEWORKS)
 def framework(request):
+    return request.param
+
+
+@pytest.fixture(params=BACKENDS.values(), ids=BACKENDS)
+def backend(request):
     return request.param
 
 

@@ -6,8 +6,8 @@ import math
 import matplotlib as mpl
 import numpy as np
 import pytest
-from backends import BACKENDS
 from oracles import hcl, ntxent
+from support.backends import BACKENDS
 
 import nearfar as nf
 

@@ -1,11 +1,9 @@
 """Functions as people write them are named, without hints, in every framework."""
 
 import numpy as np
-import other_samples
 import pytest
-import samples
-import torch_samples
 from oracles.drawn import draw
+from support.targets import other_samples, samples, torch_samples
 
 import nearfar as nf
 from nearfar.check import check

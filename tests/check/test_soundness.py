@@ -1,10 +1,8 @@
 """Gradient, stability and cost: what is broken is found, what is not is not blamed."""
 
-import other_samples
 import pytest
-import samples
 import torch
-import torch_samples
+from support.targets import other_samples, samples, torch_samples
 
 import nearfar as nf
 from nearfar.check import assert_equivalent, check

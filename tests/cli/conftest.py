@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from cli_helpers import read_arrays
+from support.cli import read_arrays
 from typer.testing import CliRunner, Result
 
 from nearfar.cli.app import app

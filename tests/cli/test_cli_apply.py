@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from cli_helpers import assert_matches
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import normalize
+from support.cli import assert_matches
 
 from nearfar.cli.learn.maps import Linear
 from nearfar.cli.learn.model import Model

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from cli_helpers import SPOILERS, assert_matches, write_csv, write_npz
+from support.cli import SPOILERS, assert_matches, write_csv, write_npz
 
 
 def frame() -> pd.DataFrame:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_helpers import SPOILERS, assert_matches, write_csv, write_npz
+from support.cli import SPOILERS, assert_matches, write_csv, write_npz
 
 
 def apply(refused, command: str, model: Path, data: Path, kept: Path) -> str:

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from cli_helpers import assert_matches, write_csv, write_npz
 from sklearn.model_selection import train_test_split
+from support.cli import assert_matches, write_csv, write_npz
 
 FITS = r"for class labels: (?:'\w+', )*'supcon'(?:, '\w+')*"
 TARGETS = r"for numeric targets: (?:'\w+', )*'supcr'(?:, '\w+')*"

@@ -13,8 +13,8 @@ from nearfar.check.target.process import OwnProcess
 from nearfar.check.target.targets import BadTarget, resolve, split
 from nearfar.cli.app import app
 
-HERE = Path(__file__).parent.parent / "check"
-SAMPLES = HERE / "samples.py"
+TARGETS = Path(__file__).parents[1] / "support" / "targets"
+SAMPLES = TARGETS / "samples.py"
 
 
 def run(*args):
@@ -119,5 +119,5 @@ def test_arguments_are_literals():
     assert split("m:C(0.5, mode='x')") == ("m", "C", (0.5,), {"mode": "x"})
     with pytest.raises(BadTarget, match="literals"):
         split("m:C(__import__('os'))")
-    target = resolve(f"{HERE / 'torch_samples.py'}:TwiceNTXent(0.3)")
+    target = resolve(f"{TARGETS / 'torch_samples.py'}:TwiceNTXent(0.3)")
     assert target.arguments == {"temperature": 0.3}

@@ -11,8 +11,8 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from cli_helpers import assert_matches, damaged, read_arrays, write_npz
 from sklearn.datasets import load_digits
+from support.cli import assert_matches, damaged, read_arrays, write_npz
 
 import nearfar as nf
 from nearfar.cli.learn import encoder

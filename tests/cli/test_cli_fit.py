@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_helpers import read_arrays
 from matplotlib.image import imread
 from sklearn.decomposition import PCA
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler, normalize
+from support.cli import read_arrays
 
 import nearfar
 

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from cli_helpers import assert_matches
-from dataset_files import (
+from support.cli import assert_matches
+from support.datasets import (
     colours,
     gzipped_csv,
     write_cifar,

@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from cli_helpers import read_arrays, write_npz
 from matplotlib.image import imread
 from scipy.stats import spearmanr
 from sklearn.decomposition import PCA
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.preprocessing import StandardScaler
+from support.cli import read_arrays, write_npz
 
 import nearfar
 from nearfar import metrics

@@ -5,7 +5,8 @@ import re
 
 import numpy as np
 import pytest
-from dataset_files import (
+from PIL import Image
+from support.datasets import (
     CIFAR_NAMES,
     colours,
     digits,
@@ -15,7 +16,6 @@ from dataset_files import (
     write_idx,
     write_images,
 )
-from PIL import Image
 
 from nearfar.datasets import read_cifar10, read_idx, read_idx_images, read_image_folder, read_images
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_files import TABLE, gzipped_csv, write_wheel, write_wordllama
+from support.datasets import TABLE, gzipped_csv, write_wheel, write_wordllama
 
 from nearfar.datasets import SETS, load, load_text, word_vectors
 

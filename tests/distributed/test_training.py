@@ -3,16 +3,14 @@
 import pickle
 import re
 import signal
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from support import ranks
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-import ranks  # noqa: E402
 
 
 def _run(folder: Path, count: int, mode: str) -> list[dict]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed as dist
-from ranks import COUNTED, DIM, LOSSES, encoder, join, own, train, write
+from support.ranks import COUNTED, DIM, LOSSES, encoder, join, own, train, write
 
 import nearfar as nf
 from nearfar.torch.collectives import Ranks, all_gather

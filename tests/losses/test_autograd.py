@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from agreement import assert_gradients, assert_value, truth
-from frameworks import FRAMEWORKS
+from support.agreement import assert_gradients, assert_value, truth
+from support.backends import FRAMEWORKS
 from torch.utils.checkpoint import checkpoint
 
 import nearfar as nf
@@ -182,7 +182,7 @@ def test_views_of_one_batch():
 def test_loss_scaling_reaches_half_gradients_before_they_are_rounded(half):
     """A gradient of 1e-9 is zero in float16; times a scaler's 2^16 it must not be."""
     a, b = leaf(A, half), leaf(B, half)
-    rounded = [TORCH.to_numpy(a), TORCH.to_numpy(b)]
+    rounded = [TORCH.read(a), TORCH.read(b)]
     want = truth("NTXent", rounded, upstream=2.0**16, scale=2.0**-16)
     value = nf.NTXent(scale=2.0**-16)(a, b)
     got = torch.autograd.grad(value, (a, b), torch.tensor(2.0**16, device=value.device))

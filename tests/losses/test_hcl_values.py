@@ -4,8 +4,8 @@ from functools import cache
 
 import numpy as np
 import pytest
-from agreement import Truth, assert_gradients, assert_value, check, check_learned, truth
 from oracles import conventions, differences, hcl
+from support.agreement import Truth, assert_gradients, assert_value, check, check_learned, truth
 
 import nearfar as nf
 
@@ -70,9 +70,7 @@ def test_without_correction_and_weights_it_is_ntxent(framework, reduction):
     want_value, want_gradients = nf.NTXent(**fields).value_and_grad(*views)
     assert abs(float(value) - float(want_value)) < 1e-12
     for got, want in zip(gradients, want_gradients, strict=True):
-        np.testing.assert_allclose(
-            framework.to_numpy(got), framework.to_numpy(want), rtol=0, atol=1e-12
-        )
+        np.testing.assert_allclose(framework.read(got), framework.read(want), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("tau_plus", [0.0, 0.1])
@@ -84,7 +82,7 @@ def test_detached_weights_change_the_gradient_and_not_the_value(framework, tau_p
     )
     assert float(value) == float(same)
     for one, other in zip(moving, held, strict=True):
-        assert np.abs(framework.to_numpy(one) - framework.to_numpy(other)).max() > 1e-3
+        assert np.abs(framework.read(one) - framework.read(other)).max() > 1e-3
 
 
 def test_equal_weights_have_no_gradient_to_detach(framework):
@@ -92,7 +90,7 @@ def test_equal_weights_have_no_gradient_to_detach(framework):
     _, moving = nf.HCL(beta=0.0).value_and_grad(*views)
     _, held = nf.HCL(beta=0.0, detach_weights=True).value_and_grad(*views)
     for one, other in zip(moving, held, strict=True):
-        np.testing.assert_allclose(framework.to_numpy(one), framework.to_numpy(other), atol=1e-13)
+        np.testing.assert_allclose(framework.read(one), framework.read(other), atol=1e-13)
 
 
 @pytest.mark.parametrize("detach_weights", [False, True], ids=["moving", "detached"])
@@ -139,12 +137,12 @@ def test_every_anchor_at_the_floor(framework, dtype):
     assert abs(float(value) / want - 1) < relative
     largest = max(np.abs(g).max() for g in exact.gradients)
     for got, other in zip(gradients, exact.gradients, strict=True):
-        assert np.abs(framework.to_numpy(got) - other).max() < relative * largest
+        assert np.abs(framework.read(got) - other).max() < relative * largest
     # Row 0 is seen by its own second view alone.
     moved = [x.copy() for x in views]
     moved[0][0] += 0.1
     losses = [
-        framework.to_numpy(
+        framework.read(
             nf.HCL(temperature=0.1, reduction="none")(*(framework.asarray(x) for x in both))
         )
         for both in (views, moved)
@@ -174,8 +172,8 @@ def test_one_pair_of_views(framework, dtype):
         value, gradients = nf.HCL(**fields).value_and_grad(*views)
         assert float(value) == 0
         assert framework.dtype(value) == dtype
-        assert all((framework.to_numpy(g) == 0).all() for g in gradients)
-        losses = framework.to_numpy(nf.HCL(**fields, reduction="none")(*views))
+        assert all((framework.read(g) == 0).all() for g in gradients)
+        losses = framework.read(nf.HCL(**fields, reduction="none")(*views))
         assert losses.tolist() == [0, 0]
 
 

@@ -5,8 +5,8 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from agreement import Truth, assert_gradients, assert_value, truth
 from oracles import conventions, differences, infonce
+from support.agreement import Truth, assert_gradients, assert_value, truth
 
 import nearfar as nf
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from agreement import assert_gradients, assert_value, check, truth
-from frameworks import FRAMEWORKS
+from support.agreement import assert_gradients, assert_value, check, truth
+from support.backends import FRAMEWORKS
 
 import nearfar as nf
 
@@ -94,7 +94,7 @@ def test_half_precision_of_triplets(framework, half, distance):
 
 @pytest.mark.parametrize(("framework", "half"), HALVES)
 def test_half_precision_value_is_as_good_as_float32(framework, half):
-    rounded = [framework.to_numpy(framework.asarray(x, half)) for x in (A, B)]
+    rounded = [framework.read(framework.asarray(x, half)) for x in (A, B)]
     want = truth("NTXent", rounded, temperature=0.05)
     got = nf.NTXent(temperature=0.05)(*(framework.asarray(x, half) for x in (A, B)))
     assert abs(float(got) - want.value) < 2e-6 * (1 + want.value + want.largest_logit)
@@ -107,12 +107,12 @@ def test_mixed_dtypes_are_computed_in_the_wider(framework):
     assert_value(framework, value, want, "float64")
     assert [framework.dtype(g) for g in gradients] == ["float32", "float64"]
     for got, exact in zip(gradients, want.gradients, strict=True):
-        np.testing.assert_allclose(framework.to_numpy(got), exact, rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(framework.read(got), exact, rtol=1e-6, atol=1e-7)
 
 
 def test_mixed_halves_are_computed_in_float32():
     a, b = TORCH.asarray(A, "float16"), TORCH.asarray(B, "bfloat16")
-    want = truth("NTXent", [TORCH.to_numpy(a), TORCH.to_numpy(b)])
+    want = truth("NTXent", [TORCH.read(a), TORCH.read(b)])
     value, gradients = TORCH.differentiate(nf.NTXent(), [a, b])
     assert_value(TORCH, value, want, "float32")
     assert [TORCH.dtype(g) for g in gradients] == ["float16", "bfloat16"]
@@ -148,7 +148,7 @@ def test_inputs_are_left_alone(framework, dtype):
     """What the library reuses are its own buffers, float32 and float64 inputs included."""
     for similarity in ("cosine", "dot", "neg_euclidean", "neg_sqeuclidean"):
         x, y = framework.asarray(A, dtype), framework.asarray(B, dtype)
-        before = framework.to_numpy(x).copy(), framework.to_numpy(y).copy()
+        before = framework.read(x).copy(), framework.read(y).copy()
         framework.differentiate(nf.NTXent(similarity=similarity), [x, y])
         framework.differentiate(nf.InfoNCE(similarity=similarity), [x, y])
         framework.differentiate(nf.SupCon(similarity=similarity), [x], LABELS)
@@ -158,8 +158,8 @@ def test_inputs_are_left_alone(framework, dtype):
         framework.differentiate(nf.SupCR(similarity=similarity), [x], TARGETS)
         framework.differentiate(nf.Triplet(margin=3.0), [x, y, y])
         nf.NTXent(similarity=similarity).value_and_grad(x, y)
-        np.testing.assert_array_equal(framework.to_numpy(x), before[0])
-        np.testing.assert_array_equal(framework.to_numpy(y), before[1])
+        np.testing.assert_array_equal(framework.read(x), before[0])
+        np.testing.assert_array_equal(framework.read(y), before[1])
 
 
 def test_targets_are_left_alone(framework):
@@ -168,7 +168,7 @@ def test_targets_are_left_alone(framework):
             given = framework.labels(targets.copy())
             loss = nf.SupCR(label_distance=label_distance)
             framework.differentiate(loss, [framework.asarray(A)], given)
-            np.testing.assert_array_equal(np.asarray(framework.to_numpy(given)), targets)
+            np.testing.assert_array_equal(np.asarray(framework.read(given)), targets)
 
 
 def test_arrays_of_one_dimension_each(framework):

@@ -7,9 +7,9 @@ import math
 
 import numpy as np
 import pytest
-from agreement import assert_gradients, assert_value, check, truth
-from frameworks import FRAMEWORKS
 from oracles import hcl, supcr
+from support.agreement import assert_gradients, assert_value, check, truth
+from support.backends import FRAMEWORKS
 
 import nearfar as nf
 
@@ -53,7 +53,7 @@ def test_the_anchor_itself_is_no_maximum(framework, dtype, cosine, temperature):
     labels = [0, 0, *range(1, 30)]
     x = framework.asarray(rows, dtype)
     loss = nf.SupCon(temperature=temperature, reduction="none")
-    losses = framework.to_numpy(loss(x, framework.labels(labels)))
+    losses = framework.read(loss(x, framework.labels(labels)))
     assert abs(losses[0] - math.log(30)) < {"float32": 1e-4, "float64": 1e-12}[dtype]
     check(framework, "SupCon", [rows], labels, dtype=dtype, temperature=temperature)
 
@@ -74,7 +74,7 @@ def test_a_far_pair_is_not_capped(framework, dtype, temperature, value, norm):
     got, gradients = check(framework, "SupCon", [rows], [0, 0, 1], dtype=dtype, **fields)
     assert abs(float(got) - value) < 6e-5 + 1e-6 / temperature
     if norm is not None:
-        assert abs(np.linalg.norm(framework.to_numpy(gradients[0])[0]) - norm) < 6e-3
+        assert abs(np.linalg.norm(framework.read(gradients[0])[0]) - norm) < 6e-3
 
 
 def test_the_hardest_pair_keeps_its_gradient(framework, dtype):
@@ -86,7 +86,7 @@ def test_the_hardest_pair_keeps_its_gradient(framework, dtype):
     # Opposite unit rows: moving along the circle is second order, off it has no effect.
     want = truth("SupCon", [rows], [0, 0, 1], **fields).gradients[0]
     assert abs(want[0, 1]) > 0.4
-    assert abs(framework.to_numpy(gradients[0])[0, 1] / want[0, 1] - 1) < 1e-3
+    assert abs(framework.read(gradients[0])[0, 1] / want[0, 1] - 1) < 1e-3
 
 
 @pytest.mark.parametrize("loss", [20.0, 200.0])
@@ -97,11 +97,11 @@ def test_an_underflowing_probability(framework, dtype, loss):
     inputs = [query, positive, negative]
     value, gradients = check(framework, "InfoNCE", inputs, dtype=dtype, **fields)
     assert abs(float(value) - loss) < 1e-5 * loss
-    np.testing.assert_allclose(framework.to_numpy(gradients[1]), -1, rtol=1e-6)
+    np.testing.assert_allclose(framework.read(gradients[1]), -1, rtol=1e-6)
     for half in framework.half_dtypes:
         value, gradients = check(framework, "InfoNCE", inputs, dtype=half, **fields)
         assert abs(float(value) - loss) < 1e-5 * loss
-        np.testing.assert_allclose(framework.to_numpy(gradients[1]), -1, rtol=1e-2)
+        np.testing.assert_allclose(framework.read(gradients[1]), -1, rtol=1e-2)
 
 
 def test_a_loss_of_a_hundred_millionth(framework, dtype):
@@ -114,7 +114,7 @@ def test_a_loss_of_a_hundred_millionth(framework, dtype):
     loss = nf.SupCon(denominator="own_positive", temperature=0.005, reduction="none")
     rows = framework.asarray([near, near, far, *(7 * [other])], dtype)
     labels = framework.labels([0, 0, 0, *range(1, 8)])
-    first = framework.to_numpy(loss(rows, labels))[0]
+    first = framework.read(loss(rows, labels))[0]
     assert abs(2 * first / want - 1) < {"float32": 2e-5, "float64": 1e-10}[dtype]
 
 
@@ -210,7 +210,7 @@ def test_the_same_row_everywhere(framework, dtype, similarity):
     loss = nf.SupCon(similarity=similarity)
     value, (gradient,) = loss.value_and_grad(rows, framework.labels([0, 0, 0, 1, 1]))
     assert abs(float(value) - math.log(4)) < 1e-6
-    assert (framework.to_numpy(gradient) == 0).all()
+    assert (framework.read(gradient) == 0).all()
 
 
 def test_zero_rows_under_cosine(framework, dtype):
@@ -221,19 +221,19 @@ def test_zero_rows_under_cosine(framework, dtype):
         _, (gradient,) = check(
             framework, "SupCon", [rows], [0, 0, 1, 1, 0, 2], dtype=dtype, denominator=denominator
         )
-        assert (framework.to_numpy(gradient)[[1, 4]] == 0).all()
+        assert (framework.read(gradient)[[1, 4]] == 0).all()
     for name in ("NTXent", "InfoNCE"):
         _, gradients = check(framework, name, [rows, rows[::-1]], dtype=dtype)
-        assert (framework.to_numpy(gradients[0])[[1, 4]] == 0).all()
+        assert (framework.read(gradients[0])[[1, 4]] == 0).all()
     for name in ("HCL", "DCL", "CLIP", "SigLIP"):
         _, gradients = check(framework, name, [rows, rows[::-1]], dtype=dtype, temperature=0.5)
-        assert (framework.to_numpy(gradients[0])[[1, 4]] == 0).all()
+        assert (framework.read(gradients[0])[[1, 4]] == 0).all()
     targets = [0.5, 1, 0.5, 2, 7, 1]
     _, (gradient,) = check(framework, "SupCR", [rows], targets, dtype=dtype, similarity="cosine")
-    assert (framework.to_numpy(gradient)[[1, 4]] == 0).all()
+    assert (framework.read(gradient)[[1, 4]] == 0).all()
     triplet = [rows, rows[::-1], normal(6, 3)]
     _, gradients = check(framework, "Triplet", triplet, dtype=dtype, distance="cosine", margin=2.0)
-    assert (framework.to_numpy(gradients[0])[[1, 4]] == 0).all()
+    assert (framework.read(gradients[0])[[1, 4]] == 0).all()
     check(framework, "SupCon", [np.zeros((4, 3))], [0, 0, 1, 1], dtype=dtype)
     check(framework, "NTXent", [rows, rows[::-1]], dtype=dtype, include_self=True)
 
@@ -263,9 +263,9 @@ def test_an_upstream_factor(framework, dtype):
     _, thrice = framework.differentiate(nf.NTXent(), [a, b], upstream=3.0)
     _, scaled = framework.differentiate(nf.NTXent(scale=3.0), [a, b])
     for one, three, also in zip(once, thrice, scaled, strict=True):
-        want = 3 * framework.to_numpy(one)
-        np.testing.assert_allclose(framework.to_numpy(three), want, rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(framework.to_numpy(also), want, rtol=1e-5, atol=1e-6)
+        want = 3 * framework.read(one)
+        np.testing.assert_allclose(framework.read(three), want, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(framework.read(also), want, rtol=1e-5, atol=1e-6)
 
 
 def test_a_side_of_small_rows_does_not_vouch_for_the_other(framework, dtype):

@@ -1,20 +1,21 @@
 """BatchTriplet: which triplets are mined, what they add up to, and how many the mean is over."""
 
 import warnings
-from functools import cache, partial
+from functools import cache
 from itertools import product
 
-import apart
 import numpy as np
 import pytest
 import torch
-from agreement import TOLERANCE, Truth, assert_value
-from apart import check
 from oracles import batchtriplet, conventions, dense, differences
+from support.agreement import TOLERANCE, Truth, assert_value, check_weighted, truth
 
 import nearfar as nf
 
-exact = partial(apart.exact, "BatchTriplet")
+
+def exact(x, labels, **how):
+    return truth("BatchTriplet", [x], labels, **how)
+
 
 RNG = np.random.default_rng(18)
 X = (RNG.normal(size=(9, 3)) * RNG.uniform(0.5, 2.0, size=(9, 1))).astype(np.float32)
@@ -50,7 +51,9 @@ def test_values_and_gradients(framework, dtype, distance, mining, count):
         upstream = UPSTREAM[reduction]
         want = exact(X, LABELS[kind], upstream=upstream, by_loops=True, **stated)
         about = f"{kind}, {without_positives}, {reduction}"
-        check(framework, nf.BatchTriplet(**stated), X, LABELS[kind], want, dtype, upstream, about)
+        check_weighted(
+            framework, nf.BatchTriplet(**stated), X, LABELS[kind], want, dtype, upstream, about
+        )
 
 
 @pytest.mark.parametrize("kind", LABELS)
@@ -80,7 +83,7 @@ def test_gradient_is_the_slope_of_the_loops(mining, count, distance):
 
 def test_defaults(framework, dtype):
     want = exact(X, LABELS["classes"], by_loops=True)
-    check(framework, nf.BatchTriplet(), X, LABELS["classes"], want, dtype)
+    check_weighted(framework, nf.BatchTriplet(), X, LABELS["classes"], want, dtype)
 
 
 @MINED
@@ -91,7 +94,7 @@ def test_text_as_labels(framework, mining):
     for names in (animals, {0: 0.25, 2: -3.5, 5: 1e9, 9: 7.0}):
         labels = [names[label] for label in LABELS["classes"]]
         loss = nf.BatchTriplet(mining=mining)
-        check(framework, loss, X, labels, want, "float64")
+        check_weighted(framework, loss, X, labels, want, "float64")
 
 
 # -- counts, the margin, ties --------------------------------------------------------------------
@@ -108,7 +111,7 @@ LINE_LABELS = [0, 0, 0, 1, 2, 3, 4]
 def test_by_hand(framework, dtype, distance, mining, first):
     """With margin 1: (1 + 0) + (3 + 2 + 0.5 + 0), 3 - 1 + 1, 0 + 0.5, 0 + 0.5 + 0."""
     loss = nf.BatchTriplet(margin=1.0, mining=mining, distance=distance, reduction="none")
-    got = framework.to_numpy(loss(framework.asarray(LINE, dtype), framework.labels(LINE_LABELS)))
+    got = framework.read(loss(framework.asarray(LINE, dtype), framework.labels(LINE_LABELS)))
     assert got[0] == first
     assert (got[3:] == 0).all()
 
@@ -136,7 +139,7 @@ def test_counts(framework, dtype, mining, count, triplets, without_positives, mo
     assert abs(float(value) - 0.5 * share) < 1e-7
     # Away from the positive and towards the negative at -1.5; not from the one at the margin.
     want = np.array([[-2.0], [1.0], [1.0], [0.0]]) * share
-    np.testing.assert_allclose(framework.to_numpy(gradient), want, atol=1e-7)
+    np.testing.assert_allclose(framework.read(gradient), want, atol=1e-7)
 
 
 @COUNTED
@@ -149,7 +152,7 @@ def test_nothing_but_the_margin(framework, dtype, mining, count):
         loss = nf.BatchTriplet(margin=margin, mining=mining, count=count, distance=distance)
         value, (gradient,) = loss.value_and_grad(x, labels)
         assert float(value) == 0
-        assert (framework.to_numpy(gradient) == 0).all()
+        assert (framework.read(gradient) == 0).all()
 
 
 GRID = np.random.default_rng(3).integers(0, 4, size=(16, 2)) / 2
@@ -176,7 +179,7 @@ def test_ties_on_a_grid(framework, dtype, distance, mining, count, margin):
         want = exact(GRID, GRID_LABELS, by_loops=True, **stated)
         loss = nf.BatchTriplet(**stated)
         if mining in ("all", "all_semihard") and reduction != "none":
-            check(framework, loss, GRID, GRID_LABELS, want, dtype, about=reduction)
+            check_weighted(framework, loss, GRID, GRID_LABELS, want, dtype, about=reduction)
         else:
             # Of the negatives that are as near, one is taken: the gradient is any of theirs.
             x, labels = framework.asarray(GRID, dtype), framework.labels(GRID_LABELS)
@@ -198,7 +201,7 @@ def test_equal_rows(framework, dtype, distance, mining):
     assert_value(framework, value, want, dtype)
     got, other = (
         np.stack([g[rows].sum(0) for rows in equal])
-        for g in (framework.to_numpy(gradient), want.gradients[0])
+        for g in (framework.read(gradient), want.gradients[0])
     )
     allowed = TOLERANCE[dtype] * (1 + want.largest_logit) * np.abs(other).max()
     assert (np.abs(got - other) <= allowed).all()
@@ -212,7 +215,7 @@ def test_all_rows_equal(framework, dtype, mining):
         loss = nf.BatchTriplet(mining=mining, distance=distance)
         value, (gradient,) = loss.value_and_grad(x, labels)
         assert abs(float(value) - (0 if mining == "all_semihard" else 0.2)) < 1e-6
-        assert (np.abs(framework.to_numpy(gradient)) < 1e-6).all()
+        assert (np.abs(framework.read(gradient)) < 1e-6).all()
 
 
 @MINED
@@ -221,7 +224,7 @@ def test_no_margin(framework, dtype, mining):
         fields = {"mining": mining, "distance": distance, "margin": 0.0}
         want = exact(X, LABELS["classes"], **fields)
         loss = nf.BatchTriplet(**fields)
-        check(framework, loss, X, LABELS["classes"], want, dtype, about=distance)
+        check_weighted(framework, loss, X, LABELS["classes"], want, dtype, about=distance)
 
 
 @pytest.mark.parametrize("margin", [1e-3, 100.0])
@@ -230,7 +233,7 @@ def test_small_and_wide_margins(framework, dtype, mining, count, margin):
     """Almost none and all of the triplets have a loss."""
     fields = {"mining": mining, "count": count, "margin": margin}
     want = exact(X, LABELS["classes"], **fields)
-    check(framework, nf.BatchTriplet(**fields), X, LABELS["classes"], want, dtype)
+    check_weighted(framework, nf.BatchTriplet(**fields), X, LABELS["classes"], want, dtype)
 
 
 @MINED
@@ -245,7 +248,7 @@ def test_hamming_counts_and_does_not_pull(framework, dtype, mining):
         want = Truth(np.asarray(value), [np.zeros((9, 4))], 1.0, 0.0)
         loss = nf.BatchTriplet(**fields, reduction=reduction)
         upstream = 1.0 if reduction != "none" else UPSTREAM["none"]
-        check(framework, loss, rows, LABELS["classes"], want, dtype, upstream, reduction)
+        check_weighted(framework, loss, rows, LABELS["classes"], want, dtype, upstream, reduction)
 
 
 # -- blocks --------------------------------------------------------------------------------------
@@ -267,10 +270,10 @@ def test_tiles(framework, dtype, mining, count, features, labels):
     each = exact(x, labels, upstream=WEIGHTS, **fields, reduction="none")
     for options in OPTIONS:
         loss = nf.BatchTriplet(**fields, reduction="none").with_options(**options)
-        check(framework, loss, x, labels, each, dtype, WEIGHTS, about=options)
+        check_weighted(framework, loss, x, labels, each, dtype, WEIGHTS, about=options)
         if options == {"tile": 3}:
             loss = nf.BatchTriplet(**fields).with_options(**options)
-            check(framework, loss, x, labels, mean, dtype, about=options)
+            check_weighted(framework, loss, x, labels, mean, dtype, about=options)
 
 
 @MINED
@@ -284,8 +287,8 @@ def test_permuted_rows(framework, mining):
         for rows in (np.arange(7), order):
             x, y = framework.asarray(ROWS[12][rows]), framework.labels(labels[rows])
             value, (gradient,) = loss.value_and_grad(x, y)
-            losses = framework.to_numpy(each(x, y))
-            found.append((float(value), losses, framework.to_numpy(gradient)))
+            losses = framework.read(each(x, y))
+            found.append((float(value), losses, framework.read(gradient)))
         (value, losses, gradient), moved = found
         assert len(np.unique(losses)) > 3
         np.testing.assert_allclose(moved[0], value, rtol=1e-12)
@@ -319,8 +322,8 @@ def test_no_triplet(framework, dtype, mining, case):
             each = nf.BatchTriplet(**fields, reduction="none")(x, labels)
         assert framework.dtype(value) == framework.dtype(each) == dtype
         assert float(value) == 0
-        assert (framework.to_numpy(gradient) == 0).all()
-        assert framework.to_numpy(each).tolist() == [0] * len(labels)
+        assert (framework.read(gradient) == 0).all()
+        assert framework.read(each).tolist() == [0] * len(labels)
 
 
 @pytest.mark.parametrize("case", NOTHING)
@@ -344,7 +347,7 @@ def test_an_anchor_without_negatives(framework, dtype, mining, count):
         fields = {"mining": mining, "count": count, "without_positives": without_positives}
         want = exact(X[:6], labels, **fields, margin=0.9)
         assert want.value > 0
-        check(framework, nf.BatchTriplet(**fields, margin=0.9), X[:6], labels, want, dtype)
+        check_weighted(framework, nf.BatchTriplet(**fields, margin=0.9), X[:6], labels, want, dtype)
 
 
 # -- size and place of the rows ------------------------------------------------------------------
@@ -358,7 +361,9 @@ def test_far_from_the_origin(framework, mining):
         x = (ROWS[features] + 1e4).astype(np.float32)
         fields = {"mining": mining, "distance": distance, "margin": 0.7123}
         want = exact(x, MANY, **fields)
-        check(framework, nf.BatchTriplet(**fields), x, MANY, want, "float32", about=distance)
+        check_weighted(
+            framework, nf.BatchTriplet(**fields), x, MANY, want, "float32", about=distance
+        )
 
 
 @pytest.mark.parametrize("size", [1e-3, 1e3])
@@ -370,7 +375,7 @@ def test_scales(framework, dtype, mining, size):
         fields = {"mining": mining, "margin": margin}
         want = exact(x, MANY, **fields)
         about = f"{features}, {margin}"
-        check(framework, nf.BatchTriplet(**fields), x, MANY, want, dtype, about=about)
+        check_weighted(framework, nf.BatchTriplet(**fields), x, MANY, want, dtype, about=about)
 
 
 def test_no_triplet_leaves_nothing_over(framework, dtype):
@@ -382,7 +387,7 @@ def test_no_triplet_leaves_nothing_over(framework, dtype):
     x, labels = framework.asarray(x, dtype), framework.labels(labels)
     value, (gradient,) = nf.BatchTriplet(**fields).value_and_grad(x, labels)
     assert float(value) == 0
-    assert (framework.to_numpy(gradient) == 0).all()
+    assert (framework.read(gradient) == 0).all()
 
 
 # -- many rows -----------------------------------------------------------------------------------
@@ -435,7 +440,7 @@ def test_three_hundred_rows(framework, dtype, mining, margin, features):
     )
     # In float32 a few of four million triplets may be on the other side of the margin.
     few = 1e-4 if dtype == "float32" else 1e-12
-    assert np.abs(framework.to_numpy(slope) - gradient).max() <= few * np.abs(gradient).max()
+    assert np.abs(framework.read(slope) - gradient).max() <= few * np.abs(gradient).max()
     assert abs(float(got) - value) <= TOLERANCE[dtype] * max(value, 1)
 
 
@@ -446,7 +451,7 @@ def test_each_of_three_hundred_rows(framework, dtype, mining, margin, features):
         *(300, features), mining=mining, margin=margin, distance="euclidean"
     )
     loss = nf.BatchTriplet(mining=mining, margin=margin, reduction="none")
-    got = framework.to_numpy(loss(framework.asarray(x, dtype), framework.labels(labels)))
+    got = framework.read(loss(framework.asarray(x, dtype), framework.labels(labels)))
     largest = np.sqrt(((x[:, None] - x[None]) ** 2).sum(-1)).max()
     assert (np.abs(got - sums) <= TOLERANCE[dtype] * (np.maximum(sums, 1) + largest)).all()
 
@@ -465,7 +470,7 @@ def test_many_rows_whose_distances_are_exact(framework, dtype, mining):
     tolerance = TOLERANCE[dtype]
     assert abs(float(got) - value) <= tolerance * value
     if mining in ("all", "all_semihard"):
-        error = np.abs(framework.to_numpy(slope) - gradient).max()
+        error = np.abs(framework.read(slope) - gradient).max()
         assert error <= tolerance * np.abs(gradient).max()
 
 

@@ -5,7 +5,7 @@ Few features and many may take different paths: both are tried.
 
 import numpy as np
 import pytest
-from agreement import check, truth
+from support.agreement import check, truth
 
 import nearfar as nf
 
@@ -54,7 +54,7 @@ def test_in_two_far_clusters(framework, features):
     x = framework.asarray(rows, "float32")
     value, (got,) = framework.differentiate(nf.SupCon(**fields), [x], framework.labels(LABELS))
     assert abs(float(value) - want.value) < 2e-5
-    off = np.abs(framework.to_numpy(got) - want.gradients[0]).max()
+    off = np.abs(framework.read(got) - want.gradients[0]).max()
     assert off < 1e-4 * np.abs(want.gradients[0]).max()
 
 
@@ -76,7 +76,7 @@ def test_an_anchor_is_at_no_distance_of_itself(framework, dtype, similarity, fea
     apart = np.linalg.norm(rows - rows[[2, 3, 0, 1, 6, 7, 4, 5]], axis=1)
     want = (apart if similarity == "neg_euclidean" else apart**2) / temperature
     digits = {"float32": 1e-6, "float64": 1e-14}[dtype]
-    np.testing.assert_allclose(framework.to_numpy(losses), want, rtol=digits)
+    np.testing.assert_allclose(framework.read(losses), want, rtol=digits)
 
 
 @SIMILARITIES
@@ -94,9 +94,9 @@ def test_duplicates_among_far_rows(framework, dtype, similarity, features):
     distances = np.linalg.norm(rows[:4, None] - rows[None, :4].astype(float), axis=2)
     nearest = np.where(np.eye(4, dtype=bool), np.inf, distances).min(1)
     want = -(nearest if similarity == "neg_euclidean" else nearest**2) / temperature
-    got = framework.to_numpy(losses)[:4]
+    got = framework.read(losses)[:4]
     # Each neighbour stands there twice, in both views: log 2, and a little for those behind it.
     assert (np.abs(got - want) < 1.5).all()
     value, gradients = loss.value_and_grad(*views)
     assert float(value) < 1e-6
-    assert all((np.abs(framework.to_numpy(g)) < 1e-6).all() for g in gradients)
+    assert all((np.abs(framework.read(g)) < 1e-6).all() for g in gradients)

@@ -1,19 +1,19 @@
 """PairMargin: every pair of rows, pulled together or pushed apart up to the margin."""
 
 import warnings
-from functools import partial
 
-import apart
 import numpy as np
 import pytest
 import torch
-from agreement import TOLERANCE, Truth
-from apart import check
 from oracles import conventions, dense, differences, pairmargin
+from support.agreement import TOLERANCE, Truth, check_weighted, truth
 
 import nearfar as nf
 
-exact = partial(apart.exact, "PairMargin")
+
+def exact(x, labels, **how):
+    return truth("PairMargin", [x], labels, **how)
+
 
 RNG = np.random.default_rng(19)
 X = (RNG.normal(size=(7, 3)) * RNG.uniform(0.5, 2.0, size=(7, 1))).astype(np.float32)
@@ -38,7 +38,7 @@ def test_values_and_gradients(framework, dtype, fields, kind):
         stated, upstream = {**fields, "reduction": reduction}, UPSTREAM[reduction]
         want = exact(X, LABELS[kind], upstream=upstream, by_loops=True, **stated)
         loss = nf.PairMargin(**stated)
-        check(framework, loss, X, LABELS[kind], want, dtype, upstream, reduction)
+        check_weighted(framework, loss, X, LABELS[kind], want, dtype, upstream, reduction)
 
 
 @KINDS
@@ -60,11 +60,9 @@ def test_by_hand(framework, dtype):
     value, (gradient,) = nf.PairMargin(margin=2.5).value_and_grad(x, labels)
     assert abs(float(value) - (1 + 0 + 0.25) / 2 / 3) < 1e-7
     want = np.array([[-1], [1 + 0.5], [-0.5]]) / 3
-    np.testing.assert_allclose(framework.to_numpy(gradient), want, rtol=1e-6)
+    np.testing.assert_allclose(framework.read(gradient), want, rtol=1e-6)
     each = nf.PairMargin(margin=2.5, reduction="none")(x, labels)
-    np.testing.assert_allclose(
-        framework.to_numpy(each), [1 / 4, (1 + 0.25) / 4, 0.25 / 4], rtol=1e-6
-    )
+    np.testing.assert_allclose(framework.read(each), [1 / 4, (1 + 0.25) / 4, 0.25 / 4], rtol=1e-6)
     # Every row's mean over its pairs, so twice the sum over the pairs, by n - 1.
     total = float(nf.PairMargin(margin=2.5, reduction="sum")(x, labels))
     assert abs(total - 2 * (1 + 0.25) / 2 / 2) < 1e-7
@@ -75,7 +73,7 @@ def test_text_as_labels(framework):
     names = {0: "ant", 2: "cat", 5: "eel", 9: "yak"}
     want = exact(X, LABELS["classes"])
     labels = [names[label] for label in LABELS["classes"]]
-    check(framework, nf.PairMargin(), X, labels, want, "float64")
+    check_weighted(framework, nf.PairMargin(), X, labels, want, "float64")
 
 
 @pytest.mark.parametrize("distance", ["euclidean", "sqeuclidean", "cityblock", "chebyshev"])
@@ -87,11 +85,11 @@ def test_exactly_at_the_margin(framework, dtype, distance):
     loss = nf.PairMargin(distance=distance, margin=margin)
     value, (gradient,) = loss.value_and_grad(x, labels)
     assert float(value) == 0
-    assert (framework.to_numpy(gradient) == 0).all()
+    assert (framework.read(gradient) == 0).all()
     loss = nf.PairMargin(distance=distance, margin=margin + 0.25)
     value, (gradient,) = loss.value_and_grad(x, labels)
     assert abs(float(value) - 2 * 0.25**2 / 2 / 3) < 1e-7
-    assert framework.to_numpy(gradient)[2, 1] < 0
+    assert framework.read(gradient)[2, 1] < 0
 
 
 @pytest.mark.parametrize("distance", ["euclidean", "sqeuclidean", "cityblock", "chebyshev"])
@@ -103,7 +101,9 @@ def test_equal_rows(framework, dtype, distance):
     for reduction, upstream in (("mean", 1.0), ("none", [*UPSTREAM["none"], 0.25])):
         stated = {**fields, "reduction": reduction}
         want = exact(x, labels, upstream=upstream, by_loops=True, **stated)
-        check(framework, nf.PairMargin(**stated), x, labels, want, dtype, upstream, reduction)
+        check_weighted(
+            framework, nf.PairMargin(**stated), x, labels, want, dtype, upstream, reduction
+        )
 
 
 @DISTANCES
@@ -111,7 +111,7 @@ def test_no_margin(framework, dtype, fields):
     """Nothing is pushed."""
     want = exact(X, LABELS["classes"], **fields, margin=0.0)
     loss = nf.PairMargin(**fields, margin=0.0)
-    check(framework, loss, X, LABELS["classes"], want, dtype)
+    check_weighted(framework, loss, X, LABELS["classes"], want, dtype)
 
 
 def test_hamming_counts_and_does_not_pull(framework, dtype):
@@ -122,7 +122,9 @@ def test_hamming_counts_and_does_not_pull(framework, dtype):
         value = pairmargin.pairmargin(rows.tolist(), LABELS["classes"], **stated)
         want = Truth(np.asarray(value), [np.zeros((7, 4))], 1.0, 0.0)
         upstream = 1.0 if reduction != "none" else UPSTREAM["none"]
-        check(framework, nf.PairMargin(**stated), rows, LABELS["classes"], want, dtype, upstream)
+        check_weighted(
+            framework, nf.PairMargin(**stated), rows, LABELS["classes"], want, dtype, upstream
+        )
 
 
 MANY = np.random.default_rng(6).permutation(np.repeat(np.arange(5), [5, 3, 2, 1, 1])).tolist()
@@ -142,7 +144,7 @@ def test_tiles(framework, dtype, features, options):
             fields = {"margin": margin, "reduction": reduction}
             want = exact(x, labels, upstream=upstream, **fields)
             loss = nf.PairMargin(**fields).with_options(**options)
-            check(framework, loss, x, labels, want, dtype, upstream, reduction)
+            check_weighted(framework, loss, x, labels, want, dtype, upstream, reduction)
 
 
 def test_permuted_rows(framework):
@@ -153,8 +155,8 @@ def test_permuted_rows(framework):
         for rows in (np.arange(12), order):
             x, y = framework.asarray(ROWS[12][rows]), framework.labels(labels[rows])
             value, (gradient,) = loss.value_and_grad(x, y)
-            losses = framework.to_numpy(each(x, y))
-            found.append((float(value), losses, framework.to_numpy(gradient)))
+            losses = framework.read(each(x, y))
+            found.append((float(value), losses, framework.read(gradient)))
         (value, losses, gradient), moved = found
         assert len(np.unique(losses)) > 5
         np.testing.assert_allclose(moved[0], value, rtol=1e-12)
@@ -165,7 +167,7 @@ def test_permuted_rows(framework):
 def test_one_class(framework, dtype):
     """Every pair is pulled, and nobody is warned."""
     want = exact(X, [4] * 7, by_loops=True)
-    check(framework, nf.PairMargin(), X, [4] * 7, want, dtype)
+    check_weighted(framework, nf.PairMargin(), X, [4] * 7, want, dtype)
 
 
 @pytest.mark.parametrize("labels", [[*range(7)], [[0, 0]] * 7], ids=["1-D", "no labels"])
@@ -173,7 +175,7 @@ def test_all_labels_different(framework, dtype, labels):
     """Every pair within the margin is pushed: that is a loss, and nothing to warn of."""
     want = exact(X, labels, margin=1.9, by_loops=True)
     assert want.value > 0
-    check(framework, nf.PairMargin(margin=1.9), X, labels, want, dtype)
+    check_weighted(framework, nf.PairMargin(margin=1.9), X, labels, want, dtype)
 
 
 def test_one_row(framework, dtype):
@@ -190,8 +192,8 @@ def test_one_row(framework, dtype):
                 value, gradients = call()
             assert len(caught) == (framework.name == "numpy")
             assert framework.dtype(value) == dtype
-            assert (framework.to_numpy(value) == 0).all()
-            assert all((framework.to_numpy(g) == 0).all() for g in gradients)
+            assert (framework.read(value) == 0).all()
+            assert all((framework.read(g) == 0).all() for g in gradients)
 
 
 def test_far_from_the_origin(framework):
@@ -202,7 +204,9 @@ def test_far_from_the_origin(framework):
             fields = {"distance": distance, "margin": 3.7123}
             want = exact(x, MANY, **fields)
             about = f"{distance}, {features}"
-            check(framework, nf.PairMargin(**fields), x, MANY, want, "float32", about=about)
+            check_weighted(
+                framework, nf.PairMargin(**fields), x, MANY, want, "float32", about=about
+            )
 
 
 @pytest.mark.parametrize("size", [1e-3, 1e3])
@@ -213,7 +217,9 @@ def test_scales(framework, dtype, size):
         for margin in (1.0, 4.0 * size):
             want = exact(x, MANY, margin=margin)
             about = f"{features}, {margin}"
-            check(framework, nf.PairMargin(margin=margin), x, MANY, want, dtype, about=about)
+            check_weighted(
+                framework, nf.PairMargin(margin=margin), x, MANY, want, dtype, about=about
+            )
 
 
 @pytest.mark.parametrize(("features", "margin"), [(3, 1.0), (16, 5.0)])
@@ -226,7 +232,7 @@ def test_three_hundred_rows(framework, dtype, features, margin):
         framework.asarray(x, dtype), framework.labels(labels)
     )
     assert abs(float(value) - want.value) <= TOLERANCE[dtype] * want.value
-    error = np.abs(framework.to_numpy(gradient) - want.gradients[0]).max()
+    error = np.abs(framework.read(gradient) - want.gradients[0]).max()
     assert error <= TOLERANCE[dtype] * np.abs(want.gradients[0]).max()
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from agreement import FORMULAS
 from oracles import conventions, dense, hcl
+from support.agreement import FORMULAS
 
 import nearfar as nf
 

@@ -4,8 +4,8 @@ from functools import cache
 
 import numpy as np
 import pytest
-from agreement import Truth, assert_gradients, assert_value, truth
 from oracles import conventions, differences, supcon
+from support.agreement import Truth, assert_gradients, assert_value, truth
 
 import nearfar as nf
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from agreement import FORMULAS
 from oracles import clip, dense, differences, hcl, infonce, ntxent, siglip, supcon, supcr
+from support.agreement import FORMULAS
 
 import nearfar as nf
 
@@ -75,7 +75,7 @@ def test_value_and_grad(framework, case):
     want = slope(*CASES[case][:3], fields, 0.7)
     assert abs(float(gradients[-1]) - want) < 1e-7 * max(1, abs(want))
     for got, other in zip(gradients, others, strict=False):
-        np.testing.assert_allclose(framework.to_numpy(got), framework.to_numpy(other), atol=1e-13)
+        np.testing.assert_allclose(framework.read(got), framework.read(other), atol=1e-13)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -173,7 +173,7 @@ def test_of_rows_whose_squares_leave_the_dtype(framework, plain, beyond):
     def found(size):
         views = [framework.asarray(size * x, "float32") for x in (A, B)]
         value, (a, _, slope) = loss.value_and_grad(*views, temperature=t)
-        return float(value), framework.to_numpy(a), float(slope)
+        return float(value), framework.read(a), float(slope)
 
     (value, a, slope), (other, of_a, of_slope) = found(plain), found(beyond)
     assert of_slope == pytest.approx(slope * beyond / plain, rel=1e-4)

@@ -5,9 +5,9 @@ from functools import cache
 
 import numpy as np
 import pytest
-from agreement import Truth, assert_gradients, assert_value, check, truth
-from frameworks import FRAMEWORKS
 from oracles import conventions, hcl, supcon, supcr
+from support.agreement import Truth, assert_gradients, assert_value, check, truth
+from support.backends import FRAMEWORKS
 
 import nearfar as nf
 
@@ -104,10 +104,10 @@ def test_rows_of_different_lengths_under_cosine(framework, dtype):
     """Each row's gradient is right in its own unit, one over the row's length."""
     sizes = np.array([1e-20, 1e20, 1.0, 1e-10, 1e10, 1e-20])[:, None]
     x = framework.asarray(X * sizes, dtype)
-    want = truth("SupCon", [framework.to_numpy(x)], LABELS)
+    want = truth("SupCon", [framework.read(x)], LABELS)
     value, (got,) = framework.differentiate(nf.SupCon(), [x], framework.labels(LABELS))
     assert_value(framework, value, want, dtype)
-    off = (framework.to_numpy(got) - want.gradients[0]) * sizes
+    off = (framework.read(got) - want.gradients[0]) * sizes
     largest = np.abs(want.gradients[0] * sizes).max()
     assert np.abs(off).max() < {"float32": 2e-5, "float64": 1e-12}[dtype] * largest
 
@@ -173,10 +173,10 @@ def test_distances_whose_squares_are_no_numbers(framework, dtype, size, features
         loss = nf.BatchTriplet(mining=mining, margin=0.5 * size)
         value, (got,) = framework.differentiate(loss, [rows], labels)
         plain = nf.BatchTriplet(mining=mining, margin=0.5)
-        wide = framework.to_numpy(rows) / size
+        wide = framework.read(rows) / size
         want, (gradient,) = plain.value_and_grad(wide, [0, 0, 1, 1, 2, 2] * 2)
-        assert float(framework.to_numpy(value)) == pytest.approx(want * size, rel=1e-5)
-        np.testing.assert_allclose(framework.to_numpy(got), gradient, atol=1e-6)
+        assert float(framework.read(value)) == pytest.approx(want * size, rel=1e-5)
+        np.testing.assert_allclose(framework.read(got), gradient, atol=1e-6)
 
 
 def test_distances_whose_sum_is_no_number(framework):
@@ -185,7 +185,7 @@ def test_distances_whose_sum_is_no_number(framework):
     labels = np.repeat(np.arange(20), 2)
     rows = framework.asarray(z, "float32")
     value, _ = framework.differentiate(loss, [rows], framework.labels(labels))
-    assert float(framework.to_numpy(value)) == pytest.approx(float(loss(z, labels)), rel=1e-5)
+    assert float(framework.read(value)) == pytest.approx(float(loss(z, labels)), rel=1e-5)
 
 
 @pytest.mark.parametrize("temperature", [0.07, 0.03, 0.02, 0.01])

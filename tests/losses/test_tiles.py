@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from agreement import assert_gradients, assert_value, truth
+from support.agreement import assert_gradients, assert_value, truth
 
 import nearfar as nf
 
@@ -48,7 +48,7 @@ def ids(fields):
 
 def agree_for_every_tile(framework, dtype, name, inputs, *labels, **fields):
     inputs = [framework.asarray(x, dtype) for x in inputs]
-    exact = [framework.to_numpy(x) for x in inputs]
+    exact = [framework.read(x) for x in inputs]
     want = truth(name, exact, *labels, cancels=False, **fields)
     loss = getattr(nf, name)(**fields)
     labels = [framework.labels(x) for x in labels]
@@ -134,7 +134,7 @@ def test_order_of_the_rows(framework):
         loss, [framework.asarray(X[ORDER])], framework.labels(LABELS[ORDER])
     )
     assert_value(framework, value, want, "float64")
-    back = framework.asarray(framework.to_numpy(gradient)[np.argsort(ORDER)])
+    back = framework.asarray(framework.read(gradient)[np.argsort(ORDER)])
     assert_gradients(framework, [back], want, "float64")
 
 

@@ -2,29 +2,37 @@
 
 import numpy as np
 import pytest
-from cases import CASES, FEW
-from running import ALIKE, MODES, SLOW, UPSTREAM
+from support.backends import DIFFERENTIABLE
+from support.cases import CASES, FEW
+
+UPSTREAM = 3.0
 
 
 def cells():
-    for framework, modes in MODES.items():
-        for mode, run in modes.items():
+    for backend in DIFFERENTIABLE.values():
+        for mode in backend.modes:
             for case in CASES:
-                if (framework, mode) in ALIKE and case not in FEW:
+                if mode in backend.alike and case not in FEW:
                     continue
-                slow = framework == "JAX" or mode in SLOW
+                slow = backend.name == "jax" or mode in backend.slow
                 marks = [pytest.mark.long] if slow and case not in FEW else []
-                yield pytest.param(run, case, id=f"{framework}-{mode}-{case}", marks=marks)
+                yield pytest.param(
+                    backend, mode, case, id=f"{backend.title}-{mode}-{case}", marks=marks
+                )
 
 
-@pytest.mark.parametrize(("run", "name"), list(cells()))
-def test_agrees_with_numpy(run, name):
+@pytest.mark.parametrize(("backend", "mode", "name"), list(cells()))
+def test_agrees_with_numpy(backend, mode, name):
     case = CASES[name]
     wanted, gradients = case.loss.value_and_grad(*case.embeddings, *case.labels)
-    value, found = run(case.loss, case.embeddings, case.labels)
-    assert "float64" in str(value.dtype)
-    assert float(value) == pytest.approx(UPSTREAM * float(wanted), rel=1e-12, abs=1e-12)
+    inputs = [backend.asarray(x) for x in case.embeddings]
+    labels = [backend.labels(x) for x in case.labels]
+    value, found = backend.differentiate(case.loss, inputs, *labels, upstream=UPSTREAM, mode=mode)
+    assert backend.dtype(value) == "float64"
+    assert float(value) == pytest.approx(float(wanted), rel=1e-12, abs=1e-12)
     assert len(found) == len(gradients)
     for got, want in zip(found, gradients, strict=True):
-        assert got.dtype == np.float64
-        np.testing.assert_allclose(got, UPSTREAM * want, atol=1e-11 * np.abs(want).max(), rtol=1e-9)
+        assert backend.dtype(got) == "float64"
+        np.testing.assert_allclose(
+            backend.read(got), UPSTREAM * want, atol=1e-11 * np.abs(want).max(), rtol=1e-9
+        )

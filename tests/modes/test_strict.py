@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import array_api_strict as strict
 import numpy as np
 import pytest
-from cases import CASES
+from support.cases import CASES
 
 from nearfar.frameworks.base import Namespace
 from nearfar.frameworks.numpy import NumPy

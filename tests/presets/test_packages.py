@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 import torch
-from peers import lightly_loss, module, open_clip_loss, pml, st
+from support.peers import lightly_loss, module, open_clip_loss, pml, st
 from torch.nn.functional import normalize
 
 import nearfar as nf

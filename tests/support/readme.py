@@ -1,27 +1,26 @@
 """The README's table of frameworks and modes, made from the tests' own parametrisation.
 
-    python tests/modes/table.py
+    PYTHONPATH=tests python -m support.readme
 
-prints it; `test_readme.py` asks for the same lines in the README.
+prints it; `modes/test_readme.py` asks for the same lines in the README.
 """
 
 import re
 from pathlib import Path
 
-from running import MODES
+from support.backends import BACKENDS
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = {"NumPy": "numpy", "PyTorch": "torch", "TensorFlow": "tensorflow-cpu", "JAX": "jax"}
+PACKAGES = {"tensorflow": "tensorflow-cpu"}
 NUMPY = ["arrays", "read-only arrays", "threads (`workers`)"]
 
 
 def table() -> list[str]:
     required = (ROOT / "requirements-test.txt").read_text(encoding="utf-8")
     versions = dict(re.findall(r"^([\w-]+)==([\d.]+)$", required, re.MULTILINE))
-    modes = {"NumPy": NUMPY, **{name: list(modes) for name, modes in MODES.items()}}
     rows = [
-        f"| {name} | {versions[package]} | {'; '.join(modes[name])} |"
-        for name, package in PACKAGES.items()
+        f"| {b.title} | {versions[PACKAGES.get(b.name, b.name)]} | {'; '.join(b.modes or NUMPY)} |"
+        for b in BACKENDS.values()
     ]
     return ["| framework | tested with | modes |", "|---|---|---|", *rows]
 

@@ -3,13 +3,15 @@
 value     tol x (max(1, |L|) + largest |logit|)          for triplets the largest distance
 gradient  tol x (1 + largest |logit|) x (largest entry of the gradient, or of one anchor's
           softmax gradient where the sum over the anchors cancels)
+
+Bounds of losses of distances count those as the bounds of the others count logits.
 """
 
 from dataclasses import dataclass, field, fields
 
 import numpy as np
 import torch
-from oracles import dense
+from oracles import batchtriplet, dense, pairmargin
 
 import nearfar as nf
 
@@ -27,7 +29,11 @@ FORMULAS = {
     "SigLIP": dense.siglip,
     "SupCR": dense.supcr,
     "Triplet": dense.triplet,
+    "BatchTriplet": dense.batchtriplet,
+    "PairMargin": dense.pairmargin,
 }
+LOOPS = {"BatchTriplet": batchtriplet.batchtriplet, "PairMargin": pairmargin.pairmargin}
+OF_DISTANCES = {"Triplet", "BatchTriplet", "PairMargin"}
 # Both views are anchors; in the other losses the rows of the first input are.
 TWO_VIEWS = {"NTXent", "HCL", "DCL"}
 
@@ -55,11 +61,15 @@ def truth(name, inputs, *labels, **how) -> Truth:
     return _KNOWN[key]
 
 
-def _truth(name, inputs, labels, *, upstream=1.0, value=None, cancels=True, **stated) -> Truth:
-    """By the dense formula; `value` replaces its value by that of the loops.
+def _truth(
+    name, inputs, labels, *, upstream=1.0, value=None, by_loops=False, cancels=True, **stated
+) -> Truth:
+    """By the dense formula; `value` replaces its value by that of the loops, as `by_loops` does.
 
     Without `cancels` the gradient is measured by its own largest entry alone.
     """
+    if by_loops:
+        value = LOOPS[name](*(x.tolist() for x in inputs), *labels, **stated)
     leaves = [torch.tensor(x, requires_grad=True) for x in inputs]
     result = FORMULAS[name](*leaves, *labels, **stated)
     upstream = torch.as_tensor(upstream, dtype=torch.float64).expand(result.shape)
@@ -83,10 +93,13 @@ def _units(name, inputs, cancels, stated) -> tuple[float, float]:
     """The largest logit, and the largest entry of one anchor's softmax gradient."""
     defaults = {f.name: f.default for f in fields(getattr(nf, name))}
     stated = {**defaults, **stated}
-    if name == "Triplet":
+    if name in OF_DISTANCES:
         anchor, *others = inputs
-        apart = [dense.paired(anchor, x, stated["distance"]) for x in others]
-        return float(torch.cat(apart).max()), 0.0
+        if others:
+            apart = torch.cat([dense.paired(anchor, x, stated["distance"]) for x in others])
+        else:
+            apart = dense.distances(anchor, anchor, stated["distance"])
+        return float(apart.max()), 0.0
     rows = torch.cat([x.reshape(-1, x.shape[-1]) for x in inputs])
     units = {key: stated[key] for key in ("similarity", "temperature")}
     scores = dense.similarities(rows, rows, units["similarity"])
@@ -101,7 +114,7 @@ def assert_value(framework, got, want: Truth, dtype, about=""):
     assert framework.owns(got), f"{about}: a {type(got).__name__}"
     assert framework.dtype(got) == COMPUTE[dtype], about
     assert tuple(got.shape) == want.value.shape, about
-    error = np.abs(framework.to_numpy(got) - want.value)
+    error = np.abs(framework.read(got) - want.value)
     allowed = TOLERANCE[dtype] * (np.maximum(1, np.abs(want.value)) + want.largest_logit)
     assert np.all(error <= allowed), f"{about}: {got}, expected {want.value}; off by {error}"
 
@@ -115,14 +128,14 @@ def assert_gradients(framework, got, want: Truth, dtype, about=""):
         assert framework.owns(one), f"{about}: a {type(one).__name__}"
         assert framework.dtype(one) == dtype, about
         assert tuple(one.shape) == other.shape, about
-        error = np.abs(framework.to_numpy(one) - other).max()
+        error = np.abs(framework.read(one) - other).max()
         assert error <= allowed, f"{about}, input {at}: off by {error:.2e}, allowed {allowed:.2e}"
 
 
 def check(framework, name, inputs, *labels, dtype="float64", about="", want=None, **stated):
     """Value and gradient of the mean (or sum) of a loss on `inputs` rounded to `dtype`."""
     arrays = [framework.asarray(x, dtype) for x in inputs]
-    rounded = [framework.to_numpy(x) for x in arrays]
+    rounded = [framework.read(x) for x in arrays]
     want = want or truth(name, rounded, *labels, **stated)
     loss = getattr(nf, name)(**stated)
     value, gradients = framework.differentiate(
@@ -131,6 +144,18 @@ def check(framework, name, inputs, *labels, dtype="float64", about="", want=None
     assert_value(framework, value, want, dtype, about)
     assert_gradients(framework, gradients, want, dtype, about)
     return value, gradients
+
+
+def check_weighted(framework, loss, x, labels, want, dtype, upstream=1.0, about=""):
+    """Value and, where the framework can, gradient under an upstream vector."""
+    x, labels = framework.asarray(x, dtype), framework.labels(labels)
+    if not framework.differentiable:
+        assert_value(framework, loss(x, labels), want, dtype, about)
+        if loss.reduction == "none":
+            return
+    value, gradients = framework.differentiate(loss, [x], labels, upstream=upstream)
+    assert_value(framework, value, want, dtype, about)
+    assert_gradients(framework, gradients, want, dtype, about)
 
 
 def check_learned(framework, name, inputs, *labels, learned, **stated):
@@ -163,5 +188,5 @@ def check_learned(framework, name, inputs, *labels, learned, **stated):
             assert framework.dtype(got) == "float64"
             assert tuple(got.shape) == other.shape
             np.testing.assert_allclose(
-                framework.to_numpy(got), upstream * other, rtol=1e-12, atol=1e-12
+                framework.read(got), upstream * other, rtol=1e-12, atol=1e-12
             )

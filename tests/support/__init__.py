@@ -1,0 +1,1 @@
+"""What many tests share: the frameworks, the losses and their inputs, the bounds of agreement."""
