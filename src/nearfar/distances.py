@@ -124,7 +124,7 @@ def matrix_norm(x: Any, ord: str | int = "fro") -> Array:
     largest = values[..., :1]
     # Directions of vanished singular values are arbitrary, and so would their gradient be.
     known = [size for size in shape[-2:] if size]
-    rounding = max(known, default=1) * (2.0**-52 if x.dtype == xp.float64 else 2.0**-23)
+    rounding = max([1, *known]) * (2.0**-52 if x.dtype == xp.float64 else 2.0**-23)
     values = xp.where(values > rounding * largest, values, xp.zeros_like(values))
     return xp.sum(values, axis=-1) if ord == "nuc" else values[..., 0]
 
