@@ -11,8 +11,8 @@ from torch.profiler import ProfilerActivity, profile
 
 import nearfar as nf
 import nearfar.torch
-from nearfar.frameworks import torch as frameworks
-from nearfar.frameworks.buffers import Spare, Stores
+from nearfar.frameworks.memory import Spare, Stores
+from nearfar.frameworks.torch import namespace as frameworks
 
 ROWS, CHUNK = 1024, 64
 

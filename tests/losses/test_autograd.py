@@ -8,8 +8,8 @@ from support.backends import FRAMEWORKS
 from torch.utils.checkpoint import checkpoint
 
 import nearfar as nf
-from nearfar.frameworks import torch as torch_framework
-from nearfar.frameworks.buffers import Spare, Stores
+from nearfar.frameworks.memory import Spare, Stores
+from nearfar.frameworks.torch import namespace as torch_framework
 
 RNG = np.random.default_rng(71)
 A, B = RNG.normal(size=(6, 4)), RNG.normal(size=(6, 4))

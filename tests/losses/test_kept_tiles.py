@@ -8,9 +8,9 @@ import nearfar as nf
 from nearfar.evaluate.plan import uniform
 from nearfar.evaluate.store import Store
 from nearfar.evaluate.tiles import GUARDED, PLAIN, exponentials_for
-from nearfar.frameworks import torch as torch_framework
-from nearfar.frameworks.buffers import Spare, Stores
-from nearfar.frameworks.numpy import NumPy
+from nearfar.frameworks.memory import Spare, Stores
+from nearfar.frameworks.numpy.namespace import NumPy
+from nearfar.frameworks.torch import namespace as torch_framework
 
 ROWS, TILE = 96, 16
 # Six blocks of 16 rows a side: 21 tiles of 1 KiB in float32, beside four that each thread works in.

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import nearfar as nf
-from nearfar.frameworks import threads
+from nearfar.frameworks.numpy import threads
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
@@ -81,7 +81,7 @@ def test_blas_is_held_once_and_let_go_by_the_last(monkeypatch):
 
 FORK = """
 import os, signal, threading
-from nearfar.frameworks import threads
+from nearfar.frameworks.numpy import threads
 
 with threads.pool(2) as run:
     run(str, range(4))

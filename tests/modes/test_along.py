@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nearfar.frameworks import along
+from nearfar.frameworks.numpy import segments
 
 WIDTHS = [1, 2, 31, 32, 33, 64, 70, 200]
 
@@ -17,7 +17,7 @@ def test_running_sums(width, reverse, dtype):
     for i in range(5):
         for k in range(width):
             expected[i, k] = sum(float(v) for v in (x[i, k:] if reverse else x[i, : k + 1]))
-    found = along.running_sum(x, reverse)
+    found = segments.running_sum(x, reverse)
     assert found.dtype == dtype
     np.testing.assert_allclose(found, expected, rtol=200 * np.finfo(dtype).eps)
 
@@ -26,7 +26,7 @@ def test_running_sums(width, reverse, dtype):
 def test_a_running_sum_does_not_move_where_nothing_is_added(reverse):
     x = np.random.default_rng(1).random((4, 300)).astype(np.float32)
     x[:, 90:170] = 0
-    found = along.running_sum(x, reverse)[:, 90:169]
+    found = segments.running_sum(x, reverse)[:, 90:169]
     np.testing.assert_array_equal(found, found[:, :1] + np.zeros_like(found))
 
 
@@ -51,7 +51,7 @@ def test_entries_of_runs(width, share, views, last):
                 while not starts[i, j]:
                     j -= 1
             expected[i, k] = x[i, j]
-    np.testing.assert_array_equal(along.of_runs(x, starts, last), expected)
+    np.testing.assert_array_equal(segments.of_runs(x, starts, last), expected)
     np.testing.assert_array_equal(x, given[0])
     np.testing.assert_array_equal(starts, given[1])
 
@@ -61,7 +61,7 @@ def test_runs_of_two_views(last):
     x = np.random.default_rng(4).standard_normal((3, 41))
     starts = np.ones((3, 41), dtype=bool)
     starts[0, 1::2] = starts[1, 2::2] = starts[2, 2::3] = False
-    found = along.of_short_runs(x, starts, last)
+    found = segments.of_short_runs(x, starts, last)
     assert found is not None
     of_pairs = x[0, 1:40:2] if last else x[0, 0:40:2]
     assert found[0, :40].tolist() == np.repeat(of_pairs, 2).tolist()
@@ -72,11 +72,11 @@ def test_runs_of_two_views(last):
 def test_many_long_runs_are_for_passes():
     x, starts = np.arange(32.0).reshape(1, 32), np.ones((1, 32), dtype=bool)
     starts[0, [3, 4, 9]] = False
-    found = along.of_short_runs(x, starts, last=False)
+    found = segments.of_short_runs(x, starts, last=False)
     assert found is not None
     assert found[0, [2, 3, 4, 5, 9]].tolist() == [2, 2, 2, 5, 8]
     starts[0, 10:20] = False
-    assert along.of_short_runs(x, starts, last=False) is None
+    assert segments.of_short_runs(x, starts, last=False) is None
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int32, np.int64])
@@ -86,7 +86,7 @@ def test_merged_order_ascends(dtype, ties):
     targets = np.sort(np.repeat(rng.permutation(400)[: 180 // ties], ties)).astype(dtype)
     apart = np.abs(targets[:, None] - targets[None, :])
     np.fill_diagonal(apart, -1)
-    order = along.merge(apart)
+    order = segments.merge(apart)
     for k, (row, found) in enumerate(zip(apart, order, strict=True)):
         assert found[0] == k
         assert sorted(found.tolist()) == list(range(len(row)))

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from support.cases import CASES
 
-from nearfar.frameworks.base import Namespace
-from nearfar.frameworks.numpy import NumPy
+from nearfar.frameworks.numpy.namespace import NumPy
+from nearfar.frameworks.protocol.namespace import Namespace
 
 PLAIN = NumPy()
 

@@ -7,10 +7,9 @@
   array elsewhere. Always write ``x = ns.op_(x, ...)`` and never use the old ``x`` again.
 """
 
-from nearfar.frameworks.base import Namespace
 from nearfar.frameworks.dispatch import framework_name, namespace_of
-from nearfar.frameworks.reading import missing, to_host
-from nearfar.frameworks.types import (
+from nearfar.frameworks.protocol.namespace import Namespace
+from nearfar.frameworks.protocol.types import (
     Array,
     Block,
     Evaluation,
@@ -22,6 +21,7 @@ from nearfar.frameworks.types import (
     Statement,
     register_rebuild,
 )
+from nearfar.frameworks.reading import missing, to_host
 
 __all__ = [
     "Array",

@@ -4,29 +4,29 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from nearfar.frameworks.base import Namespace
+from nearfar.frameworks.protocol.namespace import Namespace
 
 
 def _numpy() -> Namespace:
-    from nearfar.frameworks.numpy import NAMESPACE
+    from nearfar.frameworks.numpy.namespace import NAMESPACE
 
     return NAMESPACE
 
 
 def _torch() -> Namespace:
-    from nearfar.frameworks.torch import NAMESPACE
+    from nearfar.frameworks.torch.namespace import NAMESPACE
 
     return NAMESPACE
 
 
 def _jax() -> Namespace:
-    from nearfar.frameworks.jax import NAMESPACE
+    from nearfar.frameworks.jax.namespace import NAMESPACE
 
     return NAMESPACE
 
 
 def _tensorflow() -> Namespace:
-    from nearfar.frameworks.tensorflow import NAMESPACE
+    from nearfar.frameworks.tensorflow.namespace import NAMESPACE
 
     return NAMESPACE
 

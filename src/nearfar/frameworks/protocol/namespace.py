@@ -9,9 +9,9 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
-from nearfar.frameworks.elementwise import ElementWise
-from nearfar.frameworks.rowwise import RowWise
-from nearfar.frameworks.types import (
+from nearfar.frameworks.protocol.elementwise import ElementWise
+from nearfar.frameworks.protocol.rows import RowWise
+from nearfar.frameworks.protocol.types import (
     Array,
     Block,
     Carry,

@@ -13,12 +13,11 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from nearfar.frameworks import along
-from nearfar.frameworks.base import Namespace
-from nearfar.frameworks.buffers import Spare, Stores, aligned
-from nearfar.frameworks.striped import striped
-from nearfar.frameworks.torch_pure import Pure, is_wrapped
-from nearfar.frameworks.types import Array, Block, Evaluation, Kept, Scratch, Statement
+from nearfar.frameworks.memory import Spare, Stores, aligned, striped
+from nearfar.frameworks.numpy import segments
+from nearfar.frameworks.protocol.namespace import Namespace
+from nearfar.frameworks.protocol.types import Array, Block, Evaluation, Kept, Scratch, Statement
+from nearfar.frameworks.torch.pure import Pure, is_wrapped
 
 
 def _empty(size: int, like: Array) -> Array:
@@ -70,7 +69,7 @@ class Torch(Pure):
     def of_runs(self, x: Array, starts: Array, last: bool) -> Array:
         found = None
         if x.device.type == "cpu" and x.dtype in _NUMPY:
-            found = along.of_short_runs(x.numpy(), starts.numpy(), last)
+            found = segments.of_short_runs(x.numpy(), starts.numpy(), last)
         return super().of_runs(x, starts, last) if found is None else torch.from_numpy(found)
 
     def by_rows(
@@ -295,6 +294,6 @@ class _Transformed(_Glue):
 
 def _operators() -> Any:
     """Operators for compiled programs; made when the first program is compiled."""
-    from nearfar.frameworks import torch_operators
+    from nearfar.frameworks.torch import compiled
 
-    return torch_operators
+    return compiled

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from nearfar.frameworks import along
-from nearfar.frameworks import torch_names as xp
-from nearfar.frameworks.base import Namespace
-from nearfar.frameworks.types import Array, Block, DType, Scratch
+from nearfar.frameworks.numpy import segments
+from nearfar.frameworks.protocol.namespace import Namespace
+from nearfar.frameworks.protocol.types import Array, Block, DType, Scratch
+from nearfar.frameworks.torch import names as xp
 
 _AT_ONCE = 2**14
 """Entries of a matrix that NumPy sorts at once."""
@@ -90,12 +90,12 @@ class Pure(Namespace):
         if x.device.type != "cpu" or x.dtype == torch.bfloat16 or is_wrapped(x):
             return torch.argsort(x, dim=1)
         if scratch is None:
-            return torch.from_numpy(along.merge(x.detach().numpy()))
+            return torch.from_numpy(segments.merge(x.detach().numpy()))
         order = scratch.buffer(key, tuple(x.shape), torch.empty(0, dtype=torch.int64))
         # NumPy makes its orders anew: small ones, in memory that is there.
         step = max(1, _AT_ONCE // x.shape[1])
         for some, place in zip(x.split(step), order.split(step), strict=True):
-            place.copy_(torch.from_numpy(along.merge(some.numpy())))
+            place.copy_(torch.from_numpy(segments.merge(some.numpy())))
         return order
 
     def gather(

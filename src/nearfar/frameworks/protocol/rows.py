@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from nearfar.frameworks.edges import Edges
-from nearfar.frameworks.types import Array, Block, Scratch
+from nearfar.frameworks.protocol.conversion import Conversion
+from nearfar.frameworks.protocol.types import Array, Block, Scratch
 
 
-class RowWise(Edges):
+class RowWise(Conversion):
     def zeros(self, shape: tuple[int, ...], like: Array) -> Array:
         return self.asarray(np.zeros(shape), like)
 

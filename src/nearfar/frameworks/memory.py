@@ -1,4 +1,8 @@
-"""Memory that is written again and again: fresh pages cost more than what is computed on them."""
+"""Buffers that are used again, and functions of rows some rows at a time.
+
+Fresh pages cost more than what is computed on them, and what is made on the way is in cache where
+it is small.
+"""
 
 import threading
 import weakref
@@ -9,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from nearfar.frameworks.types import Array
+from nearfar.frameworks.protocol.types import Array
 
 # What an idle process may hold on to, in bytes.
 _SPARE = 16 * 2**20
@@ -22,6 +26,12 @@ _SMALL = 2**17
 
 # Bytes of a line of the cache.
 _LINE = 64
+
+# Bytes of a strip of the first array. Of fewer, calls would take longer than what they compute.
+_STRIP = 2**19
+
+# Up to so many bytes an array is one strip.
+_WHOLE = 2**20
 
 
 def aligned(size: int, dtype: Any) -> np.ndarray:
@@ -131,6 +141,31 @@ class Stores:
 
     def _take_back(self, flat: Array) -> None:
         self._idle[:] = [flat]
+
+
+def striped(
+    empty: Callable[[int, Array], Array],
+    function: Callable[..., tuple[Array, ...]],
+    arrays: tuple[Any, ...],
+) -> tuple[Array, ...]:
+    """See `Namespace.by_rows`; `empty` makes so many numbers like those of an array."""
+    first: Array = arrays[0]
+    if first.nbytes <= _WHOLE:
+        return function(*arrays)
+    step = max(1, len(first) * _STRIP // first.nbytes)
+    outs: list[Array] = []
+    for start in range(0, len(first), step):
+        part = first[start : start + step]
+        others = [None if x is None else x[start : start + step] for x in arrays[1:]]
+        for k, found in enumerate(function(part, *others)):
+            consumed = found is part
+            times = len(found) // len(part)
+            if k == len(outs):
+                shape = times * len(first), *found.shape[1:]
+                outs.append(first if consumed else empty(prod(shape), found).reshape(shape))
+            if not consumed:
+                outs[k][times * start : times * (start + step)] = found
+    return tuple(outs)
 
 
 def _kind(x: Array) -> tuple[Any, Any]:

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from nearfar.frameworks.edges import Edges
-from nearfar.frameworks.types import Array, Scratch
+from nearfar.frameworks.protocol.conversion import Conversion
+from nearfar.frameworks.protocol.types import Array, Scratch
 
 
-class ElementWise(Edges):
+class ElementWise(Conversion):
     def exp_(self, x: Array) -> Array:
         return self.xp.exp(x)
 

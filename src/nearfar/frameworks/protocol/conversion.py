@@ -5,10 +5,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from nearfar.frameworks.types import Array, DType
+from nearfar.frameworks.protocol.types import Array, DType
 
 
-class Edges:
+class Conversion:
     name: ClassVar[str]
     xp: Any
     in_place: ClassVar[bool] = False

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from nearfar.frameworks.base import Namespace
+    from nearfar.frameworks.protocol.namespace import Namespace
 
 Array = Any
 DType = Any

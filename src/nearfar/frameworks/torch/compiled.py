@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from nearfar.frameworks.torch import NAMESPACE, full_precision
-from nearfar.frameworks.types import Array, Evaluation, Statement, rebuild
+from nearfar.frameworks.protocol.types import Array, Evaluation, Statement, rebuild
+from nearfar.frameworks.torch.namespace import NAMESPACE, full_precision
 
 
 def value(statement: Statement, inputs: tuple[Array, ...]) -> Array:

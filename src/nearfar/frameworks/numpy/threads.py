@@ -13,7 +13,7 @@ from functools import cache, partial
 from importlib.util import find_spec
 from typing import Any
 
-from nearfar.frameworks.types import Run
+from nearfar.frameworks.protocol.types import Run
 
 
 @cache

@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
-from nearfar.frameworks.base import Namespace
-from nearfar.frameworks.types import (
+from nearfar.frameworks.protocol.namespace import Namespace
+from nearfar.frameworks.protocol.types import (
     Array,
     Block,
     Carry,

@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nearfar.frameworks.base import Namespace
-from nearfar.frameworks.types import (
+from nearfar.frameworks.protocol.namespace import Namespace
+from nearfar.frameworks.protocol.types import (
     Array,
     Block,
     Carry,

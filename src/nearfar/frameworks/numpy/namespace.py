@@ -8,11 +8,18 @@ from typing import Any, ClassVar
 import array_api_compat.numpy as xp
 import numpy as np
 
-from nearfar.frameworks import along, curves, threads
-from nearfar.frameworks.base import Namespace
-from nearfar.frameworks.buffers import Spare, Stores, aligned
-from nearfar.frameworks.striped import striped
-from nearfar.frameworks.types import Array, Block, DType, Evaluation, Run, Scratch, Statement
+from nearfar.frameworks.memory import Spare, Stores, aligned, striped
+from nearfar.frameworks.numpy import activations, segments, threads
+from nearfar.frameworks.protocol.namespace import Namespace
+from nearfar.frameworks.protocol.types import (
+    Array,
+    Block,
+    DType,
+    Evaluation,
+    Run,
+    Scratch,
+    Statement,
+)
 
 
 def _empty(size: int, like: Array) -> Array:
@@ -164,7 +171,7 @@ class NumPy(Namespace):
         return self._flat(np.argsort(x, axis=1))
 
     def merge(self, x: Array, scratch: Scratch | None = None, key: str = "") -> Array:
-        return self._flat(along.merge(x))
+        return self._flat(segments.merge(x))
 
     def _flat(self, order: Array) -> Array:
         n, m = order.shape
@@ -194,7 +201,7 @@ class NumPy(Namespace):
         return out
 
     def running_sum(self, x: Array, reverse: bool) -> Array:
-        return along.running_sum(x, reverse)
+        return segments.running_sum(x, reverse)
 
     def running_log_sum(self, x: Array, reverse: bool) -> Array:
         x = x[:, ::-1] if reverse else x
@@ -202,7 +209,7 @@ class NumPy(Namespace):
         return sums[:, ::-1] if reverse else sums
 
     def of_runs(self, x: Array, starts: Array, last: bool) -> Array:
-        return along.of_runs(x, starts, last)
+        return segments.of_runs(x, starts, last)
 
     def row_sums(self, x: Array) -> Array:
         # BLAS reads the tile once and in both directions alike; np.sum is slower along columns.
@@ -276,13 +283,13 @@ class NumPy(Namespace):
         return np.sign(x, out=x)
 
     def softplus_(self, x: Array) -> Array:
-        return curves.softplus_(x)
+        return activations.softplus_(x)
 
     def sigmoid_(self, x: Array) -> Array:
-        return curves.sigmoid_(x)
+        return activations.sigmoid_(x)
 
     def softplus_sums_and_sigmoid_(self, x: Array) -> tuple[Array, Array]:
-        return curves.softplus_sums_and_sigmoid_(x)
+        return activations.softplus_sums_and_sigmoid_(x)
 
 
 NAMESPACE = NumPy()

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nearfar.frameworks.types import Array
+from nearfar.frameworks.protocol.types import Array
 
 # Entries of a strip: of fewer, threads wait for the interpreter as long as they compute.
 _STRIP = 2**17

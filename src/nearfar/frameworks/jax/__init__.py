@@ -1,0 +1,1 @@
+"""JAX: pure operations and a custom gradient under `jit`."""

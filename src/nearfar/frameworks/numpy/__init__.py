@@ -1,0 +1,1 @@
+"""NumPy: operations in place, threads over tiles."""

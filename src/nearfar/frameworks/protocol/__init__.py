@@ -1,0 +1,1 @@
+"""What a framework is to nearfar: its operations, and what is passed between them."""

@@ -1,0 +1,1 @@
+"""TensorFlow: pure operations, eager and in graphs."""

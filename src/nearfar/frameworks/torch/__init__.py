@@ -1,0 +1,1 @@
+"""PyTorch: operations in place and pure ones, autograd and the compiler."""
