@@ -8,6 +8,7 @@ import pytest
 from support.cases import CASES
 
 from nearfar.frameworks.numpy.namespace import NumPy
+from nearfar.frameworks.protocol.glue import Glue
 from nearfar.frameworks.protocol.namespace import Namespace
 
 PLAIN = NumPy()
@@ -64,7 +65,7 @@ def test_strict(name):
     call = case.loss._open((*case.embeddings, *case.labels), {})
     inputs = tuple(strict.asarray(np.array(x)) for x in call.arrays)
     wanted = tuple(k < len(case.embeddings) for k in range(len(inputs)))
-    value, found = Strict().value_and_grad(call.evaluation, inputs, wanted)
+    value, found = Glue(Strict()).value_and_grad(call.evaluation, inputs, wanted)
     want, gradients = case.loss.value_and_grad(*case.embeddings, *case.labels)
     assert float(value) == pytest.approx(float(want), rel=1e-12)
     for got, gradient in zip(found, gradients, strict=False):

@@ -7,20 +7,10 @@
   array elsewhere. Always write ``x = ns.op_(x, ...)`` and never use the old ``x`` again.
 """
 
-from nearfar.frameworks.dispatch import framework_name, namespace_of
+from nearfar.frameworks.dispatch import framework_name, glue_of, namespace_of
+from nearfar.frameworks.protocol.glue import Evaluation, Kept, Statement, register_rebuild
 from nearfar.frameworks.protocol.namespace import Namespace
-from nearfar.frameworks.protocol.types import (
-    Array,
-    Block,
-    Evaluation,
-    Every,
-    Items,
-    Kept,
-    Run,
-    Scratch,
-    Statement,
-    register_rebuild,
-)
+from nearfar.frameworks.protocol.types import Array, Block, Every, Items, Run, Scratch
 from nearfar.frameworks.reading import missing, to_host
 
 __all__ = [
@@ -35,6 +25,7 @@ __all__ = [
     "Scratch",
     "Statement",
     "framework_name",
+    "glue_of",
     "missing",
     "namespace_of",
     "register_rebuild",

@@ -4,36 +4,37 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from nearfar.frameworks.protocol.glue import Glue
 from nearfar.frameworks.protocol.namespace import Namespace
 
 
-def _numpy() -> Namespace:
-    from nearfar.frameworks.numpy.namespace import NAMESPACE
+def _numpy() -> Glue:
+    from nearfar.frameworks.numpy import GLUE
 
-    return NAMESPACE
-
-
-def _torch() -> Namespace:
-    from nearfar.frameworks.torch.namespace import NAMESPACE
-
-    return NAMESPACE
+    return GLUE
 
 
-def _jax() -> Namespace:
-    from nearfar.frameworks.jax.namespace import NAMESPACE
+def _torch() -> Glue:
+    from nearfar.frameworks.torch import GLUE
 
-    return NAMESPACE
+    return GLUE
 
 
-def _tensorflow() -> Namespace:
-    from nearfar.frameworks.tensorflow.namespace import NAMESPACE
+def _jax() -> Glue:
+    from nearfar.frameworks.jax import GLUE
 
-    return NAMESPACE
+    return GLUE
+
+
+def _tensorflow() -> Glue:
+    from nearfar.frameworks.tensorflow import GLUE
+
+    return GLUE
 
 
 # In the order of the question: a module that was never imported has made no array. Nothing is
 # remembered here, as a program compiled before would be compiled again after.
-_FRAMEWORKS: dict[str, Callable[[], Namespace]] = {
+_FRAMEWORKS: dict[str, Callable[[], Glue]] = {
     "numpy": _numpy,
     "torch": _torch,
     "tensorflow": _tensorflow,
@@ -44,7 +45,7 @@ _FRAMEWORKS: dict[str, Callable[[], Namespace]] = {
 def framework_name(x: Any) -> str | None:
     """The framework that `x` is an array of, or None for anything else (lists, numbers)."""
     for name in _FRAMEWORKS:
-        if name in sys.modules and _FRAMEWORKS[name]().is_array(x):
+        if name in sys.modules and _FRAMEWORKS[name]().ns.is_array(x):
             return name
     return None
 
@@ -68,4 +69,9 @@ def namespace_of(arrays: Iterable[tuple[str, Any]]) -> Namespace:
             f"expected arrays of one framework, received several: {listed}; "
             "convert them to the framework that is to be differentiated"
         )
-    return _FRAMEWORKS[next(iter(found), "numpy")]()
+    return _FRAMEWORKS[next(iter(found), "numpy")]().ns
+
+
+def glue_of(ns: Namespace) -> Glue:
+    """What differentiates in the framework of these operations."""
+    return _FRAMEWORKS[ns.name]()

@@ -12,6 +12,7 @@ from nearfar.frameworks import (
     Evaluation,
     Namespace,
     Statement,
+    glue_of,
     namespace_of,
     register_rebuild,
 )
@@ -118,7 +119,7 @@ class Loss:
         """
         call = self._open(inputs, named)
         statement = Statement(self._text, call.parameters)
-        return call.ns.attach(call.evaluation, statement, call.arrays)
+        return glue_of(call.ns).attach(call.evaluation, statement, call.arrays)
 
     def value_and_grad(
         self,
@@ -157,7 +158,7 @@ class Loss:
         chosen = tuple(range(count)) if wrt is None else checks.argument_numbers("wrt", wrt, count)
         chosen += tuple(range(all_arrays - call.parameters.count(None), all_arrays))
         wanted = tuple(k in chosen for k in range(all_arrays))
-        value, found = call.ns.value_and_grad(call.evaluation, call.arrays, wanted)
+        value, found = glue_of(call.ns).value_and_grad(call.evaluation, call.arrays, wanted)
         return value, tuple(found[k] for k in chosen)
 
     def explain(self, *inputs: Any, **named: Any) -> Explanation:

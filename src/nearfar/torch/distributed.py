@@ -9,7 +9,7 @@ from nearfar.evaluate import PartitionEvaluation
 from nearfar.evaluate.rows import RowEvaluation
 from nearfar.evaluate.strips import strip
 from nearfar.frameworks import Block
-from nearfar.frameworks.torch.namespace import NAMESPACE, full_precision
+from nearfar.frameworks.torch import NAMESPACE, full_precision
 from nearfar.losses import Loss as Statement
 from nearfar.losses import checks
 from nearfar.torch import module

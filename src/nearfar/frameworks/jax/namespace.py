@@ -1,13 +1,6 @@
-"""JAX: pure operations, loops as scans, and `custom_vjp` at the embeddings.
-
-Every call runs under `jit`, with the settings as the static argument: eager JAX would dispatch each
-operation of each tile. Values are tracers then, so labels are never read and every tile is masked.
-Forward mode cannot pass a custom gradient: `jax.jvp` of a value raises JAX's own error, of a
-gradient it works.
-"""
+"""JAX: pure operations, loops as scans."""
 
 from collections.abc import Callable
-from functools import partial
 from itertools import groupby
 from typing import Any, ClassVar
 
@@ -21,11 +14,9 @@ from nearfar.frameworks.protocol.types import (
     Block,
     Carry,
     DType,
-    Evaluation,
     Every,
     Items,
     Scratch,
-    Statement,
 )
 
 
@@ -144,18 +135,6 @@ class Jax(Namespace):
             a, b, (((1,), (1,)), ((), ())), precision=jax.lax.Precision.HIGHEST
         )
 
-    def attach(
-        self, evaluation: Evaluation, statement: Statement, inputs: tuple[Array, ...]
-    ) -> Array:
-        return _compiled_value(evaluation, *inputs)
-
-    def value_and_grad(
-        self, evaluation: Evaluation, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
-    ) -> tuple[Array, tuple[Array | None, ...]]:
-        stopped = tuple(jax.lax.stop_gradient(x) for x in inputs)
-        value, found = _compiled_gradient(evaluation, wanted, *stopped)
-        return value, found
-
 
 NAMESPACE = Jax()
 
@@ -167,40 +146,3 @@ def _narrow(dtype: DType) -> DType:
 
 def _sizes(item: tuple[Block, ...]) -> tuple[int, ...]:
     return tuple(block.size for block in item)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _value(evaluation: Evaluation, *inputs: Array) -> Array:
-    return evaluation.forward(NAMESPACE, inputs, (False,) * len(inputs))[0]
-
-
-def _forward(evaluation: Evaluation, *inputs: Array) -> tuple[Array, Any]:
-    value, saved = evaluation.forward(NAMESPACE, inputs, _floating(inputs))
-    return value, (inputs, saved)
-
-
-def _backward(evaluation: Evaluation, kept: Any, upstream: Array) -> tuple[Any, ...]:
-    inputs, saved = kept
-    found = evaluation.backward(NAMESPACE, inputs, saved, upstream, _floating(inputs))
-    return tuple(_no_gradient(x) if g is None else g for x, g in zip(inputs, found, strict=True))
-
-
-def _no_gradient(x: Array) -> Array:
-    """What JAX wants for labels: zeros, of an empty dtype where labels are not floats."""
-    floating = jnp.issubdtype(x.dtype, jnp.floating)
-    return np.zeros(x.shape, dtype=x.dtype if floating else jax.dtypes.float0)
-
-
-_value.defvjp(_forward, _backward)
-_compiled_value = jax.jit(_value, static_argnums=0)
-
-
-@partial(jax.jit, static_argnums=(0, 1))
-def _compiled_gradient(
-    evaluation: Evaluation, wanted: tuple[bool, ...], *inputs: Array
-) -> tuple[Array, tuple[Array | None, ...]]:
-    return Namespace.value_and_grad(NAMESPACE, evaluation, inputs, wanted)
-
-
-def _floating(inputs: tuple[Array, ...]) -> tuple[bool, ...]:
-    return tuple(bool(jnp.issubdtype(x.dtype, jnp.floating)) for x in inputs)

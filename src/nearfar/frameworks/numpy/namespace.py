@@ -15,10 +15,8 @@ from nearfar.frameworks.protocol.types import (
     Array,
     Block,
     DType,
-    Evaluation,
     Run,
     Scratch,
-    Statement,
 )
 
 
@@ -30,11 +28,6 @@ def _room(x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
     """For what both give; `x` has all rows."""
     assert scratch is not None
     return scratch.buffer(key, (x.shape[0], max(x.shape[1], y.shape[1])), x)
-
-
-def _intended() -> AbstractContextManager[Any]:
-    """Exponentials of far logits are 0, and that is no error where a program traps errors."""
-    return np.errstate(under="ignore")
 
 
 _BOOLEAN = np.empty(0, bool)
@@ -60,19 +53,6 @@ class NumPy(Namespace):
 
     def pool(self, workers: int) -> AbstractContextManager[Run]:
         return threads.pool(workers)
-
-    def attach(
-        self, evaluation: Evaluation, statement: Statement, inputs: tuple[Array, ...]
-    ) -> Array:
-        with _intended():
-            value, _ = evaluation.forward(self, inputs, (False,) * len(inputs))
-        return value
-
-    def value_and_grad(
-        self, evaluation: Evaluation, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
-    ) -> tuple[Array, tuple[Array | None, ...]]:
-        with _intended():
-            return super().value_and_grad(evaluation, inputs, wanted)
 
     def asarray(self, values: Any, like: Array, dtype: DType | None = None) -> Array:
         return np.asarray(values, dtype=like.dtype if dtype is None else dtype)

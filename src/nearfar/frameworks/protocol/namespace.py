@@ -15,13 +15,10 @@ from nearfar.frameworks.protocol.types import (
     Array,
     Block,
     Carry,
-    Evaluation,
     Every,
     Items,
-    Kept,
     Run,
     Scratch,
-    Statement,
 )
 
 
@@ -31,21 +28,6 @@ class Namespace(RowWise, ElementWise):
     branches: ClassVar[bool] = False
     """Whether the device had better look whether a tile wants masks: `cond` must not wait for the
     host, and what it saves be more than a sort of the labels."""
-
-    def attach(
-        self, evaluation: Evaluation, statement: Statement, inputs: tuple[Array, ...]
-    ) -> Array:
-        """The value of `evaluation`, which is what `statement` says, differentiable here."""
-        raise NotImplementedError
-
-    def value_and_grad(
-        self, evaluation: Evaluation, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
-    ) -> tuple[Array, tuple[Array | None, ...]]:
-        """Value and gradients, detached."""
-        kept = Kept() if self.in_place else None
-        value, saved = evaluation.forward(self, inputs, wanted, kept)
-        upstream = self.xp.ones_like(value)
-        return value, evaluation.backward(self, inputs, saved, upstream, wanted, kept)
 
     def warn_if(self, flag: Array, message: str) -> None:
         """Warn where looking at `flag` costs nothing, which is NumPy only."""

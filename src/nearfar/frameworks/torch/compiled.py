@@ -11,8 +11,10 @@ from typing import Any
 
 import torch
 
-from nearfar.frameworks.protocol.types import Array, Evaluation, Statement, rebuild
-from nearfar.frameworks.torch.namespace import NAMESPACE, full_precision
+from nearfar.frameworks.protocol.glue import Evaluation, Statement, rebuild
+from nearfar.frameworks.protocol.types import Array
+from nearfar.frameworks.torch.namespace import NAMESPACE
+from nearfar.frameworks.torch.precision import full_precision
 
 
 def value(statement: Statement, inputs: tuple[Array, ...]) -> Array:

@@ -1,12 +1,7 @@
-"""PyTorch: in place inside the glue, where autograd does not look.
-
-Autograd sees one operation, from the embeddings to the value. When its gradient is to be
-differentiated, backward runs the same evaluation in pure operations under autograd; that is exact,
-and keeps n x n arrays as any dense second derivative does.
-"""
+"""PyTorch: in place inside the glue, where autograd does not look."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any, ClassVar
 
@@ -15,8 +10,7 @@ import torch
 
 from nearfar.frameworks.memory import Spare, Stores, aligned, striped
 from nearfar.frameworks.numpy import segments
-from nearfar.frameworks.protocol.namespace import Namespace
-from nearfar.frameworks.protocol.types import Array, Block, Evaluation, Kept, Scratch, Statement
+from nearfar.frameworks.protocol.types import Array, Block, Scratch
 from nearfar.frameworks.torch.pure import Pure, is_wrapped
 
 
@@ -39,25 +33,6 @@ class Torch(Pure):
     """In place; for use where autograd does not record."""
 
     in_place: ClassVar[bool] = True
-
-    def attach(
-        self, evaluation: Evaluation, statement: Statement, inputs: tuple[Array, ...]
-    ) -> Array:
-        if torch.compiler.is_compiling():
-            return _operators().value(statement, inputs)
-        recording = torch.is_grad_enabled()
-        wanted = tuple(recording and x.requires_grad for x in inputs)
-        kept = Kept() if any(wanted) else None
-        glue = _Transformed if torch._C._are_functorch_transforms_active() else _Glue
-        value: Array = glue.apply(evaluation, wanted, kept, *inputs)[0]
-        return value
-
-    def value_and_grad(
-        self, evaluation: Evaluation, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
-    ) -> tuple[Array, tuple[Array | None, ...]]:
-        ns = _namespace(inputs)
-        with torch.no_grad(), full_precision(inputs):
-            return Namespace.value_and_grad(ns, evaluation, inputs, wanted)
 
     def scatter(
         self, x: Array, order: Array, width: Any, scratch: Scratch | None = None, key: str = ""
@@ -224,76 +199,8 @@ def _blank(value: float, dtype: torch.dtype) -> int:
 
 
 NAMESPACE = Torch()
-_PURE = Pure()
+PURE = Pure()
 
 
-def _namespace(arrays: Sequence[torch.Tensor]) -> Pure:
-    return _PURE if any(is_wrapped(x) for x in arrays) else NAMESPACE
-
-
-def full_precision(inputs: tuple[Array, ...]) -> AbstractContextManager[Any]:
-    """Autocast would send the tiles' products to half precision; casts are made at the edge."""
-    device = inputs[0].device.type
-    # Devices without autocast ("meta") raise where it is asked for, or switched off.
-    if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
-        return nullcontext()  # which a small batch notices
-    off: AbstractContextManager[Any] = torch.autocast(device, enabled=False)
-    return off
-
-
-class _Glue(torch.autograd.Function):  # type: ignore[misc]
-    """One node of the autograd graph, from the embeddings to the value."""
-
-    @staticmethod
-    def forward(ctx: Any, *given: Any) -> Any:
-        output = _Transformed.forward(*given)
-        _Transformed.setup_context(ctx, given, output)
-        return output
-
-    @staticmethod
-    def backward(ctx: Any, upstream: Array | None, *_: None) -> Any:
-        wanted = ctx.needs_input_grad[3:]
-        if upstream is None:
-            return (None,) * (3 + ctx.arrays)
-        found = ctx.saved_tensors  # which a checkpoint gives once
-        inputs, saved = found[: ctx.arrays], found[ctx.arrays :]
-        ns, kept = _namespace((upstream, *inputs)), ctx.kept
-        with full_precision(inputs):
-            if torch.is_grad_enabled():
-                # The gradient is to be differentiated: what was saved is a function of the inputs
-                # too, so it is computed again where autograd sees it.
-                ns = _PURE
-                _, saved = ctx.evaluation.forward(ns, inputs, wanted)
-            kept = kept if ns.in_place else None
-            grads = ctx.evaluation.backward(ns, inputs, saved, upstream, wanted, kept)
-        return None, None, None, *grads
-
-
-class _Transformed(_Glue):
-    """The same in the form that the transforms of torch.func ask for, which takes longer."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(
-        evaluation: Evaluation, wanted: tuple[bool, ...], kept: Kept | None, *inputs: Array
-    ) -> Any:
-        ns = _namespace(inputs)
-        with full_precision(inputs):
-            value, saved = evaluation.forward(ns, inputs, wanted, kept if ns.in_place else None)
-        return value, *saved
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Array, ...]) -> None:
-        ctx.evaluation, _, ctx.kept, *arrays = inputs
-        ctx.arrays = len(arrays)
-        ctx.save_for_backward(*arrays, *output[1:])
-        ctx.mark_non_differentiable(*output[1:])
-        ctx.set_materialize_grads(False)
-
-
-def _operators() -> Any:
-    """Operators for compiled programs; made when the first program is compiled."""
-    from nearfar.frameworks.torch import compiled
-
-    return compiled
+def namespace_for(arrays: Sequence[torch.Tensor]) -> Pure:
+    return PURE if any(is_wrapped(x) for x in arrays) else NAMESPACE
