@@ -295,7 +295,7 @@ def _refuse_other_shape(one: str, x: Array, other: str, y: Array, scalars: bool)
 
 
 def _refuse_outside(ns: Namespace, name: str, x: Array, upper: float) -> None:
-    if ns.name != "numpy" or ((x >= 0) & (x <= upper)).all():
+    if not ns.checks_values or ((x >= 0) & (x <= upper)).all():
         return
     wrong = x[~((x >= 0) & (x <= upper))].flat[0]
     limit = "0 or above" if upper > 1 else "from 0 to 1"

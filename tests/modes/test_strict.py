@@ -10,6 +10,7 @@ from support.cases import CASES
 from nearfar.frameworks.numpy.namespace import NumPy
 from nearfar.frameworks.protocol.glue import Glue
 from nearfar.frameworks.protocol.namespace import Namespace
+from nearfar.frameworks.protocol.required import Required
 
 PLAIN = NumPy()
 
@@ -30,18 +31,13 @@ class Strict(Namespace):
     def itemsize(self, x):
         return {strict.float32: 4, strict.float64: 8}[x.dtype]
 
-    # What the standard has no name for; its argsort is not used beside NumPy's gather.
-    def argsort(self, x):
-        return strict.asarray(PLAIN.argsort(np.asarray(x)))
-
     def gather(self, x, order, scratch=None, key=""):
-        return strict.asarray(PLAIN.gather(np.asarray(x), np.asarray(order)))
-
-    def largest(self, x):
-        return tuple(strict.asarray(found) for found in PLAIN.largest(np.asarray(x)))
+        return strict.asarray(np.take_along_axis(np.asarray(x), np.asarray(order), 1))
 
     def scatter(self, x, order, width, scratch=None, key=""):
-        return strict.asarray(PLAIN.scatter(np.asarray(x), np.asarray(order), width))
+        out = np.zeros((len(np.asarray(x)), width), np.asarray(x).dtype)
+        np.put_along_axis(out, np.asarray(order), np.asarray(x), 1)
+        return strict.asarray(out)
 
     def add_at_(self, x, places, values):
         out = np.array(x)
@@ -53,10 +49,8 @@ class Strict(Namespace):
     def running_log_sum(self, x, reverse):
         return strict.asarray(np.array(PLAIN.running_log_sum(np.asarray(x), reverse)))
 
-    def running_min(self, x, reverse):
-        turn = slice(None, None, -1 if reverse else 1)
-        least = np.minimum.accumulate(np.asarray(x)[:, turn], axis=1)[:, turn]
-        return strict.asarray(np.array(least))
+    def of_runs(self, x, starts, last):
+        return strict.asarray(PLAIN.of_runs(np.asarray(x), np.asarray(starts), last))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -70,3 +64,19 @@ def test_strict(name):
     assert float(value) == pytest.approx(float(want), rel=1e-12)
     for got, gradient in zip(found, gradients, strict=False):
         np.testing.assert_allclose(np.asarray(got), gradient, atol=1e-12, rtol=1e-9)
+
+
+def test_a_framework_says_at_once_what_it_lacks():
+    class Half(Namespace):
+        name, xp = "half", strict
+
+        def is_array(self, x):
+            return False
+
+    with pytest.raises(TypeError, match=r"add_at_.*gather.*host"):
+        Half()
+
+
+def test_what_strict_writes_is_the_list():
+    written = {name for name in vars(Strict) if not name.startswith("_")} - {"name", "xp"}
+    assert written - {"itemsize"} == Required.__abstractmethods__

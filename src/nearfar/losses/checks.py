@@ -80,7 +80,7 @@ def bind(loss: "Loss", inputs: tuple[Any, ...], named: Mapping[str, Any]) -> dic
 
 def embeddings(ns: Namespace, name: str, x: Any, check_finite: bool | None) -> Array:
     """Rows of real numbers, (n, d) or (n, f1, ..., fk)."""
-    if ns.name == "numpy":
+    if ns.on_host:
         x = _numpy_embeddings(name, x)
     elif not ns.is_array(x):
         raise TypeError(
@@ -135,8 +135,8 @@ def _numpy_embeddings(name: str, x: Any) -> Array:
 
 
 def refuse_infinite(ns: Namespace, name: str, x: Array, check_finite: bool | None) -> None:
-    """By default NumPy only: mixed-precision scalers of the others expect to see infinities."""
-    if not (ns.name == "numpy" if check_finite is None else check_finite):
+    """By default where `Namespace.checks_values`, which is NumPy."""
+    if not (ns.checks_values if check_finite is None else check_finite):
         return
     good = ns.xp.isfinite(x)
     try:
@@ -175,7 +175,7 @@ def _numbered(x: np.ndarray) -> np.ndarray:
 
 def labels(ns: Namespace, name: str, x: Any, like: Array, check_finite: bool | None) -> Array:
     """Labels (n,) of any dtype with equality, or (n, c) in {0, 1}, beside the embeddings."""
-    foreign = ns.name == "numpy" or framework_name(x) != ns.name
+    foreign = ns.on_host or framework_name(x) != ns.name
     x = _host_array(name, x) if foreign else ns.beside(x, like)
     if foreign and x.dtype.kind == "O" and x.ndim == 1:
         x = _numbered(x)
@@ -198,7 +198,7 @@ def labels(ns: Namespace, name: str, x: Any, like: Array, check_finite: bool | N
     if len(shape) == 2:
         _refuse_other_than_marks(ns, name, x, foreign)
         return ns.asarray(x, like) if foreign else x
-    if foreign and ns.name != "numpy":
+    if foreign and not ns.on_host:
         # Class numbers serve every dtype that the framework may lack, strings included.
         return ns.asarray(np.unique(x, return_inverse=True)[1], like, ns.xp.int64)
     return x
@@ -216,7 +216,7 @@ def _refuse_other_than_marks(ns: Namespace, name: str, x: Array, foreign: bool) 
 
 def targets(ns: Namespace, name: str, x: Any, like: Array, check_finite: bool | None) -> Array:
     """Targets (n,) or (n, t) of real numbers, in their own dtype, beside the embeddings."""
-    foreign = ns.name == "numpy" or framework_name(x) != ns.name
+    foreign = ns.on_host or framework_name(x) != ns.name
     x = _host_array(name, x) if foreign else ns.beside(x, like)
     shape, n = tuple(x.shape), like.shape[0]
     if len(shape) not in (1, 2) or shape[0] != n or 0 in shape:
@@ -234,7 +234,7 @@ def targets(ns: Namespace, name: str, x: Any, like: Array, check_finite: bool | 
         _refuse_rows(name, x, np.isfinite(x))
     elif floating:
         refuse_infinite(ns, name, x, check_finite)
-    if foreign and ns.name != "numpy":
+    if foreign and not ns.on_host:
         return ns.asarray(x, like, getattr(ns.xp, x.dtype.name) if floating else ns.xp.int64)
     return x if floating else ns.cast(x, ns.xp.int64)
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nearfar.frameworks.protocol.namespace import Namespace
+from nearfar.frameworks.protocol.rows import fill_runs
 from nearfar.frameworks.protocol.types import (
     Array,
     Block,
@@ -113,8 +114,8 @@ class Jax(Namespace):
     def running_log_sum(self, x: Array, reverse: bool) -> Array:
         return jax.lax.cumlogsumexp(x, axis=1, reverse=reverse)
 
-    def running_min(self, x: Array, reverse: bool) -> Array:
-        return jax.lax.cummin(x, axis=1, reverse=reverse)
+    def of_runs(self, x: Array, starts: Array, last: bool) -> Array:
+        return fill_runs(self, x, starts, last, _running_min)
 
     def recomputed(self, function: Callable[..., Array]) -> Callable[..., Array]:
         again: Callable[..., Array] = jax.checkpoint(function)
@@ -142,6 +143,10 @@ NAMESPACE = Jax()
 def _narrow(dtype: DType) -> DType:
     """The dtype that JAX has for it: without x64 there is no int64 and no float64."""
     return jax.dtypes.canonicalize_dtype(dtype)
+
+
+def _running_min(x: Array, reverse: bool) -> Array:
+    return jax.lax.cummin(x, axis=1, reverse=reverse)
 
 
 def _sizes(item: tuple[Block, ...]) -> tuple[int, ...]:

@@ -38,6 +38,8 @@ class NumPy(Namespace):
     name: ClassVar[str] = "numpy"
     xp: Any = xp
     in_place: ClassVar[bool] = True
+    on_host: ClassVar[bool] = True
+    checks_values: ClassVar[bool] = True
 
     def is_array(self, x: Any) -> bool:
         return isinstance(x, np.ndarray)

@@ -3,20 +3,20 @@
 from math import prod
 from typing import Any, ClassVar
 
-import numpy as np
-
+from nearfar.frameworks.protocol.required import Required
 from nearfar.frameworks.protocol.types import Array, DType
 
 
-class Conversion:
-    name: ClassVar[str]
-    xp: Any
+class Conversion(Required):
     in_place: ClassVar[bool] = False
     """Whether operations ending in `_` write into their argument."""
 
-    def is_array(self, x: Any) -> bool:
-        """Tell whether `x` belongs to this framework."""
-        raise NotImplementedError
+    on_host: ClassVar[bool] = False
+    """Whether its arrays are NumPy's: lists are taken for arrays, and every dtype is at hand."""
+
+    checks_values: ClassVar[bool] = False
+    """Whether NaN and infinity are refused as a matter of course. Elsewhere looking would wait for
+    the device, and mixed-precision scalers expect to see infinities."""
 
     def is_floating(self, x: Array) -> bool:
         return bool(self.xp.isdtype(x.dtype, "real floating"))
@@ -25,17 +25,9 @@ class Conversion:
         """Whether `x` holds every entry of rows of one length."""
         return True
 
-    def host(self, x: Array) -> np.ndarray | None:
-        """The values of `x` where reading them costs no synchronisation, otherwise None."""
-        raise NotImplementedError
-
     def accelerated(self, x: Array) -> bool:
         """Whether `x` lies on an accelerator, from where values are slow to read."""
         return False
-
-    def read(self, x: Array) -> np.ndarray:
-        """The values of `x`, waiting for them if need be."""
-        raise NotImplementedError
 
     def beside(self, x: Array, like: Array) -> Array:
         """An array of this framework on the device of `like`."""

@@ -1,7 +1,6 @@
 """Rows of arrays, blocks of them, and what is done along each row of a matrix."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -60,10 +59,6 @@ class RowWise(Conversion):
         """Add ``times * (a @ b)`` to a block of rows."""
         return self.add_rows_(x, block, a @ b if times == 1 else times * (a @ b))
 
-    def add_at_(self, x: Array, places: Array, values: Array) -> Array:
-        """Add a row of `values` at each of the places (m,), which may repeat."""
-        raise NotImplementedError
-
     def columns(self, x: Array, block: Block) -> Array:
         return x[:, block.start : block.start + block.size]
 
@@ -85,42 +80,18 @@ class RowWise(Conversion):
         """
         return self.argsort(x)
 
-    def gather(
-        self, x: Array, order: Array, scratch: Scratch | None = None, key: str = ""
-    ) -> Array:
-        """The entries of each row in this order, in the buffer named `key` if one is lent."""
-        raise NotImplementedError
-
     def largest(self, x: Array) -> tuple[Array, Array]:
         """Column and value of the first largest entry of each row, (b,) each."""
         columns = self.xp.argmax(x, axis=1)
         return columns, self.gather(x, columns[:, None])[:, 0]
 
-    def scatter(
-        self, x: Array, order: Array, width: Any, scratch: Scratch | None = None, key: str = ""
-    ) -> Array:
-        """Undo `gather`: rows of `width` entries, 0 where the order does not lead."""
-        raise NotImplementedError
 
-    def running_sum(self, x: Array, reverse: bool) -> Array:
-        """Sums of each entry and all before it; after it, in reverse. All are finite."""
-        raise NotImplementedError
-
-    def running_log_sum(self, x: Array, reverse: bool) -> Array:
-        """Logarithms of the running sums of exp(x), without overflow."""
-        raise NotImplementedError
-
-    def running_min(self, x: Array, reverse: bool) -> Array:
-        raise NotImplementedError
-
-    def of_runs(self, x: Array, starts: Array, last: bool) -> Array:
-        """Every entry replaced by the first, or the last, of its run.
-
-        Rows fall, or rise for `last`; `starts` is true where a run begins.
-        """
-        xp = self.xp
-        if last:
-            end = xp.ones_like(starts[:, :1])
-            starts = xp.concat([starts, end], axis=1)[:, 1:]
-        marked = xp.where(starts, x, xp.full_like(x, float("inf")))
-        return self.running_min(marked, reverse=last)
+def fill_runs(
+    ns: RowWise, x: Array, starts: Array, last: bool, running_min: Callable[[Array, bool], Array]
+) -> Array:
+    """`of_runs` where there is a running minimum, of all before or (True) after an entry."""
+    xp = ns.xp
+    if last:
+        end = xp.ones_like(starts[:, :1])
+        starts = xp.concat([starts, end], axis=1)[:, 1:]
+    return running_min(xp.where(starts, x, xp.full_like(x, float("inf"))), last)

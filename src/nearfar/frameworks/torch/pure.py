@@ -9,6 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from nearfar.frameworks.numpy import segments
 from nearfar.frameworks.protocol.namespace import Namespace
+from nearfar.frameworks.protocol.rows import fill_runs
 from nearfar.frameworks.protocol.types import Array, Block, DType, Scratch
 from nearfar.frameworks.torch import names as xp
 
@@ -126,8 +127,8 @@ class Pure(Namespace):
     def running_log_sum(self, x: Array, reverse: bool) -> Array:
         return _turned(lambda x: torch.logcumsumexp(x, 1), x, reverse)
 
-    def running_min(self, x: Array, reverse: bool) -> Array:
-        return _turned(lambda x: torch.cummin(x, 1).values, x, reverse)
+    def of_runs(self, x: Array, starts: Array, last: bool) -> Array:
+        return fill_runs(self, x, starts, last, _running_min)
 
     def sign(self, x: Array) -> Array:
         return torch.where(x == x, torch.sign(x), x)  # of NaN it would be 0
@@ -145,6 +146,10 @@ class Pure(Namespace):
 
 def _turned(function: Callable[[Array], Array], x: Array, reverse: bool) -> Array:
     return function(x.flip(1)).flip(1) if reverse else function(x)
+
+
+def _running_min(x: Array, reverse: bool) -> Array:
+    return _turned(lambda x: torch.cummin(x, 1).values, x, reverse)
 
 
 def is_wrapped(x: torch.Tensor) -> bool:
