@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 class Options(NamedTuple):
     tile: int | None = None
-    memory: int = 64 * 2**20
+    memory: int | None = None
+    """None: what the device of the inputs offers, see `Namespace.memory`."""
     workers: int | None = None
     check_finite: bool | None = None

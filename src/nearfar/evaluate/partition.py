@@ -160,8 +160,9 @@ class PartitionBatch:
         gathered = self.pairing.gather(ns, tuple(ns.matrix(z) for z in given.embeddings))
         self.sides = self.similarity.prepare(ns, gathered, self.temperature)
         self.itemsize = ns.itemsize(self.sides[0].p)
-        best = ns.tile(len(self.sides), self.pairing.n)
-        self.side = tile_side(settings.options, self.itemsize, best)
+        self.options = settings.options_on(ns, self.sides[0].p)
+        best = ns.tile(len(self.sides), self.pairing.n, self.sides[0].p)
+        self.side = tile_side(self.options, self.itemsize, best)
         self._weigh()
 
     def _pair_up(self, inputs: tuple[Array, ...]) -> Pairing:
@@ -208,9 +209,12 @@ class PartitionBatch:
         self.weights = weights / len(self.sides)
 
     def tiling(self, store: bool = False) -> Tiling:
-        ns, rule, options = self.ns, self.settings.rule, self.settings.options
+        ns, rule, options = self.ns, self.settings.rule, self.options
         plan, workers = self._plan(), ns.workers(options.workers)
-        room = options.memory - (workers or 1) * _BUFFERS * self.side**2 * self.itemsize
+        n = self.pairing.n
+        side = min(self.side, n) if isinstance(n, int) else self.side
+        assert options.memory is not None
+        room = options.memory - (workers or 1) * _BUFFERS * side**2 * self.itemsize
         bound = self.similarity.bound(self.ns, self.sides, self.temperature)
         times = max(abs(s.times) for s in rule.sums)
         mixed = self.pairing.mixed

@@ -57,14 +57,19 @@ def tile_side(options: Options, itemsize: int, best: int) -> int:
     """Rows of a tile: as asked, else the best, else what four buffers leave of `memory`."""
     if options.tile is not None:
         return options.tile
+    assert options.memory is not None
     return max(16, min(best, int((options.memory / (4 * itemsize)) ** 0.5)))
 
 
-def row_block(options: Options, width: Any, itemsize: int, buffers: int, split: bool) -> int:
+def row_block(
+    options: Options, width: Any, itemsize: int, buffers: int, split: bool, cached: bool
+) -> int:
     """Rows of a block of all candidates, which so many buffers keep inside `memory`.
 
-    `split`: blocks are cut for threads, so that they need not be small themselves.
+    `split`: blocks are cut for threads, so that they need not be small themselves. `cached`: small
+    blocks are in the processor's cache; an accelerator wants as many rows as there is memory for.
     """
+    assert options.memory is not None
     # A width that only the traced program knows is taken for the queue of MoCo.
     row = itemsize * (width if isinstance(width, int) else 65_536)
     if options.tile is not None:
@@ -75,7 +80,8 @@ def row_block(options: Options, width: Any, itemsize: int, buffers: int, split: 
         side = _BLOCK
     else:
         side = min(_BLOCK, max(64, _FRESH // row))
-    return max(1, min(side, options.memory // (buffers * row)))
+    most = max(1, options.memory // (buffers * row))
+    return min(side, most) if cached or options.tile is not None else most
 
 
 def each_block(n: Any, side: int) -> Items:

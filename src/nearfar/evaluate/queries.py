@@ -49,7 +49,8 @@ class QueryBatch(RowBatch):
         self.width = ns.shape(self.sides[self.facing].p)[0]
         held = self.width if self.own is None else self.own * ns.shape(self.sides[_QUERY].p)[1]
         itemsize, split = ns.itemsize(self.sides[_QUERY].p), self.workers is not None
-        side = row_block(settings.options, held, itemsize, buffers, split)
+        cached = not ns.accelerated(self.one)
+        side = row_block(self.options, held, itemsize, buffers, split, cached)
         self.blocks = settings.mine(each_block(n, settings.side(n, side)))
 
     def restore(self, x: Array) -> Array:

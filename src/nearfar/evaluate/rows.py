@@ -49,6 +49,7 @@ class RowBatch:
         self.inputs, self.wanted = inputs, wanted
         self.similarity: Similarity = settings.similarity
         self.workers = ns.workers(settings.options.workers)
+        self.options = settings.options_on(ns, inputs[0])
         self.given = settings.sort_out(ns, inputs)
 
     def run(self, weights: Array | None) -> Found:

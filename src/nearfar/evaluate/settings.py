@@ -46,6 +46,12 @@ class Settings:
             tuple(ns.cast(z, dtype) for z in parts), inputs[self.parts : learned], *parameters
         )
 
+    def options_on(self, ns: Namespace, like: Array) -> Options:
+        """The options, with what the device of `like` offers where they leave it open."""
+        if self.options.memory is not None:
+            return self.options
+        return self.options._replace(memory=ns.memory(like))
+
     def _learned(self) -> int:
         return sum(known is None for known in self.parameters)
 

@@ -41,7 +41,8 @@ class WithinBatch(RowBatch):
         sizes = self.pairing.sizes
         self.most = None if sizes is None else max(sizes) - 1
         buffers = self.rule.buffers(self.most)
-        side = row_block(settings.options, self.n, itemsize, buffers, split)
+        cached = not ns.accelerated(self.all.p)
+        side = row_block(self.options, self.n, itemsize, buffers, split, cached)
         self.side = settings.side(self.n, side)
         empty = ns.zeros((self.n,), self.all.p)
         positives = self.pairing.counts(ns, empty, all_pairs(self.n, self.side))

@@ -9,11 +9,12 @@
 
 from nearfar.frameworks.dispatch import framework_name, glue_of, namespace_of
 from nearfar.frameworks.protocol.glue import Evaluation, Kept, Statement, register_rebuild
-from nearfar.frameworks.protocol.namespace import Namespace
+from nearfar.frameworks.protocol.namespace import HOST_MEMORY, Namespace
 from nearfar.frameworks.protocol.types import Array, Block, Every, Items, Run, Scratch
 from nearfar.frameworks.reading import missing, to_host
 
 __all__ = [
+    "HOST_MEMORY",
     "Array",
     "Block",
     "Evaluation",

@@ -47,6 +47,10 @@ def aligned(size: int, dtype: Any) -> np.ndarray:
     return raw[start : start + nbytes].view(dtype)
 
 
+def _always(x: Array) -> bool:
+    return True
+
+
 class Buffers:
     """One flat array per name, dtype and thread, seen in the shape that is asked for."""
 
@@ -73,12 +77,12 @@ class Buffers:
         self._made[name] = flat, seen
         return seen
 
-    def trim(self) -> None:
-        """Let go of all but a little."""
+    def trim(self, keeps: Callable[[Array], bool]) -> None:
+        """Let go of all but a little, and of what may not be kept."""
         held = 0
         for name, (flat, _) in list(self._made.items()):
             held += flat.nbytes
-            if held > _SPARE:
+            if held > _SPARE or not keeps(flat):
                 del self._made[name]
 
 
@@ -102,8 +106,10 @@ class Lent:
 class Spare:
     """Buffers that nobody is using. Nested and concurrent evaluations get others."""
 
-    def __init__(self, empty: Callable[[int, Array], Array]) -> None:
-        self._empty = empty
+    def __init__(
+        self, empty: Callable[[int, Array], Array], keeps: Callable[[Array], bool] = _always
+    ) -> None:
+        self._empty, self._keeps = empty, keeps
         self._idle: list[Buffers] = []
 
     @contextmanager
@@ -113,7 +119,7 @@ class Spare:
         except IndexError:
             buffers = Buffers(self._empty)
         yield buffers
-        buffers.trim()
+        buffers.trim(self._keeps)
         if not self._idle:
             self._idle.append(buffers)
 
@@ -121,13 +127,15 @@ class Spare:
 class Stores:
     """Arrays that are lent until their owner is gone; the last one to come back stays idle."""
 
-    def __init__(self, empty: Callable[[int, Array], Array]) -> None:
-        self._empty = empty
+    def __init__(
+        self, empty: Callable[[int, Array], Array], keeps: Callable[[Array], bool] = _always
+    ) -> None:
+        self._empty, self._keeps = empty, keeps
         self._idle: list[Array] = []
 
     def lend(self, owner: object, size: int, like: Array) -> Array:
         """So many numbers, unset."""
-        if size * like.itemsize < _SMALL:
+        if size * like.itemsize < _SMALL or not self._keeps(like):
             return self._empty(size, like)
         try:
             flat = self._idle.pop()

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 from nearfar.evaluate import Options
 from nearfar.explain import Explanation, explain
 from nearfar.frameworks import (
+    HOST_MEMORY,
     Array,
     Evaluation,
     Namespace,
@@ -198,13 +199,13 @@ class Loss:
             for name, known in zip(self.parameters, call.parameters, strict=True)
         }
         values["_evaluated"] = self._options._replace(check_finite=None)
-        return explain(replace(self, **values), arrays, self._options.memory)
+        return explain(replace(self, **values), arrays, self._options.memory or HOST_MEMORY)
 
     def with_options(
         self,
         *,
         tile: int | None = None,
-        memory: int = Options().memory,
+        memory: int | None = None,
         workers: int | None = None,
         check_finite: bool | None = None,
     ) -> Self:
@@ -213,9 +214,9 @@ class Loss:
         Parameters
         ----------
         tile
-            Rows and columns of a tile; None chooses by `memory` and the cache.
+            Rows and columns of a tile; None chooses by `memory` and the device.
         memory
-            Bytes for tiles.
+            Bytes for tiles; None: 64 MiB, on an accelerator 1/32 of its memory.
         workers
             Threads over tiles, NumPy only (PyTorch has its own); needs threadpoolctl.
         check_finite
@@ -223,7 +224,7 @@ class Loss:
             which `jax.jit` and `tf.function` do not have.
         """
         tile = checks.whole("tile", tile, optional=True)
-        memory = checks.whole("memory", memory)
+        memory = checks.whole("memory", memory, optional=True)
         workers = checks.whole("workers", workers, optional=True)
         checks.one_of(self, "check_finite", check_finite, (None, True, False))
         return replace(self, _evaluated=Options(tile, memory, workers, check_finite))

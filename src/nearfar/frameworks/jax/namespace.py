@@ -127,9 +127,10 @@ class Jax(Namespace):
     def sigmoid(self, x: Array) -> Array:
         return jax.nn.sigmoid(x)
 
-    def tile(self, sides: int, n: Any) -> int:
+    def tile(self, sides: int, n: Any, like: Array) -> int:
         # Tiles of 512 take 5 % longer; two of 700 would be more than a tenth of 4,096 rows dense.
-        return 640
+        # Elsewhere, not measured, a step of a scan costs a launch: as large as `memory` allows.
+        return 640 if jax.default_backend() == "cpu" else 8192
 
     def product(self, a: Array, b: Array, scratch: Scratch | None, key: str) -> Array:
         return jax.lax.dot_general(

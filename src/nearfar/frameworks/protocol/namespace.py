@@ -21,6 +21,9 @@ from nearfar.frameworks.protocol.types import (
     Scratch,
 )
 
+HOST_MEMORY = 64 * 2**20
+"""Bytes for tiles where the host computes."""
+
 
 class Namespace(RowWise, ElementWise):
     """Pure operations over the array-API module `xp`."""
@@ -32,13 +35,17 @@ class Namespace(RowWise, ElementWise):
     def warn_if(self, flag: Array, message: str) -> None:
         """Warn where looking at `flag` costs nothing, which is NumPy only."""
 
-    def tile(self, sides: int, n: Any) -> int:
-        """Rows of a tile, of one or two sides of n rows.
+    def tile(self, sides: int, n: Any, like: Array) -> int:
+        """Rows of a tile, of one or two sides of n rows, on the device of `like`.
 
         512 x 512 float32 fills an L2 cache of 1 MB; measured best or within 15 % for 1,024 to 8,192
         rows of 32 to 512 dimensions.
         """
         return 512
+
+    def memory(self, like: Array) -> int:
+        """Bytes for tiles on the device of `like`, where nobody says how many."""
+        return HOST_MEMORY
 
     def loop(
         self,

@@ -10,7 +10,9 @@ import torch
 
 from nearfar.frameworks.memory import Spare, Stores, aligned, striped
 from nearfar.frameworks.numpy import segments
+from nearfar.frameworks.protocol.namespace import HOST_MEMORY
 from nearfar.frameworks.protocol.types import Array, Block, Scratch
+from nearfar.frameworks.torch import device
 from nearfar.frameworks.torch.pure import Pure, is_wrapped
 
 
@@ -26,7 +28,16 @@ def _empty(size: int, like: Array) -> Array:
 
 _NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
 _BITS = {torch.float32: torch.int32, torch.float64: torch.int64}
-_SPARE, _STORES = Spare(_empty), Stores(_empty)
+
+
+def _keeps(x: Array) -> bool:
+    """Whether memory may stay for the next call. An accelerator's may not: a call on another stream
+    would write what this one still reads, and a captured graph owns what it allocates. PyTorch
+    keeps it, and knows of streams and graphs."""
+    return bool(x.device.type == "cpu")
+
+
+_SPARE, _STORES = Spare(_empty, _keeps), Stores(_empty, _keeps)
 
 
 class Torch(Pure):
@@ -50,7 +61,10 @@ class Torch(Pure):
     def by_rows(
         self, function: Callable[..., tuple[Array, ...]], *arrays: Array | None
     ) -> tuple[Array, ...]:
-        return striped(_empty, function, arrays)
+        # An accelerator fills itself with all rows, and launches once.
+        return (
+            function(*arrays) if self.accelerated(arrays[0]) else striped(_empty, function, arrays)
+        )
 
     def set_rows_(self, x: Array, block: Block, value: Array) -> Array:
         x[block.start : block.start + block.size] = value
@@ -77,11 +91,16 @@ class Torch(Pure):
         self.columns(x, block).add_(value)
         return x
 
-    def tile(self, sides: int, n: Any) -> int:
+    def tile(self, sides: int, n: Any, like: Array) -> int:
+        if self.accelerated(like):
+            return device.TILE
         # So many tiles of 512 are slower: of two sides by 2 to 9 %, of one by up to 5 %.
         if n < 8192:
             return 512
         return 768 if sides == 2 else 640
+
+    def memory(self, like: Array) -> int:
+        return device.memory(like.device) if self.accelerated(like) else HOST_MEMORY
 
     def scratch(self) -> AbstractContextManager[Scratch]:
         return _SPARE.lend()

@@ -1,0 +1,28 @@
+"""What an accelerator offers a call."""
+
+from functools import cache
+
+import torch
+
+TILE = 8192
+"""Rows of a tile: one launch does what 64 would, and a tile of float32 is 256 MiB."""
+
+# A call takes so small a part of an accelerator's memory: a model has the rest.
+_SHARE = 32
+
+# Of a device that does not tell.
+_UNKNOWN = 64 * 2**30
+
+
+@cache
+def memory(device: torch.device) -> int:
+    """Bytes for tiles."""
+    return _total(device) // _SHARE
+
+
+def _total(device: torch.device) -> int:
+    if device.type in ("cuda", "xpu"):
+        return int(getattr(torch, device.type).get_device_properties(device).total_memory)
+    if device.type == "mps":
+        return int(torch.mps.recommended_max_memory())
+    return _UNKNOWN
