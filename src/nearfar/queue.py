@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from nearfar.frameworks import Array, namespace_of
-from nearfar.losses import checks
+from nearfar.losses import arguments, inputs
 
 __all__ = ["EmbeddingQueue"]
 
@@ -45,8 +45,8 @@ class EmbeddingQueue:
     """
 
     def __init__(self, size: int, dim: int, *, like: Any) -> None:
-        checks.whole("size", size)
-        checks.whole("dim", dim)
+        arguments.whole("size", size)
+        arguments.whole("dim", dim)
         self.size, self.dim = int(size), int(dim)
         self._ns = namespace_of([("like", like)])
         if not self._ns.is_array(like) or not self._ns.is_floating(like):
@@ -79,7 +79,7 @@ class EmbeddingQueue:
         """
         ns = self._ns
         namespace_of([("x", x), ("the queue", self._rows)])
-        x = checks.embeddings(ns, "x", x, None)
+        x = inputs.embeddings(ns, "x", x, None)
         if len(x.shape) != 2 or x.shape[1] != self.dim:
             raise ValueError(
                 f"expected x of shape (n, {self.dim}), rows of the queue; received {tuple(x.shape)}"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nearfar.frameworks import missing, to_host
-from nearfar.losses import checks
+from nearfar.losses import arguments
 
 __all__ = ["ClassBalancedSampler", "Triples", "TwoViews"]
 
@@ -44,8 +44,8 @@ class ClassBalancedSampler:
     """
 
     def __init__(self, labels: Any, classes: int, per_class: int, seed: int = 0) -> None:
-        checks.whole("classes", classes)
-        checks.whole("per_class", per_class)
+        arguments.whole("classes", classes)
+        arguments.whole("per_class", per_class)
         known = to_host(labels)
         if known.ndim != 1:
             raise ValueError(f"expected labels of shape (n,); received {known.shape}")

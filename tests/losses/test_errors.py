@@ -122,7 +122,7 @@ def test_options(options):
 def test_options_that_numpy_computed():
     tile, memory, workers = np.array([3, 2**20, 1])
     loss = nf.NTXent().with_options(tile=tile, memory=memory, workers=workers)
-    assert loss._options == nf.NTXent().with_options(tile=3, memory=2**20, workers=1)._options
+    assert loss.options == nf.NTXent().with_options(tile=3, memory=2**20, workers=1).options
 
 
 def test_unknown_option():

@@ -135,8 +135,8 @@ class TestEveryStatement:
         tiled = loss.with_options(tile=3, memory=2**20, workers=1, check_finite=False)
         other = dataclasses.replace(tiled, scale=2.0)
         assert other == dataclasses.replace(loss, scale=2.0)
-        assert other._options == tiled._options == (3, 2**20, 1, False)
-        assert other.with_options()._options == loss._options
+        assert other.options == tiled.options == (3, 2**20, 1, False)
+        assert other.with_options().options == loss.options
 
     def test_frozen(self, loss):
         for field in DEFAULTS[type(loss).__name__]:

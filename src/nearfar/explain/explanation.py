@@ -8,6 +8,8 @@ import numpy as np
 
 from nearfar.explain.relations import Array, Relations, relate
 from nearfar.explain.survey import Survey, equal_rows, survey
+from nearfar.frameworks import HOST_MEMORY
+from nearfar.losses import Loss, RankedRows, TwoViews
 
 _EVEN = 1e-6  # logits that differ by less of their size are taken for equal
 _SHOWN = 5
@@ -100,12 +102,13 @@ _HEADINGS = {
 }
 
 
-def explain(loss: Any, arrays: dict[str, Array], memory: int) -> Explanation:
+def explain(loss: Loss, arrays: dict[str, Array]) -> Explanation:
     """Explain a loss on NumPy inputs by their names, embeddings first."""
     relations = relate(loss, arrays)
+    memory = loss.options.memory or HOST_MEMORY
     found = survey(relations, memory)
     inputs = tuple(arrays.values())
-    if getattr(loss, "include_self", False) == "positive":
+    if loss.stated("include_self") == "positive":
         found.positives += 1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # said among the findings
@@ -133,16 +136,16 @@ def explain(loss: Any, arrays: dict[str, Array], memory: int) -> Explanation:
     return Explanation(facts, np.asarray(losses), pull, relations, memory)
 
 
-def _pull(loss: Any, gradients: tuple[Array, ...], n: int) -> Array:
+def _pull(loss: Loss, gradients: tuple[Array, ...], n: int) -> Array:
     """Norms of the anchors' gradients as shares of their sum."""
-    anchors = gradients if tuple(loss.inputs) == ("a", "b") else gradients[:1]
+    anchors = gradients if isinstance(loss, TwoViews) else gradients[:1]
     rows = np.concatenate([g.reshape(len(g), -1) for g in anchors]).astype(np.float64)
     norms = np.linalg.norm(rows[:n], axis=1)
     total = norms.sum()
     return norms / total if total > 0 else np.zeros(n)
 
 
-def _counts(loss: Any, found: Survey) -> dict[str, Any]:
+def _counts(loss: Loss, found: Survey) -> dict[str, Any]:
     def spread(counts: Array) -> dict[str, float]:
         return {
             "least": int(counts.min()),
@@ -154,7 +157,7 @@ def _counts(loss: Any, found: Survey) -> dict[str, Any]:
         rows = np.flatnonzero(counts == 0)
         return {"count": len(rows), "first": rows[:_SHOWN].tolist()}
 
-    ranks = tuple(loss.inputs) == ("embeddings", "targets")  # nobody is a negative throughout
+    ranks = isinstance(loss, RankedRows)  # nobody is a negative throughout
     return {
         "anchors": len(found.positives),
         "positives": spread(found.positives),
@@ -164,8 +167,8 @@ def _counts(loss: Any, found: Survey) -> dict[str, Any]:
     }
 
 
-def _pairs(loss: Any, relations: Relations, found: Survey) -> dict[str, Any]:
-    distance = hasattr(loss, "distance")
+def _pairs(loss: Loss, relations: Relations, found: Survey) -> dict[str, Any]:
+    distance = loss.by_distance
 
     def named(pairs: list[tuple[float, int, int]], sign: float) -> list[dict[str, Any]]:
         unit = sign * (-1.0 if distance else relations.temperature)
@@ -187,12 +190,13 @@ def _duplicates(relations: Relations) -> dict[str, Any]:
     return {"count": count, "first": [[side.name(i), side.name(j)] for i, j in first]}
 
 
-def _clamped(loss: Any, inputs: tuple[Array, ...]) -> int | None:
-    return int(loss.clamped(*inputs).sum()) if hasattr(loss, "clamped") else None
+def _clamped(loss: Loss, inputs: tuple[Array, ...]) -> int | None:
+    clamped = loss.clamped(*inputs)
+    return None if clamped is None else int(clamped.sum())
 
 
-def _effective(loss: Any, found: Survey) -> float | None:
-    if not hasattr(loss, "temperature") or not found.negatives.any():
+def _effective(loss: Loss, found: Survey) -> float | None:
+    if loss.by_distance or not found.negatives.any():
         return None
     return float(np.median(found.effective[found.negatives > 0]))
 
@@ -204,7 +208,7 @@ def _hardest_tenth(losses: Array, pull: Array) -> float | None:
     return float(pull[np.argsort(-losses, kind="stable")[:tenth]].sum())
 
 
-def _findings(loss: Any, facts: dict[str, Any], relations: Relations, found: Survey) -> list[str]:
+def _findings(loss: Loss, facts: dict[str, Any], relations: Relations, found: Survey) -> list[str]:
     n = facts["anchors"]
     said = []
     size = max(1.0, abs(found.lowest), abs(found.highest))
@@ -219,7 +223,7 @@ def _findings(loss: Any, facts: dict[str, Any], relations: Relations, found: Sur
         said.append(f"no anchor has a positive{why}; the loss is 0 and nothing is learned")
     elif lacking:
         rows = ", ".join(map(str, facts["without_positives"]["first"]))
-        skipped = getattr(loss, "without_positives", "skip") == "skip"
+        skipped = loss.stated("without_positives", "skip") == "skip"
         counts = "not counted" if skipped else "counted as 0"
         said.append(f"{lacking} of {n} anchors have no positive and are {counts}: rows {rows}")
     if facts["negatives"] is not None and lacking < n and not found.negatives.any():
@@ -235,7 +239,7 @@ def _findings(loss: Any, facts: dict[str, Any], relations: Relations, found: Sur
             f"{all_of} {n} anchors are at the lower bound of the estimate, where negatives have "
             "no gradient; raise temperature or lower tau_plus"
         )
-    if hasattr(loss, "temperature") and 0 < facts["chance"] * (1 + _EVEN) < facts["value"]:
+    if not loss.by_distance and 0 < facts["chance"] * (1 + _EVEN) < facts["value"]:
         said.append("the value is above chance: positives are farther than most other rows")
     return said
 

@@ -2,12 +2,21 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import singledispatch
 
 import numpy as np
 
 from nearfar.frameworks import Block, namespace_of
-from nearfar.similarity import DISTANCES, SIMILARITIES, Similarity
+from nearfar.losses import (
+    GivenTriplets,
+    LabelledRows,
+    Loss,
+    Queries,
+    RankedRows,
+    TwoSides,
+    TwoViews,
+)
+from nearfar.similarity import Similarity
 
 Array = np.ndarray
 Masks = Callable[[Array, Array], tuple[Array, Array]]
@@ -80,24 +89,17 @@ class Tile:
     negatives: Array
 
 
-def relate(loss: Any, arrays: dict[str, Array]) -> Relations:
-    """Sort out a batch by the way its loss is called."""
-    measure = (
-        DISTANCES[loss.distance] if hasattr(loss, "distance") else SIMILARITIES[loss.similarity]
-    )
-    by_call = _BY_CALL[tuple(loss.inputs)]
-    if getattr(loss, "anchors", "both") == "first":
-        by_call = _first_view
-    anchors, candidates, masks, order = by_call(arrays)
-    same = candidates is None
+def relate(loss: Loss, arrays: dict[str, Array]) -> Relations:
+    """Sort out a batch by the family of its loss."""
+    anchors, candidates, masks, order = _related(loss, arrays)
     return Relations(
         anchors,
         anchors if candidates is None else candidates,
         masks,
         order,
-        same,
-        measure,
-        getattr(loss, "temperature", 1.0),
+        candidates is None,
+        loss.comparison,
+        loss.stated("temperature", 1.0),
         arrays.get("labels"),
     )
 
@@ -105,28 +107,36 @@ def relate(loss: Any, arrays: dict[str, Array]) -> Relations:
 _Related = tuple[Side, Side | None, Masks, Array]
 
 
-def _views(arrays: dict[str, Array]) -> _Related:
+@singledispatch
+def _related(loss: Loss, arrays: dict[str, Array]) -> _Related:
+    raise TypeError(
+        f"expected a loss of a family that can be explained; received {type(loss).__name__} of "
+        f"{loss.family.__name__}"
+    )
+
+
+@_related.register
+def _views(loss: TwoViews, arrays: dict[str, Array]) -> _Related:
     n = len(arrays["a"])
 
     def masks(i: Array, j: Array) -> tuple[Array, Array]:
         positives = (i % n == j % n) & (i != j)
         return positives, ~positives & (i != j)
 
+    if loss.stated("anchors") == "first":
+        return Side.of(a=arrays["a"]), Side.of(**arrays), masks, np.arange(n)
     # Each pair side by side.
     return Side.of(**arrays), None, masks, np.arange(2 * n).reshape(2, n).T.ravel()
 
 
-def _first_view(arrays: dict[str, Array]) -> _Related:
-    both, _, masks, _ = _views(arrays)
-    return Side.of(a=arrays["a"]), both, masks, np.arange(len(arrays["a"]))
-
-
-def _sides(arrays: dict[str, Array]) -> _Related:
+@_related.register
+def _sides(loss: TwoSides, arrays: dict[str, Array]) -> _Related:
     anchors, candidates = (Side.of(**{key: x}) for key, x in arrays.items())
     return anchors, candidates, lambda i, j: (i == j, i != j), np.arange(len(anchors.rows))
 
 
-def _labels(arrays: dict[str, Array]) -> _Related:
+@_related.register
+def _labels(loss: LabelledRows, arrays: dict[str, Array]) -> _Related:
     labels = arrays["labels"]
 
     def masks(i: Array, j: Array) -> tuple[Array, Array]:
@@ -140,7 +150,8 @@ def _labels(arrays: dict[str, Array]) -> _Related:
     return Side.of(embeddings=arrays["embeddings"]), None, masks, order
 
 
-def _targets(arrays: dict[str, Array]) -> _Related:
+@_related.register
+def _targets(loss: RankedRows, arrays: dict[str, Array]) -> _Related:
     """Every other row is a positive, in the denominators of all that are farther from it."""
     targets = arrays["targets"].reshape(len(arrays["targets"]), -1)
     order = np.lexsort(targets.T[::-1])
@@ -153,7 +164,8 @@ def _targets(arrays: dict[str, Array]) -> _Related:
     )
 
 
-def _queries(arrays: dict[str, Array]) -> _Related:
+@_related.register
+def _queries(loss: Queries, arrays: dict[str, Array]) -> _Related:
     query, n = Side.of(query=arrays["query"]), len(arrays["query"])
     if "negatives" not in arrays:
         candidates = Side.of(positive=arrays["positive"])
@@ -170,7 +182,8 @@ def _queries(arrays: dict[str, Array]) -> _Related:
     return query, Side.of(positive=arrays["positive"], negatives=negatives), masks, np.arange(n)
 
 
-def _triplets(arrays: dict[str, Array]) -> _Related:
+@_related.register
+def _triplets(loss: GivenTriplets, arrays: dict[str, Array]) -> _Related:
     n = len(arrays["anchor"])
     candidates = Side.of(positive=arrays["positive"], negative=arrays["negative"])
     return (
@@ -179,13 +192,3 @@ def _triplets(arrays: dict[str, Array]) -> _Related:
         lambda i, j: (i == j, j - n == i),
         np.arange(n),
     )
-
-
-_BY_CALL: dict[tuple[str, ...], Callable[[dict[str, Array]], _Related]] = {
-    ("a", "b"): _views,
-    ("x", "y"): _sides,
-    ("embeddings", "labels"): _labels,
-    ("embeddings", "targets"): _targets,
-    ("query", "positive", "negatives"): _queries,
-    ("anchor", "positive", "negative"): _triplets,
-}

@@ -1,13 +1,27 @@
-"""What each loss says: formula, source and fields; one file per family, no loop, no framework."""
+"""What each loss says: formula, source and fields; no loop, no framework.
 
-from nearfar.losses.base import LOSSES, Loss, key_of, loss_from_dict
+A loss of one's own derives from a family and declares its fields with `choice`, `positive`,
+`number` and `from_zero`; see docs/write-a-loss.md.
+"""
+
+from nearfar.losses.base import Loss, loss_from_dict
 from nearfar.losses.batchtriplet import BatchTriplet
 from nearfar.losses.clip import CLIP
 from nearfar.losses.dcl import DCL
+from nearfar.losses.families import (
+    GivenTriplets,
+    LabelledRows,
+    Queries,
+    RankedRows,
+    TwoSides,
+    TwoViews,
+)
+from nearfar.losses.fields import choice, from_zero, number, positive
 from nearfar.losses.hcl import HCL
 from nearfar.losses.infonce import InfoNCE
 from nearfar.losses.ntxent import NTXent
 from nearfar.losses.pairmargin import PairMargin
+from nearfar.losses.registry import LOSSES, key_of
 from nearfar.losses.siglip import SigLIP
 from nearfar.losses.supcon import SupCon
 from nearfar.losses.supcr import RankNContrast, SupCR
@@ -19,15 +33,25 @@ __all__ = [
     "HCL",
     "LOSSES",
     "BatchTriplet",
+    "GivenTriplets",
     "InfoNCE",
+    "LabelledRows",
     "Loss",
     "NTXent",
     "PairMargin",
+    "Queries",
     "RankNContrast",
+    "RankedRows",
     "SigLIP",
     "SupCR",
     "SupCon",
     "Triplet",
+    "TwoSides",
+    "TwoViews",
+    "choice",
+    "from_zero",
     "key_of",
     "loss_from_dict",
+    "number",
+    "positive",
 ]

@@ -1,14 +1,12 @@
 """What all losses share: a frozen statement of a convention, called on arrays."""
 
 import json
-import math
-from dataclasses import InitVar, dataclass, field, fields, replace
-from typing import Any, ClassVar, NamedTuple, Self
+from collections.abc import Mapping
+from dataclasses import InitVar, field, fields, replace
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
-from nearfar.evaluate import Options
-from nearfar.explain import Explanation, explain
+from nearfar.evaluate import Options, Reduction
 from nearfar.frameworks import (
-    HOST_MEMORY,
     Array,
     Evaluation,
     Namespace,
@@ -17,48 +15,24 @@ from nearfar.frameworks import (
     namespace_of,
     register_rebuild,
 )
-from nearfar.losses import checks
+from nearfar.losses import arguments, inputs, registry
+from nearfar.losses.declared import Declared, in_order
+from nearfar.losses.fields import checked, choice, number
+from nearfar.rules import PartitionRule, QueryRule, WithinRule
+from nearfar.similarity import DISTANCES, SIMILARITIES, Similarity
 
-LOSSES: dict[str, type["Loss"]] = {}
-"""Every loss by its name in lower case."""
+if TYPE_CHECKING:
+    from nearfar.explain import Explanation
 
-_OTHER_NAMES = {"rankncontrast": "supcr"}
-
-
-def key_of(name: str) -> str:
-    """How `LOSSES` spells a name, whatever its case and whichever of a loss's two names it is."""
-    return _OTHER_NAMES.get(name.lower(), name.lower())
-
-
-def choice(*values: Any) -> Any:
-    """A field that takes one of these values, the first by default."""
-    return field(default=values[0], metadata={"choices": values})
+_ALWAYS = ("temperature", "margin")
+"""Fields that are written even where they are the default."""
 
 
-def positive(default: float) -> Any:
-    """A field that takes a finite number above 0."""
-    return field(default=default, metadata={"number": "a finite number above 0", "above": 0})
-
-
-def number(default: float) -> Any:
-    """A field that takes a finite number."""
-    return field(default=default, metadata={"number": "a finite number"})
-
-
-def from_zero(default: float, below: float = math.inf) -> Any:
-    """A field that takes a number from 0 on."""
-    end = "" if below == math.inf else f" and below {below:g}"
-    return field(
-        default=default,
-        metadata={"number": f"a finite number from 0 on{end}", "from": 0, "below": below},
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Loss:
+class Loss(Declared, family=True):
     """A loss with every convention as a field; comparable, hashable and picklable.
 
-    Calling it gives the value, in the framework of its inputs and differentiable there.
+    Calling it gives the value, in the framework of its inputs and differentiable there. Losses of
+    one's own derive from a family of `nearfar.losses`: see docs/write-a-loss.md.
 
     Parameters
     ----------
@@ -73,32 +47,91 @@ class Loss:
     embeddings: ClassVar[tuple[str, ...]]
     """Those of them that are embeddings and get gradients."""
     optional: ClassVar[tuple[str, ...]] = ()
-    parameters: ClassVar[tuple[str, ...]] = ("temperature",)
+    parameters: ClassVar[tuple[str, ...]] = ()
     """Fields that a call may replace, by a number or by an array that gets a gradient."""
-    _options: ClassVar[Options]
+    rules: ClassVar[tuple[type, ...]]
+    """Kinds of rules that the family is evaluated by."""
+    _settings: ClassVar[Mapping[str, Any]]
     _text: ClassVar[str]
 
     scale: float = number(1.0)
     reduction: str = choice("mean", "sum", "none")
-    # No field, so that it is no part of the statement; yet `dataclasses.replace` takes it along.
-    _evaluated: InitVar[Options] = field(default=Options())
+    if TYPE_CHECKING:
 
-    def __init_subclass__(cls, abstract: bool = False) -> None:
-        if not abstract:
-            LOSSES[cls.__name__.lower()] = cls
+        @property
+        def options(self) -> Options:
+            """How it is evaluated; see `with_options`."""
+    else:
+        # No field, so that it is no part of the statement; yet `dataclasses.replace` takes it on.
+        options: InitVar[Options] = field(default=Options())
 
-    def __post_init__(self, _evaluated: Options) -> None:
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if "choices" in f.metadata:
-                checks.one_of(self, f.name, value, f.metadata["choices"])
-            else:
-                object.__setattr__(self, f.name, checks.real(f.name, value, f.metadata))
-        object.__setattr__(self, "_options", _evaluated)
-        object.__setattr__(self, "_evaluated", _evaluated)
-        # The statement as text, which a compiler takes for a constant.
-        text = json.dumps({**self.to_dict(), "options": _evaluated})
-        object.__setattr__(self, "_text", text)
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        cls.parameters = tuple(x for x in ("temperature", "bias") if x in cls.declarations)
+
+    def __post_init__(self, options: Options) -> None:  # type: ignore[override]
+        for name, allowed in self.declarations.items():
+            value = checked(type(self).__name__, name, getattr(self, name), allowed)
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "options", _checked_options(self, options))
+        self.check()
+        ready = {
+            "_settings": self._evaluated(),
+            # The statement as text, which a compiler takes for a constant.
+            "_text": json.dumps({**self.to_dict(), "loss": self.key, "options": self.options}),
+        }
+        for name, value in ready.items():
+            object.__setattr__(self, name, value)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        stated = {f.name: getattr(self, f.name) for f in fields(self)}
+        return _restored, (type(self), {**stated, "options": self.options})
+
+    def check(self) -> None:
+        """Raise ValueError where fields do not go together."""
+        return  # TensorFlow's autograph warns of a body that is a docstring only
+
+    def rule(self) -> PartitionRule | QueryRule | WithinRule:
+        """What the loss makes of its logits."""
+        raise TypeError(
+            f"{type(self).__name__}: expected a method rule() that returns what the loss makes of "
+            "its logits; received none; see docs/write-a-loss.md"
+        )
+
+    @property
+    def family(self) -> type["Loss"]:
+        """What its inputs are and who is positive: a class of `nearfar.losses`."""
+        return next(cls for cls in type(self).__mro__ if issubclass(cls, Loss) and cls.key is None)
+
+    @property
+    def learnable(self) -> tuple[str, ...]:
+        """Those parameters that an array may give.
+
+        None where the temperature is a factor of the loss: it would be learned to be small.
+        """
+        return () if self.stated("scale_by") == "temperature" else self.parameters
+
+    @property
+    def comparison(self) -> Similarity:
+        """What its logits are: a similarity, or a distance taken negative."""
+        if self.by_distance:
+            return DISTANCES[self.stated("distance")]
+        return SIMILARITIES[self.stated("similarity", "cosine")]
+
+    @property
+    def by_distance(self) -> bool:
+        """Whether it compares rows by a distance."""
+        return "distance" in self.declarations
+
+    @property
+    def factor(self) -> float:
+        """What the result is multiplied by."""
+        grows = self.stated("scale_by") == "temperature"
+        return self.scale * float(self.stated("temperature")) if grows else self.scale
+
+    def stated(self, name: str, otherwise: Any = None) -> Any:
+        """The field of this name, which means the same in all losses; `otherwise` without it."""
+        return getattr(self, name) if name in self.declarations else otherwise
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         """The value, differentiable in the framework of the inputs.
@@ -106,7 +139,8 @@ class Loss:
         Parameters
         ----------
         *inputs
-            As `inputs` names them; embeddings (n, d) or (n, f1, ..., fk).
+            As `inputs` names them; embeddings (n, d), and but for losses of labels and targets
+            also (n, f1, ..., fk).
         **named
             Inputs by name; ``temperature=`` (and ``bias=``, where the loss has one) replaces the
             field: a number, or an array without axes that gets a gradient.
@@ -156,17 +190,19 @@ class Loss:
             )
         call = self._open(inputs, named)
         count, all_arrays = len(call.embeddings), len(call.arrays)
-        chosen = tuple(range(count)) if wrt is None else checks.argument_numbers("wrt", wrt, count)
+        chosen = (
+            tuple(range(count)) if wrt is None else arguments.argument_numbers("wrt", wrt, count)
+        )
         chosen += tuple(range(all_arrays - call.parameters.count(None), all_arrays))
         wanted = tuple(k in chosen for k in range(all_arrays))
         value, found = glue_of(call.ns).value_and_grad(call.evaluation, call.arrays, wanted)
         return value, tuple(found[k] for k in chosen)
 
-    def explain(self, *inputs: Any, **named: Any) -> Explanation:
+    def explain(self, *inputs: Any, **named: Any) -> "Explanation":
         """What this loss does with a batch: chance, positives, faults, who pulls how hard.
 
-        Reads the arrays: not for compiled functions. Prints as a table; see `Explanation` for
-        `to_dict` and `plot`.
+        Reads the arrays: not for compiled functions. Prints as a table; see
+        `nearfar.explain.Explanation` for `to_dict` and `plot`.
 
         Parameters
         ----------
@@ -184,6 +220,8 @@ class Loss:
         >>> NTXent().explain(a, a).to_dict()["findings"]
         ['3 of 6 rows repeat an earlier one: a[0] = b[0], a[1] = b[1], a[2] = b[2]']
         """
+        from nearfar.explain import explain
+
         call = self._open(inputs, named)
         ns = call.ns
         floats = {
@@ -198,8 +236,16 @@ class Loss:
             name: float(ns.read(next(learned))) if known is None else known
             for name, known in zip(self.parameters, call.parameters, strict=True)
         }
-        values["_evaluated"] = self._options._replace(check_finite=None)
-        return explain(replace(self, **values), arrays, self._options.memory or HOST_MEMORY)
+        # With NaN there is nothing to explain, whatever the options let through.
+        values["options"] = self.options._replace(check_finite=None)
+        return explain(self._with(**values), arrays)
+
+    def clamped(self, *inputs: Any, **named: Any) -> Array | None:
+        """Which anchors are at a lower bound, where their negatives have no gradient.
+
+        Called as the loss is; None for a loss without such a bound.
+        """
+        return None
 
     def with_options(
         self,
@@ -223,28 +269,37 @@ class Loss:
             Refuse NaN and infinity; None does so for NumPy inputs only. True reads the values,
             which `jax.jit` and `tf.function` do not have.
         """
-        tile = checks.whole("tile", tile, optional=True)
-        memory = checks.whole("memory", memory, optional=True)
-        workers = checks.whole("workers", workers, optional=True)
-        checks.one_of(self, "check_finite", check_finite, (None, True, False))
-        return replace(self, _evaluated=Options(tile, memory, workers, check_finite))
+        return self._with(options=Options(tile, memory, workers, check_finite))
 
     def to_dict(self) -> dict[str, Any]:
         """The name and every field, ready for JSON; see `loss_from_dict`."""
         return {"loss": type(self).__name__} | {f.name: getattr(self, f.name) for f in fields(self)}
 
-    def _open(self, inputs: tuple[Any, ...], named: dict[str, Any]) -> "_Call":
+    def __repr__(self) -> str:
+        """The call that makes it: temperature or margin, and what is not the default."""
+        shown = [
+            f"{f.name}={getattr(self, f.name)!r}"
+            for f in in_order(type(self))
+            if f.name in _ALWAYS or getattr(self, f.name) != f.default
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def _with(self, **changes: Any) -> Self:
+        return replace(self, **changes)
+
+    def _open(self, given: tuple[Any, ...], named: dict[str, Any]) -> "_Call":
         replaced = {name: named.pop(name) for name in self.parameters if name in named}
-        given = checks.bind(self, inputs, named)
-        floats = [(name, given[name]) for name in self.embeddings if name in given]
+        owner = type(self).__name__
+        bound = arguments.bind(owner, self.inputs, self.optional, given, named)
+        floats = [(name, bound[name]) for name in self.embeddings if name in bound]
         ns = namespace_of([*floats, *replaced.items()])
-        finite = self._options.check_finite
-        embeddings = {name: checks.embeddings(ns, name, x, finite) for name, x in floats}
+        finite = self.options.check_finite
+        embeddings = {name: inputs.embeddings(ns, name, x, finite) for name, x in floats}
         self._check_shapes(embeddings)
         like = next(iter(embeddings.values()))
         facts = [
-            _FACTS[name](ns, name, x, like, finite)
-            for name, x in given.items()
+            inputs.FACTS[name](ns, name, x, like, finite)
+            for name, x in bound.items()
             if name not in embeddings
         ]
         parameters = self._parameters(ns, replaced)
@@ -256,19 +311,19 @@ class Loss:
 
     def _parameters(self, ns: Namespace, replaced: dict[str, Any]) -> tuple[float | None, ...]:
         """Of each parameter a number, or None where the call gives an array."""
-        self._check_replaced(replaced)
-        return tuple(self._parameter(ns, name, replaced) for name in self.parameters)
-
-    def _parameter(self, ns: Namespace, name: str, replaced: dict[str, Any]) -> float | None:
-        """A number, or None where the call gives an array."""
-        if replaced.get(name) is None:
-            return float(getattr(self, name))
-        known = next(f.metadata for f in fields(self) if f.name == name)
-        return checks.parameter(ns, name, replaced[name], known)
-
-    def _check_replaced(self, replaced: dict[str, Any]) -> None:
-        """Raise ValueError where a call may not replace a parameter."""
-        return  # TensorFlow's autograph warns of a body that is a docstring only
+        if replaced.get("temperature") is not None and not self.learnable:
+            raise ValueError(
+                f"{type(self).__name__}: expected no temperature at the call with scale_by="
+                '"temperature", whose factor is stated by the temperature of the loss; received '
+                "one: make another loss, dataclasses.replace(loss, temperature=...), or state "
+                'scale_by="constant"'
+            )
+        return tuple(
+            getattr(self, name)
+            if replaced.get(name) is None
+            else arguments.parameter(ns, name, replaced[name], self.declarations[name])
+            for name in self.parameters
+        )
 
     def _check_shapes(self, embeddings: dict[str, Array]) -> None:
         """Raise ValueError where the embeddings do not fit each other."""
@@ -280,8 +335,27 @@ class Loss:
         """How to compute this loss on checked inputs; a parameter that is None is among them."""
         raise NotImplementedError
 
-
-_FACTS = {"labels": checks.labels, "targets": checks.targets}
+    def _evaluated(self) -> dict[str, Any]:
+        """What every evaluation is told, whatever the call."""
+        rule = self.rule()
+        if not isinstance(rule, self.rules):
+            kinds = " or ".join(kind.__name__ for kind in self.rules)
+            raise TypeError(
+                f"{type(self).__name__}: expected rule() to return a {kinds}, which the family "
+                f"{self.family.__name__} is evaluated by; received {type(rule).__name__}; derive "
+                "the rule from it, or the loss from another family"
+            )
+        return {
+            "rule": rule,
+            "similarity": self.comparison,
+            "reduction": Reduction(
+                self.reduction,
+                self.factor,
+                self.stated("average", "anchors"),
+                self.stated("without_positives", "skip"),
+            ),
+            "options": self.options,
+        }
 
 
 class _Call(NamedTuple):
@@ -294,6 +368,25 @@ class _Call(NamedTuple):
     evaluation: Evaluation
 
 
+def _checked_options(loss: Loss, options: Any) -> Options:
+    if not isinstance(options, Options):
+        raise TypeError(
+            f"{type(loss).__name__}: expected options as loss.options has them; received "
+            f"{options!r}; use loss.with_options(tile=..., memory=...)"
+        )
+    arguments.one_of(type(loss).__name__, "check_finite", options.check_finite, (None, True, False))
+    return Options(
+        arguments.whole("tile", options.tile, optional=True),
+        arguments.whole("memory", options.memory, optional=True),
+        arguments.whole("workers", options.workers, optional=True),
+        options.check_finite,
+    )
+
+
+def _restored(cls: type[Loss], stated: dict[str, Any]) -> Loss:
+    return cls(**stated)
+
+
 def loss_from_dict(d: dict[str, Any]) -> Loss:
     """The loss that `Loss.to_dict` described.
 
@@ -303,24 +396,31 @@ def loss_from_dict(d: dict[str, Any]) -> Loss:
     """
     rest = dict(d)
     name = rest.pop("loss", None)
-    loss = LOSSES.get(key_of(str(name)))
+    loss: Any = registry.LOSSES.get(registry.key_of(str(name)))
     if loss is None:
-        known = ", ".join(sorted(cls.__name__ for cls in LOSSES.values()))
-        raise ValueError(f"expected d['loss'] to be one of {known}; received {name!r}")
-    unknown = sorted(set(rest) - {f.name for f in fields(loss)})
+        known = [cls.__name__ for cls in registry.LOSSES.values()]
+        near = arguments.nearest(str(name), known)
+        raise ValueError(
+            f"expected d['loss'] to be one of {', '.join(sorted(known))}; received {name!r}"
+            + (f"; did you mean {near}?" if near else "")
+            + "; a loss of your own is known once the module that defines it is imported"
+        )
+    unknown = sorted(set(rest) - set(loss.declarations))
     if unknown:
         raise ValueError(
             f"expected fields of {loss.__name__} in d, received also {', '.join(unknown)}; "
             "was it written by another version of nearfar?"
         )
-    return loss(**rest)
+    found: Loss = loss(**rest)
+    return found
 
 
 def _rebuild(statement: Statement, arrays: tuple[Array, ...]) -> Evaluation:
-    fields = json.loads(statement.text)
-    options = Options(*fields.pop("options"))
-    loss = loss_from_dict(fields).with_options(**options._asdict())
-    return loss._evaluation(arrays, statement.parameters)
+    stated = json.loads(statement.text)
+    loss = registry.by_key(stated.pop("loss"))
+    options = Options(*stated.pop("options"))
+    found: Loss = loss(**stated, options=options)
+    return found._evaluation(arrays, statement.parameters)
 
 
 register_rebuild(_rebuild)

@@ -1,17 +1,12 @@
 """Triplets mined from a labelled batch."""
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
-
-from nearfar.evaluate import Reduction, WithinEvaluation
-from nearfar.frameworks import Evaluation
-from nearfar.losses.base import Loss, choice, from_zero
+from nearfar.losses.families import LabelledRows
+from nearfar.losses.fields import choice, from_zero
 from nearfar.rules import HardestTriplets, MinedTriplets
 from nearfar.similarity import DISTANCES
 
 
-@dataclass(frozen=True, kw_only=True)
-class BatchTriplet(Loss):
+class BatchTriplet(LabelledRows):
     """Rows of an anchor's class have to be nearer to it than all others, by a margin.
 
     Formula: over the triplets T that `mining` takes from the batch (anchor a, another row p of its
@@ -60,31 +55,14 @@ class BatchTriplet(Loss):
     0.456348
     """
 
-    inputs: ClassVar[tuple[str, ...]] = ("embeddings", "labels")
-    embeddings: ClassVar[tuple[str, ...]] = ("embeddings",)
-    parameters: ClassVar[tuple[str, ...]] = ()
-
     margin: float = from_zero(0.2)
     mining: str = choice("all", "hard", "semihard", "all_semihard")
     distance: str = choice(*DISTANCES)
     count: str = choice("active", "all")
     without_positives: str = choice("skip", "zero")
 
-    def _evaluation(
-        self, arrays: tuple[Any, ...], parameters: tuple[float | None, ...]
-    ) -> Evaluation:
-        active = self.count == "active" and self.mining in ("all", "all_semihard")
-        hard = self.mining == "hard"
-        return WithinEvaluation(
-            rule=HardestTriplets(self.margin)
-            if hard
-            else MinedTriplets(self.mining, self.margin, active),
-            pairing="labels" if len(arrays[1].shape) == 1 else "many_labels",
-            similarity=DISTANCES[self.distance],
-            parts=1,
-            parameters=parameters,
-            reduction=Reduction(
-                self.reduction, self.scale, without_positives=self.without_positives
-            ),
-            options=self._options,
-        )
+    def rule(self) -> HardestTriplets | MinedTriplets:
+        if self.mining == "hard":
+            return HardestTriplets(self.margin)
+        active = self.count == "active" and self.mining != "semihard"
+        return MinedTriplets(self.mining, self.margin, active)

@@ -1,19 +1,12 @@
 """CLIP, the loss of two towers."""
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
-
-from nearfar.evaluate import PartitionEvaluation, Reduction
-from nearfar.frameworks import Array, Evaluation
-from nearfar.losses import checks
-from nearfar.losses.base import choice, positive
-from nearfar.losses.factor import ScaledLoss
+from nearfar.losses.families import TwoSides
+from nearfar.losses.fields import choice, positive
 from nearfar.rules import OnePositive
 from nearfar.similarity import SIMILARITIES
 
 
-@dataclass(frozen=True, kw_only=True)
-class CLIP(ScaledLoss):
+class CLIP(TwoSides):
     """Cross-entropy of finding each row's partner on the other side, in both directions.
 
     Formula: with s_ij = similarity(x_i, y_j) / temperature,
@@ -53,24 +46,9 @@ class CLIP(ScaledLoss):
     0.226123
     """
 
-    inputs: ClassVar[tuple[str, ...]] = ("x", "y")
-    embeddings: ClassVar[tuple[str, ...]] = ("x", "y")
-
     temperature: float = positive(0.07)
     similarity: str = choice(*SIMILARITIES)
+    scale_by: str = choice("constant", "temperature")
 
-    def _check_shapes(self, embeddings: dict[str, Array]) -> None:
-        checks.same_shape(embeddings, "x", "y")
-
-    def _evaluation(
-        self, arrays: tuple[Any, ...], parameters: tuple[float | None, ...]
-    ) -> Evaluation:
-        return PartitionEvaluation(
-            rule=OnePositive("all"),
-            similarity=SIMILARITIES[self.similarity],
-            pairing="matched",
-            parts=2,
-            parameters=parameters,
-            reduction=Reduction(self.reduction, self._factor),
-            options=self._options,
-        )
+    def rule(self) -> OnePositive:
+        return OnePositive("all")

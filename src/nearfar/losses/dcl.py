@@ -1,18 +1,12 @@
 """DCL, the decoupled contrastive loss."""
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
-
-from nearfar.evaluate import PartitionEvaluation, Reduction
-from nearfar.frameworks import Array, Evaluation
-from nearfar.losses import checks
-from nearfar.losses.base import Loss, choice, positive
+from nearfar.losses.families import TwoViews
+from nearfar.losses.fields import choice, positive
 from nearfar.rules import OnePositive
 from nearfar.similarity import SIMILARITIES
 
 
-@dataclass(frozen=True, kw_only=True)
-class DCL(Loss):
+class DCL(TwoViews):
     """NT-Xent without the positive in its own denominator.
 
     Formula: with the 2N rows z of both views, row p(i) the other view of row i and
@@ -48,24 +42,8 @@ class DCL(Loss):
     -0.729412
     """
 
-    inputs: ClassVar[tuple[str, ...]] = ("a", "b")
-    embeddings: ClassVar[tuple[str, ...]] = ("a", "b")
-
     temperature: float = positive(0.1)
     similarity: str = choice(*SIMILARITIES)
 
-    def _check_shapes(self, embeddings: dict[str, Array]) -> None:
-        checks.same_shape(embeddings, "a", "b")
-
-    def _evaluation(
-        self, arrays: tuple[Any, ...], parameters: tuple[float | None, ...]
-    ) -> Evaluation:
-        return PartitionEvaluation(
-            rule=OnePositive("negatives"),
-            similarity=SIMILARITIES[self.similarity],
-            pairing="views",
-            parts=2,
-            parameters=parameters,
-            reduction=Reduction(self.reduction, self.scale),
-            options=self._options,
-        )
+    def rule(self) -> OnePositive:
+        return OnePositive("negatives")

@@ -1,18 +1,16 @@
 """HCL, InfoNCE with hard negatives and a correction for false ones."""
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
-from nearfar.evaluate import PartitionEvaluation, Reduction
-from nearfar.frameworks import Array, Evaluation
-from nearfar.losses import checks
-from nearfar.losses.base import Loss, choice, from_zero, positive
+from nearfar.evaluate import PartitionEvaluation
+from nearfar.frameworks import Array
+from nearfar.losses.families import TwoViews
+from nearfar.losses.fields import choice, from_zero, positive
 from nearfar.rules import HardNegatives
 from nearfar.similarity import SIMILARITIES
 
 
-@dataclass(frozen=True, kw_only=True)
-class HCL(Loss):
+class HCL(TwoViews):
     """NT-Xent with hard negatives weighted up and false negatives taken off.
 
     Formula: with the 2N rows z of both views, s_ij = similarity(z_i, z_j) / temperature, p the
@@ -64,14 +62,14 @@ class HCL(Loss):
     0.297300
     """
 
-    inputs: ClassVar[tuple[str, ...]] = ("a", "b")
-    embeddings: ClassVar[tuple[str, ...]] = ("a", "b")
-
     temperature: float = positive(0.5)
     tau_plus: float = from_zero(0.1, below=1)
     beta: float = from_zero(1.0)
     detach_weights: bool = choice(False, True)
     similarity: str = choice(*SIMILARITIES)
+
+    def rule(self) -> HardNegatives:
+        return HardNegatives(self.tau_plus, self.beta, self.detach_weights)
 
     def clamped(self, *inputs: Any, **named: Any) -> Array:
         """Which anchors are at the lower bound, where their negatives have no gradient, (2N,).
@@ -79,22 +77,5 @@ class HCL(Loss):
         Called as the loss is; True or False in the order of ``reduction="none"``.
         """
         call = self._open(inputs, named)
-        evaluation = self._evaluation(call.arrays, call.parameters)
-        assert isinstance(evaluation, PartitionEvaluation)
-        return evaluation.idle(call.ns, call.arrays)
-
-    def _check_shapes(self, embeddings: dict[str, Array]) -> None:
-        checks.same_shape(embeddings, "a", "b")
-
-    def _evaluation(
-        self, arrays: tuple[Any, ...], parameters: tuple[float | None, ...]
-    ) -> Evaluation:
-        return PartitionEvaluation(
-            rule=HardNegatives(self.tau_plus, self.beta, self.detach_weights),
-            similarity=SIMILARITIES[self.similarity],
-            pairing="views",
-            parts=2,
-            parameters=parameters,
-            reduction=Reduction(self.reduction, self.scale),
-            options=self._options,
-        )
+        assert isinstance(call.evaluation, PartitionEvaluation)
+        return call.evaluation.idle(call.ns, call.arrays)

@@ -1,19 +1,12 @@
 """InfoNCE, one way: queries against their positives and negatives."""
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
-
-from nearfar.evaluate import QueryEvaluation, Reduction
-from nearfar.frameworks import Array, Evaluation
-from nearfar.losses import checks
-from nearfar.losses.base import choice, positive
-from nearfar.losses.factor import ScaledLoss
+from nearfar.losses.families import Queries
+from nearfar.losses.fields import choice, positive
 from nearfar.rules import OneWay
 from nearfar.similarity import SIMILARITIES
 
 
-@dataclass(frozen=True, kw_only=True)
-class InfoNCE(ScaledLoss):
+class InfoNCE(Queries):
     """Cross-entropy of finding each query's positive among its negatives.
 
     Formula: with s(x, y) = similarity(x, y) / temperature,
@@ -54,38 +47,9 @@ class InfoNCE(ScaledLoss):
     0.547386
     """
 
-    inputs: ClassVar[tuple[str, ...]] = ("query", "positive", "negatives")
-    embeddings: ClassVar[tuple[str, ...]] = ("query", "positive", "negatives")
-    optional: ClassVar[tuple[str, ...]] = ("negatives",)
-
     temperature: float = positive(0.07)
     similarity: str = choice(*SIMILARITIES)
+    scale_by: str = choice("constant", "temperature")
 
-    def _check_shapes(self, embeddings: dict[str, Array]) -> None:
-        checks.same_shape(embeddings, "query", "positive")
-        if "negatives" not in embeddings:
-            return
-        query = tuple(embeddings["query"].shape)
-        shape = tuple(embeddings["negatives"].shape)
-        features = query[1:]
-        if shape[1:] != features and (shape[0], *shape[2:]) != query:
-            wanted = ", ".join(str(f) for f in features)
-            raise ValueError(
-                f"expected negatives of shape (K, {wanted}), shared by all queries, or "
-                f"({query[0]}, K, {wanted}), each query's own; received {shape}"
-            )
-
-    def _evaluation(
-        self, arrays: tuple[Any, ...], parameters: tuple[float | None, ...]
-    ) -> Evaluation:
-        parts = len(arrays) - parameters.count(None)
-        own = parts == 3 and len(arrays[2].shape) > len(arrays[0].shape)
-        return QueryEvaluation(
-            rule=OneWay(),
-            similarity=SIMILARITIES[self.similarity],
-            negatives="batch" if parts == 2 else "own" if own else "shared",
-            parts=parts,
-            parameters=parameters,
-            reduction=Reduction(self.reduction, self._factor),
-            options=self._options,
-        )
+    def rule(self) -> OneWay:
+        return OneWay()

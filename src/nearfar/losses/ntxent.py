@@ -1,19 +1,12 @@
 """NT-Xent, the loss of SimCLR."""
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
-
-from nearfar.evaluate import PartitionEvaluation, Reduction
-from nearfar.frameworks import Array, Evaluation
-from nearfar.losses import checks
-from nearfar.losses.base import choice, positive
-from nearfar.losses.factor import ScaledLoss
+from nearfar.losses.families import TwoViews
+from nearfar.losses.fields import choice, positive
 from nearfar.rules import OnePositive
 from nearfar.similarity import SIMILARITIES
 
 
-@dataclass(frozen=True, kw_only=True)
-class NTXent(ScaledLoss):
+class NTXent(TwoViews):
     """Normalised temperature-scaled cross-entropy between two views of each object.
 
     Formula: with the 2N rows z of both views, row p(i) the other view of row i and
@@ -63,29 +56,12 @@ class NTXent(ScaledLoss):
     0.405291
     """
 
-    inputs: ClassVar[tuple[str, ...]] = ("a", "b")
-    embeddings: ClassVar[tuple[str, ...]] = ("a", "b")
-
     temperature: float = positive(0.5)
     similarity: str = choice(*SIMILARITIES)
     denominator: str = choice("all", "own_positive", "negatives")
     include_self: bool = choice(False, True)
     anchors: str = choice("both", "first")
+    scale_by: str = choice("constant", "temperature")
 
-    def _check_shapes(self, embeddings: dict[str, Array]) -> None:
-        checks.same_shape(embeddings, "a", "b")
-
-    def _evaluation(
-        self, arrays: tuple[Any, ...], parameters: tuple[float | None, ...]
-    ) -> Evaluation:
-        return PartitionEvaluation(
-            rule=OnePositive(self.denominator),
-            similarity=SIMILARITIES[self.similarity],
-            pairing="views",
-            parts=2,
-            parameters=parameters,
-            reduction=Reduction(self.reduction, self._factor),
-            include_self=self.include_self,
-            first_only=self.anchors == "first",
-            options=self._options,
-        )
+    def rule(self) -> OnePositive:
+        return OnePositive(self.denominator)

@@ -1,17 +1,12 @@
 """The contrastive loss of pairs."""
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
-
-from nearfar.evaluate import Reduction, WithinEvaluation
-from nearfar.frameworks import Evaluation
-from nearfar.losses.base import Loss, choice, from_zero
+from nearfar.losses.families import LabelledRows
+from nearfar.losses.fields import choice, from_zero
 from nearfar.rules import NearOrApart
 from nearfar.similarity import DISTANCES
 
 
-@dataclass(frozen=True, kw_only=True)
-class PairMargin(Loss):
+class PairMargin(LabelledRows):
     """Rows of a class are pulled together, all others pushed apart up to a margin.
 
     Formula: over the unordered pairs i, j of the n rows with distance d_ij, L = mean of
@@ -47,22 +42,8 @@ class PairMargin(Loss):
     0.181337
     """
 
-    inputs: ClassVar[tuple[str, ...]] = ("embeddings", "labels")
-    embeddings: ClassVar[tuple[str, ...]] = ("embeddings",)
-    parameters: ClassVar[tuple[str, ...]] = ()
-
     margin: float = from_zero(1.0)
     distance: str = choice(*DISTANCES)
 
-    def _evaluation(
-        self, arrays: tuple[Any, ...], parameters: tuple[float | None, ...]
-    ) -> Evaluation:
-        return WithinEvaluation(
-            rule=NearOrApart(self.margin),
-            pairing="labels" if len(arrays[1].shape) == 1 else "many_labels",
-            similarity=DISTANCES[self.distance],
-            parts=1,
-            parameters=parameters,
-            reduction=Reduction(self.reduction, self.scale),
-            options=self._options,
-        )
+    def rule(self) -> NearOrApart:
+        return NearOrApart(self.margin)

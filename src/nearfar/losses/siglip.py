@@ -1,18 +1,12 @@
 """SigLIP, the sigmoid loss of two towers."""
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
-
-from nearfar.evaluate import QueryEvaluation, Reduction
-from nearfar.frameworks import Array, Evaluation
-from nearfar.losses import checks
-from nearfar.losses.base import Loss, choice, number, positive
+from nearfar.losses.families import TwoSides
+from nearfar.losses.fields import choice, number, positive
 from nearfar.rules import EachPair
 from nearfar.similarity import SIMILARITIES
 
 
-@dataclass(frozen=True, kw_only=True)
-class SigLIP(Loss):
+class SigLIP(TwoSides):
     """A binary cross-entropy for every pair of rows: partners or not.
 
     Formula: with s_ij = similarity(x_i, y_j) / temperature + bias,
@@ -49,26 +43,9 @@ class SigLIP(Loss):
     0.068673
     """
 
-    inputs: ClassVar[tuple[str, ...]] = ("x", "y")
-    embeddings: ClassVar[tuple[str, ...]] = ("x", "y")
-    parameters: ClassVar[tuple[str, ...]] = ("temperature", "bias")
-
     temperature: float = positive(0.1)
     bias: float = number(-10.0)
     similarity: str = choice(*SIMILARITIES)
 
-    def _check_shapes(self, embeddings: dict[str, Array]) -> None:
-        checks.same_shape(embeddings, "x", "y")
-
-    def _evaluation(
-        self, arrays: tuple[Any, ...], parameters: tuple[float | None, ...]
-    ) -> Evaluation:
-        return QueryEvaluation(
-            rule=EachPair(),
-            similarity=SIMILARITIES[self.similarity],
-            negatives="batch",
-            parts=2,
-            parameters=parameters,
-            reduction=Reduction(self.reduction, self.scale),
-            options=self._options,
-        )
+    def rule(self) -> EachPair:
+        return EachPair()

@@ -1,18 +1,12 @@
 """Supervised contrastive loss, in all its published conventions."""
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
-
-from nearfar.evaluate import Options, PartitionEvaluation, Reduction
-from nearfar.frameworks import Evaluation
-from nearfar.losses.base import choice, positive
-from nearfar.losses.factor import ScaledLoss
+from nearfar.losses.families import LabelledRows
+from nearfar.losses.fields import choice, positive
 from nearfar.rules import LogOver, OverLogs, OwnPositive, PartitionRule
 from nearfar.similarity import SIMILARITIES
 
 
-@dataclass(frozen=True, kw_only=True)
-class SupCon(ScaledLoss):
+class SupCon(LabelledRows):
     """Supervised contrastive loss: rows of a class are each other's positives.
 
     Formula: with s_ij = similarity(z_i, z_j) / temperature, P(i) the other rows that share a label
@@ -72,9 +66,6 @@ class SupCon(ScaledLoss):
     0.380016
     """
 
-    inputs: ClassVar[tuple[str, ...]] = ("embeddings", "labels")
-    embeddings: ClassVar[tuple[str, ...]] = ("embeddings",)
-
     temperature: float = positive(0.1)
     similarity: str = choice(*SIMILARITIES)
     denominator: str = choice("all", "own_positive", "negatives")
@@ -82,9 +73,9 @@ class SupCon(ScaledLoss):
     include_self: bool | str = choice(False, True, "positive")
     without_positives: str = choice("skip", "zero")
     average: str = choice("anchors", "pairs")
+    scale_by: str = choice("constant", "temperature")
 
-    def __post_init__(self, _evaluated: Options) -> None:
-        super().__post_init__(_evaluated)
+    def check(self) -> None:
         if self.average == "pairs" and self.positives != "mean_log":
             raise ValueError(
                 'SupCon: expected positives="mean_log" with average="pairs", whose terms are '
@@ -92,24 +83,10 @@ class SupCon(ScaledLoss):
                 'anchor together first; use average="anchors"'
             )
 
-    def _rule(self) -> PartitionRule:
+    def rule(self) -> PartitionRule:
         # Under average="pairs" an anchor weighs as many terms as it has positives.
         mean = self.positives in ("mean_log", "log_mean")
         over_logs = self.positives in ("mean_log", "sum_log")
         if self.denominator == "own_positive":
             return OwnPositive(mean, over_logs)
         return (OverLogs if over_logs else LogOver)(mean, self.denominator)
-
-    def _evaluation(
-        self, arrays: tuple[Any, ...], parameters: tuple[float | None, ...]
-    ) -> Evaluation:
-        return PartitionEvaluation(
-            rule=self._rule(),
-            similarity=SIMILARITIES[self.similarity],
-            pairing="labels" if len(arrays[1].shape) == 1 else "many_labels",
-            parts=1,
-            parameters=parameters,
-            reduction=Reduction(self.reduction, self._factor, self.average, self.without_positives),
-            include_self=self.include_self,
-            options=self._options,
-        )

@@ -1,17 +1,12 @@
 """SupCR, also known as Rank-N-Contrast: contrastive learning from numbers instead of classes."""
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
-
-from nearfar.evaluate import Reduction, WithinEvaluation
-from nearfar.frameworks import Evaluation
-from nearfar.losses.base import Loss, choice, positive
+from nearfar.losses.families import RankedRows
+from nearfar.losses.fields import choice, positive
 from nearfar.rules import Ranks
 from nearfar.similarity import SIMILARITIES
 
 
-@dataclass(frozen=True, kw_only=True)
-class SupCR(Loss):
+class SupCR(RankedRows, also=("RankNContrast",)):
     """Supervised contrastive regression: rows whose targets are near should be near.
 
     Formula: with s_ij = similarity(z_i, z_j) / temperature and d_ij the distance of the targets of
@@ -58,26 +53,13 @@ class SupCR(Loss):
     0.484103
     """
 
-    inputs: ClassVar[tuple[str, ...]] = ("embeddings", "targets")
-    embeddings: ClassVar[tuple[str, ...]] = ("embeddings",)
-
     temperature: float = positive(2.0)
     similarity: str = choice("neg_euclidean", *(s for s in SIMILARITIES if s != "neg_euclidean"))
     order: str = choice("farther", "nearer")
     label_distance: str = choice("l1", "l2")
 
-    def _evaluation(
-        self, arrays: tuple[Any, ...], parameters: tuple[float | None, ...]
-    ) -> Evaluation:
-        return WithinEvaluation(
-            rule=Ranks(self.order, self.label_distance),
-            pairing="targets",
-            similarity=SIMILARITIES[self.similarity],
-            parts=1,
-            parameters=parameters,
-            reduction=Reduction(self.reduction, self.scale),
-            options=self._options,
-        )
+    def rule(self) -> Ranks:
+        return Ranks(self.order, self.label_distance)
 
 
 RankNContrast = SupCR

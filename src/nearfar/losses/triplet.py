@@ -1,18 +1,12 @@
 """Triplets that are given: anchor, positive, negative."""
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
-
-from nearfar.evaluate import QueryEvaluation, Reduction
-from nearfar.frameworks import Array, Evaluation
-from nearfar.losses import checks
-from nearfar.losses.base import Loss, choice, from_zero
+from nearfar.losses.families import GivenTriplets
+from nearfar.losses.fields import choice, from_zero
 from nearfar.rules import Hinge
 from nearfar.similarity import DISTANCES
 
 
-@dataclass(frozen=True, kw_only=True)
-class Triplet(Loss):
+class Triplet(GivenTriplets):
     """The positive has to be nearer to the anchor than the negative, by a margin.
 
     Formula: L = 1/N sum_i max(0, d(a_i, p_i) - d(a_i, n_i) + margin).
@@ -49,26 +43,8 @@ class Triplet(Loss):
     0.045000
     """
 
-    inputs: ClassVar[tuple[str, ...]] = ("anchor", "positive", "negative")
-    embeddings: ClassVar[tuple[str, ...]] = ("anchor", "positive", "negative")
-    parameters: ClassVar[tuple[str, ...]] = ()
-
     margin: float = from_zero(0.2)
     distance: str = choice("sqeuclidean", *(d for d in DISTANCES if d != "sqeuclidean"))
 
-    def _check_shapes(self, embeddings: dict[str, Array]) -> None:
-        checks.same_shape(embeddings, "anchor", "positive")
-        checks.same_shape(embeddings, "anchor", "negative")
-
-    def _evaluation(
-        self, arrays: tuple[Any, ...], parameters: tuple[float | None, ...]
-    ) -> Evaluation:
-        return QueryEvaluation(
-            rule=Hinge(self.margin),
-            similarity=DISTANCES[self.distance],
-            negatives="matched",
-            parts=3,
-            parameters=parameters,
-            reduction=Reduction(self.reduction, self.scale),
-            options=self._options,
-        )
+    def rule(self) -> Hinge:
+        return Hinge(self.margin)

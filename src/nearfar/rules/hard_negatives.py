@@ -5,11 +5,11 @@ from math import inf, log, log1p
 from typing import ClassVar
 
 from nearfar.frameworks import Array, Namespace
-from nearfar.rules.protocol import Anchors, Pair, Slopes, Sum
+from nearfar.rules.protocol import Anchors, PartitionRule, Slopes, Sum
 
 
 @dataclass(frozen=True)
-class HardNegatives:
+class HardNegatives(PartitionRule):
     """softplus(log G - s_p), all in logarithms, so that no temperature underflows."""
 
     tau_plus: float
@@ -17,8 +17,6 @@ class HardNegatives:
     detach_weights: bool
 
     linear: ClassVar[bool] = True
-    pair: ClassVar[Pair | None] = None
-    needs_negatives: ClassVar[bool] = False
 
     @property
     def sums(self) -> tuple[Sum, ...]:

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from nearfar.frameworks import Array, Namespace
-from nearfar.rules.protocol import Others, Picked
+from nearfar.rules.protocol import Others, Picked, WithinRule
 from nearfar.rules.triplets import classmates, only_strangers_, unknown
 
 
 @dataclass(frozen=True)
-class HardestTriplets:
+class HardestTriplets(WithinRule):
     """max(0, d_ap - d_an + margin) for the farthest positive p and the nearest negative n."""
 
     margin: float

@@ -1,14 +1,13 @@
 """Rules of distances that have to keep a margin: of given triplets, of pairs."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from nearfar.frameworks import Array, Namespace
-from nearfar.rules.protocol import Others
+from nearfar.rules.protocol import Others, QueryRule, WithinRule
 
 
 @dataclass(frozen=True)
-class Hinge:
+class Hinge(QueryRule):
     """relu(d_ap - d_an + margin), where logits are distances taken negative."""
 
     margin: float
@@ -28,12 +27,10 @@ class Hinge:
 
 
 @dataclass(frozen=True)
-class NearOrApart:
+class NearOrApart(WithinRule):
     """1/2 d**2 for rows of a class, 1/2 max(0, margin - d)**2 for others."""
 
     margin: float
-
-    picks: ClassVar[int] = 0
 
     def buffers(self, most: int | None) -> int:
         return 8

@@ -56,7 +56,7 @@ class Slopes(NamedTuple):
     """What does not come through the logits."""
 
 
-class PartitionRule(Protocol):
+class PartitionRule:
     """A loss that sees its similarities through partition sums and its positive pairs.
 
     It never sees a tile, a mask, a shift, a reduction or an upstream gradient. Anchors that have
@@ -66,24 +66,29 @@ class PartitionRule(Protocol):
     @property
     def sums(self) -> tuple[Sum, ...]:
         """The partition sums it needs."""
+        raise NotImplementedError
 
     @property
     def linear(self) -> bool:
         """Whether it wants the sum of its positives' logits."""
+        return False
 
     @property
     def pair(self) -> Pair | None:
         """Its function of each positive pair, if it has one."""
+        return None
 
     @property
     def needs_negatives(self) -> bool:
         """Whether an anchor without negatives has no loss (an empty denominator)."""
+        return False
 
     def finish(self, ns: Namespace, anchors: Anchors) -> tuple[Array, Slopes]:
         """Losses (n,) and their slopes."""
+        raise NotImplementedError
 
 
-class QueryRule(Protocol):
+class QueryRule:
     """A loss of queries that needs all logits of a query at once."""
 
     def rows(
@@ -95,6 +100,7 @@ class QueryRule(Protocol):
         consumed. `positive` (b,) is the logit of each query's positive. The derivatives are by
         `logits` and by `positive`.
         """
+        raise NotImplementedError
 
 
 class Others(NamedTuple):
@@ -120,19 +126,22 @@ class Picked(NamedTuple):
     slopes: Array  # (b, picks)
 
 
-class WithinRule(Protocol):
+class WithinRule:
     """A loss of one set of rows that needs all logits of an anchor at once."""
 
     @property
     def picks(self) -> int:
         """How many logits of an anchor its loss depends on, if they are few; 0: on all."""
+        return 0
 
     def buffers(self, most: int | None) -> int:
         """How many arrays of a block of logits it holds at once, the logits included, where no
         anchor has more positives than `most`, which is None where that is not known."""
+        raise NotImplementedError
 
     def usable(self, positives: Array, negatives: Array) -> Array:
         """Which anchors have any term, from the numbers of their positives and negatives (n,)."""
+        raise NotImplementedError
 
     def rows(
         self, ns: Namespace, logits: Array, others: Others, weight: Array | None
@@ -143,3 +152,4 @@ class WithinRule(Protocol):
         `logits` (b, n) are those of all rows; a rule that picks may consume them, for all others
         they must stay as they are.
         """
+        raise NotImplementedError

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from nearfar.frameworks import Array, Block, Namespace, Scratch
-from nearfar.rules.protocol import Others
+from nearfar.rules.protocol import Others, WithinRule
 from nearfar.similarity import Apart
 
 Shared = Callable[[Array, bool], Array]
@@ -16,7 +16,7 @@ _SAFE_SPREAD = {4: 60.0, 8: 600.0}
 
 
 @dataclass(frozen=True)
-class Ranks:
+class Ranks(WithinRule):
     """Each other row k as a positive, against the rows whose label is as far as k's or farther.
 
     Sorted by label distance those rows are the tail of the sequence, so that all denominators of
@@ -27,8 +27,6 @@ class Ranks:
 
     order: str
     label_distance: str
-
-    picks: ClassVar[int] = 0
 
     def buffers(self, most: int | None) -> int:
         return 16

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from nearfar.frameworks import Array, Namespace
+from nearfar.rules.protocol import QueryRule
 
 
 @dataclass(frozen=True)
-class EachPair:
+class EachPair(QueryRule):
     """softplus(logit) of every negative and softplus(-logit) of the positive, added up."""
 
     def rows(

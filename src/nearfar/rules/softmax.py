@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from nearfar.frameworks import Array, Namespace
-from nearfar.rules.protocol import Anchors, Pair, Slopes, Sum
+from nearfar.rules.protocol import Anchors, Pair, PartitionRule, QueryRule, Slopes, Sum
 
 
 class _Softplus:
@@ -46,14 +46,13 @@ POSITIVES = Sum("positives")
 
 
 @dataclass(frozen=True)
-class OnePositive:
+class OnePositive(PartitionRule):
     """log(exp(s_p) + exp(N)) - s_p, or N - s_p without the positive in the denominator."""
 
     denominator: str  # "all" and "own_positive" are the same with one positive; "negatives"
 
     sums: ClassVar[tuple[Sum, ...]] = (NEGATIVES,)
     linear: ClassVar[bool] = True
-    pair: ClassVar[Pair | None] = None
 
     @property
     def needs_negatives(self) -> bool:
@@ -69,14 +68,13 @@ class OnePositive:
 
 
 @dataclass(frozen=True)
-class OverLogs:
+class OverLogs(PartitionRule):
     """Sum or mean over the positives of log D - s_p, with one denominator for all of them."""
 
     mean: bool
     denominator: str  # "all", "negatives"
 
     linear: ClassVar[bool] = True
-    pair: ClassVar[Pair | None] = None
 
     @property
     def sums(self) -> tuple[Sum, ...]:
@@ -103,15 +101,13 @@ class OverLogs:
 
 
 @dataclass(frozen=True)
-class LogOver:
+class LogOver(PartitionRule):
     """log D - log of the sum (or mean) of exp(s_p) over the positives."""
 
     mean: bool
     denominator: str  # "all", "negatives"
 
     sums: ClassVar[tuple[Sum, ...]] = (NEGATIVES, POSITIVES)
-    linear: ClassVar[bool] = False
-    pair: ClassVar[Pair | None] = None
 
     @property
     def needs_negatives(self) -> bool:
@@ -128,15 +124,13 @@ class LogOver:
 
 
 @dataclass(frozen=True)
-class OwnPositive:
+class OwnPositive(PartitionRule):
     """Each positive in a denominator of its own: exp(s_p) / (exp(s_p) + exp(N))."""
 
     mean: bool
     log_inside: bool  # a sum of logarithms, or the logarithm of a sum
 
     sums: ClassVar[tuple[Sum, ...]] = (NEGATIVES,)
-    linear: ClassVar[bool] = False
-    needs_negatives: ClassVar[bool] = False
 
     @property
     def pair(self) -> Pair | None:
@@ -153,7 +147,7 @@ class OwnPositive:
 
 
 @dataclass(frozen=True)
-class OneWay:
+class OneWay(QueryRule):
     """Row rule: softplus(N - s_p) over a block of anchors, N over the row's logits."""
 
     def rows(

@@ -8,10 +8,10 @@ P and N are an anchor's positives and negatives, u = d_ap - d_an + margin.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from nearfar.frameworks import Array, Namespace
-from nearfar.rules.protocol import Others
+from nearfar.rules.protocol import Others, WithinRule
 from nearfar.rules.sorted_groups import Group, Merged
 
 # Up to so many positives comparing each with all negatives is quicker than sorting.
@@ -144,12 +144,10 @@ def unknown(ns: Namespace, logits: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class MinedTriplets:
+class MinedTriplets(WithinRule):
     mining: str
     margin: float
     count_active: bool
-
-    picks: ClassVar[int] = 0
 
     def buffers(self, most: int | None) -> int:
         return 6 if self._few(most) else 24

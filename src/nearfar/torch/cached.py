@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils.checkpoint import get_device_states, set_device_states
 
-from nearfar.losses import checks
+from nearfar.losses import arguments
 
 Encoder = Callable[[torch.Tensor], torch.Tensor]
 
@@ -71,7 +71,7 @@ def cached_step(
     >>> encoder.weight.grad.shape
     torch.Size([2, 3])
     """
-    checks.whole("chunk", chunk)
+    arguments.whole("chunk", chunk)
     pairs = _pairs(encoder, batch)
     first = [[_first(f, x) for x in rows.split(chunk)] for f, rows in pairs]
     leaves = [torch.cat([output for _, output in each]).requires_grad_() for each in first]

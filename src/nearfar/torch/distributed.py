@@ -11,7 +11,7 @@ from nearfar.evaluate.strips import strip
 from nearfar.frameworks import Block
 from nearfar.frameworks.torch import NAMESPACE, full_precision
 from nearfar.losses import Loss as Statement
-from nearfar.losses import checks
+from nearfar.losses import arguments
 from nearfar.torch import module
 from nearfar.torch.agreement import DTYPES, agree, refuse
 from nearfar.torch.collectives import Ranks
@@ -110,8 +110,10 @@ class Loss(module.Loss):
         """This rank's rows, what replaces the loss's parameters, and what ranks have to share."""
         replaced = {name: named.pop(name) for name in self.loss.parameters if name in named}
         parameters = self.loss._parameters(NAMESPACE, replaced)
-        call = f"{self.loss._text}, gradient={self.gradient!r}, parameters={parameters}"
-        return self._tensors(checks.bind(self.loss, inputs, named)), replaced, call
+        loss, name = self.loss, type(self.loss).__name__
+        call = f"{loss}, {loss.options}, gradient={self.gradient!r}, parameters={parameters}"
+        bound = arguments.bind(name, loss.inputs, loss.optional, inputs, named)
+        return self._tensors(bound), replaced, call
 
     def _tensors(self, given: dict[str, Any]) -> dict[str, torch.Tensor]:
         found: dict[str, torch.Tensor] = {}

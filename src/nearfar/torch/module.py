@@ -48,7 +48,7 @@ class Loss(torch.nn.Module):  # type: ignore[misc]
                 f"expected a loss with a temperature to learn; received {type(loss).__name__}; "
                 "leave learn_temperature out"
             )
-        if learn_temperature and getattr(loss, "scale_by", "constant") == "temperature":
+        if learn_temperature and loss.learnable != loss.parameters:
             raise ValueError(
                 'expected scale_by="constant" to learn a temperature; received a loss whose factor '
                 "is its temperature, and would be learned to be small; leave learn_temperature out"
@@ -68,9 +68,7 @@ class Loss(torch.nn.Module):  # type: ignore[misc]
     @property
     def temperature(self) -> Any:
         """The temperature in use: a number, a tensor where it is learned, None without one."""
-        return (
-            self.log_temperature.exp() if self.learned else getattr(self.loss, "temperature", None)
-        )
+        return self.log_temperature.exp() if self.learned else self.loss.stated("temperature")
 
     def forward(self, *inputs: Any, **named: Any) -> torch.Tensor:
         value: torch.Tensor = self.loss(*inputs, **self._values() | named)

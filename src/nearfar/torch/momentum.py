@@ -2,7 +2,7 @@
 
 import torch
 
-from nearfar.losses import checks
+from nearfar.losses import arguments
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]
@@ -26,7 +26,7 @@ def update_momentum(target: torch.nn.Module, online: torch.nn.Module, momentum: 
     TypeError, ValueError
         For a momentum out of range, and modules of different structure; nothing is changed then.
     """
-    momentum = checks.real(
+    momentum = arguments.real(
         "momentum", momentum, {"number": "a number from 0 to 1", "from": 0, "to": 1}
     )
     into, of = (dict(m.named_parameters()) | dict(m.named_buffers()) for m in (target, online))

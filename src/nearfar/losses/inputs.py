@@ -1,81 +1,10 @@
-"""What a loss accepts. Every message names the argument, what was expected, what came, a remedy."""
+"""Embeddings, labels and targets as a loss takes them, or a message with the remedy."""
 
-from collections.abc import Mapping
-from math import inf, isfinite
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from nearfar.frameworks import Array, Namespace, framework_name
-
-if TYPE_CHECKING:
-    from nearfar.losses.base import Loss
-
-
-def one_of(loss: "Loss", name: str, value: Any, values: tuple[Any, ...]) -> None:
-    if not any(type(value) is type(v) and value == v for v in values):
-        listed = ", ".join(repr(v) for v in values)
-        raise ValueError(
-            f"{type(loss).__name__}: expected {name} to be one of {listed}; received {value!r}"
-        )
-
-
-def real(name: str, value: Any, allowed: Mapping[str, Any]) -> float:
-    """A number in the range that a field's metadata describes."""
-    expected = allowed["number"]
-    known = isinstance(value, int | float | np.integer | np.floating)
-    if not known or isinstance(value, bool):
-        raise TypeError(f"expected {name} to be {expected}; received {value!r}")
-    if not (isfinite(value) and _inside(value, allowed)):
-        raise ValueError(f"expected {name} to be {expected}; received {value!r}")
-    return float(value)
-
-
-def _inside(value: Any, allowed: Mapping[str, Any]) -> bool:
-    return bool(
-        value > allowed.get("above", -inf)
-        and value >= allowed.get("from", -inf)
-        and value < allowed.get("below", inf)
-        and value <= allowed.get("to", inf)
-    )
-
-
-def whole(name: str, value: Any, *, optional: bool = False) -> Any:
-    """A whole number above 0, or None where it is optional."""
-    if optional and value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"expected {name} to be a whole number above 0; received {value!r}")
-    if value < 1:
-        raise ValueError(f"expected {name} to be a whole number above 0; received {value!r}")
-    return int(value)
-
-
-def argument_numbers(name: str, value: Any, count: int) -> tuple[int, ...]:
-    numbers = tuple(value) if isinstance(value, tuple | list) else (value,)
-    if not all(isinstance(k, int) and 0 <= k < count for k in numbers):
-        raise ValueError(
-            f"expected {name} to hold numbers of embedding arguments, 0 to {count - 1}; "
-            f"received {value!r}"
-        )
-    return numbers
-
-
-def bind(loss: "Loss", inputs: tuple[Any, ...], named: Mapping[str, Any]) -> dict[str, Any]:
-    """Inputs by name, in call order; optional ones that are absent or None are left out."""
-    name, names = type(loss).__name__, loss.inputs
-    unknown = sorted(set(named) - set(names))
-    twice = sorted(set(named) & set(names[: len(inputs)]))
-    given = dict(zip(names, inputs, strict=False)) | dict(named)
-    missing = [n for n in names if n not in given and n not in loss.optional]
-    if unknown or twice or missing or len(inputs) > len(names):
-        raise TypeError(
-            f"{name} is called with ({', '.join(names)}); received {len(inputs)} inputs"
-            + (f" and {', '.join(sorted(named))}" if named else "")
-        )
-    return {
-        n: given[n] for n in names if n in given and not (n in loss.optional and given[n] is None)
-    }
 
 
 def embeddings(ns: Namespace, name: str, x: Any, check_finite: bool | None) -> Array:
@@ -239,25 +168,5 @@ def targets(ns: Namespace, name: str, x: Any, like: Array, check_finite: bool | 
     return x if floating else ns.cast(x, ns.xp.int64)
 
 
-def parameter(ns: Namespace, name: str, value: Any, allowed: Mapping[str, Any]) -> float | None:
-    """A number as a float, None for an array."""
-    if not ns.is_array(value):
-        return real(name, value, allowed)
-    expected = f"{allowed['number']}, or an array of one (shape ()) beside the embeddings"
-    if tuple(value.shape) != ():
-        raise ValueError(f"expected {name} to be {expected}; received shape {tuple(value.shape)}")
-    if not ns.is_floating(value):
-        raise TypeError(f"expected {name} of a floating dtype; received {value.dtype}")
-    known = ns.host(value)
-    if known is not None and not _inside(known, allowed):
-        raise ValueError(f"expected {name} to be {expected}; received {float(known)}")
-    return None
-
-
-def same_shape(arrays: Mapping[str, Array], first: str, second: str) -> None:
-    a, b = tuple(arrays[first].shape), tuple(arrays[second].shape)
-    if a != b:
-        raise ValueError(
-            f"expected {first} and {second} of one shape, row i of one with row i of the other; "
-            f"received {a} and {b}"
-        )
+FACTS = {"labels": labels, "targets": targets}
+"""By the names of the inputs that are no embeddings."""
