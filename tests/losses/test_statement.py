@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import inspect
 import json
 import pickle
 
@@ -72,6 +73,16 @@ DEFAULTS = {
         "reduction": "mean",
     },
     "Triplet": {"margin": 0.2, "distance": "sqeuclidean", "scale": 1.0, "reduction": "mean"},
+    "BatchTriplet": {
+        "margin": 0.2,
+        "mining": "all",
+        "distance": "euclidean",
+        "count": "active",
+        "without_positives": "skip",
+        "scale": 1.0,
+        "reduction": "mean",
+    },
+    "PairMargin": {"margin": 1.0, "distance": "euclidean", "scale": 1.0, "reduction": "mean"},
 }
 OTHERS = {
     "NTXent": {"temperature": 0.1, "include_self": True, "anchors": "first"},
@@ -83,9 +94,40 @@ OTHERS = {
     "SigLIP": {"temperature": 0.05, "bias": -3.5},
     "SupCR": {"order": "nearer", "label_distance": "l2", "similarity": "cosine"},
     "Triplet": {"margin": 0.0, "distance": "chebyshev", "scale": 3.0},
+    "BatchTriplet": {"mining": "semihard", "count": "all"},
+    "PairMargin": {"margin": 0.3, "distance": "cosine"},
 }
 STATEMENTS = [getattr(nf, name)() for name in DEFAULTS]
 STATEMENTS += [getattr(nf, name)(**fields) for name, fields in OTHERS.items()]
+
+
+def test_every_loss_has_its_defaults_here():
+    assert {name.lower() for name in DEFAULTS} == {
+        key for key, loss in nf.losses.LOSSES.items() if loss.__module__.startswith("nearfar.")
+    }
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_the_signature_has_the_fields_alone(name):
+    parameters = inspect.signature(getattr(nf, name)).parameters
+    assert {key: p.default for key, p in parameters.items()} == DEFAULTS[name]
+    assert all(p.kind is p.KEYWORD_ONLY for p in parameters.values())
+    assert next(iter(parameters)) in ("temperature", "margin")
+
+
+@pytest.mark.parametrize(
+    ("loss", "text"),
+    [
+        (nf.SupCon(average="pairs"), "SupCon(temperature=0.1, average='pairs')"),
+        (nf.NTXent(), "NTXent(temperature=0.5)"),
+        (nf.NTXent(scale=2), "NTXent(temperature=0.5, scale=2.0)"),
+        (nf.PairMargin(distance="cosine"), "PairMargin(margin=1.0, distance='cosine')"),
+        (nf.SigLIP(bias=-3), "SigLIP(temperature=0.1, bias=-3.0)"),
+    ],
+    ids=str,
+)
+def test_a_loss_in_words(loss, text):
+    assert repr(loss) == str(loss) == text
 
 
 @pytest.mark.parametrize("name", DEFAULTS)
@@ -133,6 +175,8 @@ class TestEveryStatement:
 
     def test_options_stay_when_a_field_is_replaced(self, loss):
         tiled = loss.with_options(tile=3, memory=2**20, workers=1, check_finite=False)
+        assert pickle.loads(pickle.dumps(tiled)).options == tiled.options
+        assert copy.deepcopy(tiled).options == tiled.options
         other = dataclasses.replace(tiled, scale=2.0)
         assert other == dataclasses.replace(loss, scale=2.0)
         assert other.options == tiled.options == (3, 2**20, 1, False)
@@ -144,6 +188,13 @@ class TestEveryStatement:
                 setattr(loss, field, 1.0)
         with pytest.raises((AttributeError, TypeError)):
             loss.temprature = 1.0
+
+    def test_options_are_checked(self, loss):
+        for wrong in (3, None, (1, 2, 3, None)):
+            with pytest.raises(TypeError, match=r"options.*with_options"):
+                dataclasses.replace(loss, options=wrong)
+        with pytest.raises(ValueError, match="tile"):
+            dataclasses.replace(loss, options=loss.options._replace(tile=-1))
 
     def test_keyword_only(self, loss):
         with pytest.raises(TypeError, match="positional"):
