@@ -10,7 +10,9 @@
 0.3220
 """
 
-from nearfar import distances, divergences, metrics, presets, queue, samplers
+from typing import Any as _Any
+
+from nearfar import distances, divergences, losses, metrics, presets, queue, rules, samplers
 from nearfar.losses import (
     CLIP,
     DCL,
@@ -25,8 +27,10 @@ from nearfar.losses import (
     SupCon,
     SupCR,
     Triplet,
+    flatten_views,
     loss_from_dict,
 )
+from nearfar.losses.arguments import nearest as _nearest
 from nearfar.presets import preset
 
 __version__ = "0.1.0"
@@ -48,10 +52,25 @@ __all__ = [
     "__version__",
     "distances",
     "divergences",
+    "flatten_views",
     "loss_from_dict",
+    "losses",
     "metrics",
     "preset",
     "presets",
     "queue",
+    "rules",
     "samplers",
 ]
+
+_BY_THEMSELVES = ("check", "datasets", "explain", "keras", "sklearn", "testing", "torch")
+"""Modules that need more than NumPy, or that few need."""
+
+
+def __getattr__(name: str) -> _Any:
+    if name in _BY_THEMSELVES:
+        raise AttributeError(f"nearfar.{name} is imported by itself; write: import nearfar.{name}")
+    known = [public for public in __all__ if public != "Loss"]
+    near = None if name.startswith("_") else _nearest(name, known)
+    meant = f"; did you mean {near}?" if near else "; its names are in nearfar.__all__"
+    raise AttributeError(f"nearfar has no {name}{meant}")

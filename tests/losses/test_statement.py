@@ -112,6 +112,8 @@ def test_the_signature_has_the_fields_alone(name):
     parameters = inspect.signature(getattr(nf, name)).parameters
     assert {key: p.default for key, p in parameters.items()} == DEFAULTS[name]
     assert all(p.kind is p.KEYWORD_ONLY for p in parameters.values())
+    called = inspect.signature(getattr(nf, name)()).parameters.values()
+    assert [str(p).partition(":")[0] for p in called] == ["*inputs", "**named"]
     assert next(iter(parameters)) in ("temperature", "margin")
 
 

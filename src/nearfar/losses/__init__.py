@@ -26,6 +26,7 @@ from nearfar.losses.siglip import SigLIP
 from nearfar.losses.supcon import SupCon
 from nearfar.losses.supcr import RankNContrast, SupCR
 from nearfar.losses.triplet import Triplet
+from nearfar.losses.views import flatten_views
 
 __all__ = [
     "CLIP",
@@ -49,6 +50,7 @@ __all__ = [
     "TwoSides",
     "TwoViews",
     "choice",
+    "flatten_views",
     "from_zero",
     "key_of",
     "loss_from_dict",

@@ -302,6 +302,7 @@ class Loss(Declared, family=True):
             for name, x in bound.items()
             if name not in embeddings
         ]
+        embeddings = self._settled(ns, embeddings, facts)
         parameters = self._parameters(ns, replaced)
         learned = [
             replaced[name] for name, p in zip(self.parameters, parameters, strict=True) if p is None
@@ -328,6 +329,12 @@ class Loss(Declared, family=True):
     def _check_shapes(self, embeddings: dict[str, Array]) -> None:
         """Raise ValueError where the embeddings do not fit each other."""
         return
+
+    def _settled(
+        self, ns: Namespace, embeddings: dict[str, Array], facts: list[Array]
+    ) -> dict[str, Array]:
+        """The embeddings, once labels and targets are known."""
+        return embeddings
 
     def _evaluation(
         self, arrays: tuple[Array, ...], parameters: tuple[float | None, ...]

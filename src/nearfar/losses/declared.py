@@ -1,7 +1,7 @@
 """Classes whose fields are declared: frozen dataclasses under names that no two share."""
 
 from collections.abc import Mapping
-from dataclasses import Field, FrozenInstanceError, dataclass, fields
+from dataclasses import Field, FrozenInstanceError, dataclass, fields, is_dataclass
 from inspect import Parameter, Signature
 from typing import Any, ClassVar, NoReturn, Self, dataclass_transform
 
@@ -19,13 +19,16 @@ def in_order(cls: type) -> list[Field[Any]]:
     return own + [f for name in _LAST for f in known if f.name == name]
 
 
-def _signature(cls: type) -> Signature:
-    return Signature(
-        [
-            Parameter(f.name, Parameter.KEYWORD_ONLY, default=f.default, annotation=f.type)
-            for f in in_order(cls)
-        ]
-    )
+class _SignatureOfClass:
+    """The fields as a signature, options left out; an instance is called as its method says."""
+
+    def __get__(self, instance: Any, cls: type) -> Signature:
+        if instance is not None or not is_dataclass(cls):
+            raise AttributeError("__signature__")
+        kind = Parameter.KEYWORD_ONLY
+        return Signature(
+            [Parameter(f.name, kind, default=f.default, annotation=f.type) for f in in_order(cls)]
+        )
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
@@ -37,6 +40,7 @@ class Declared:
 
     declarations: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """What each field may be."""
+    __signature__: ClassVar[Any] = _SignatureOfClass()
     key: ClassVar[str | None] = None
     """By which a program finds this very class; None for what losses derive from."""
 
@@ -48,7 +52,6 @@ class Declared:
         dataclass(frozen=True, kw_only=True)(cls)
         # `Declared` has these for all: a second decorator would refuse to write over them.
         del cls.__setattr__, cls.__delattr__
-        cls.__signature__ = _signature(cls)  # type: ignore[attr-defined]
         cls.key = None if family else registry.register(cls, also)
 
     def __new__(cls, *unnamed: Any, **named: Any) -> Self:

@@ -4,8 +4,8 @@ from math import prod
 from typing import ClassVar
 
 from nearfar.evaluate import PartitionEvaluation, QueryEvaluation, WithinEvaluation
-from nearfar.frameworks import Array, Evaluation
-from nearfar.losses import arguments
+from nearfar.frameworks import Array, Evaluation, Namespace
+from nearfar.losses import arguments, inputs
 from nearfar.losses.base import Loss
 from nearfar.rules import PartitionRule, QueryRule, WithinRule
 
@@ -70,6 +70,12 @@ class LabelledRows(Loss, family=True):
 
     def _check_shapes(self, embeddings: dict[str, Array]) -> None:
         _refuse_views(type(self).__name__, embeddings["embeddings"], "labels")
+
+    def _settled(
+        self, ns: Namespace, embeddings: dict[str, Array], facts: list[Array]
+    ) -> dict[str, Array]:
+        rows = embeddings["embeddings"]
+        return {"embeddings": inputs.unless_marks(ns, rows, facts[0])}
 
     def _evaluation(self, arrays: tuple[Array, ...], parameters: _Known) -> Evaluation:
         settings = {"parts": 1, "parameters": parameters, **self._settings}

@@ -1,10 +1,11 @@
 """Embeddings, labels and targets as a loss takes them, or a message with the remedy."""
 
+from sys import modules
 from typing import Any
 
 import numpy as np
 
-from nearfar.frameworks import Array, Namespace, framework_name
+from nearfar.frameworks import Array, Namespace, framework_name, missing
 
 
 def embeddings(ns: Namespace, name: str, x: Any, check_finite: bool | None) -> Array:
@@ -28,8 +29,11 @@ def embeddings(ns: Namespace, name: str, x: Any, check_finite: bool | None) -> A
         )
     shape = tuple(x.shape)
     if len(shape) < 2:
+        # Keras calls losses with the labels first, and so do people who come from it.
+        keras = "; in Keras wrap the loss, nearfar.keras.Loss(loss)" if "keras" in modules else ""
         raise ValueError(
-            f"expected {name} to have rows and features, (n, d); received shape {shape}"
+            f"expected {name} to have rows and features, (n, d); received shape {shape}; labels "
+            f"and targets come after the embeddings{keras}"
         )
     if 0 in shape:
         raise ValueError(
@@ -91,23 +95,26 @@ def _refuse_rows(name: str, x: Array, good: np.ndarray) -> None:
     )
 
 
-def _numbered(x: np.ndarray) -> np.ndarray:
-    """Objects as class numbers: they have equality, but those of several types have no order."""
+def _numbered(x: np.ndarray, absent: np.ndarray) -> np.ndarray:
+    """Objects as class numbers: they have equality, but those of several types have no order.
+
+    A missing label equals none, as NaN.
+    """
     numbers: dict[Any, float] = {}
     nan = float("nan")
-
-    def number(v: Any) -> float:
-        return nan if isinstance(v, float) and v != v else numbers.setdefault(v, len(numbers))
-
-    return np.array([number(v) for v in x])
+    return np.array(
+        [
+            nan if no else numbers.setdefault(v, len(numbers))
+            for v, no in zip(x, absent, strict=True)
+        ]
+    )
 
 
 def labels(ns: Namespace, name: str, x: Any, like: Array, check_finite: bool | None) -> Array:
     """Labels (n,) of any dtype with equality, or (n, c) in {0, 1}, beside the embeddings."""
     foreign = ns.on_host or framework_name(x) != ns.name
-    x = _host_array(name, x) if foreign else ns.beside(x, like)
-    if foreign and x.dtype.kind == "O" and x.ndim == 1:
-        x = _numbered(x)
+    masked = isinstance(x, np.ma.MaskedArray)
+    given, x = x, _host_array(name, x) if foreign else ns.beside(x, like)
     shape, n = tuple(x.shape), like.shape[0]
     if len(shape) == 2 and shape[1] == 1:
         raise ValueError(
@@ -118,12 +125,17 @@ def labels(ns: Namespace, name: str, x: Any, like: Array, check_finite: bool | N
         raise ValueError(
             f"expected {name} of shape ({n},) or ({n}, c), one row per embedding; received {shape}"
         )
-    if foreign and x.dtype.kind == "f" and check_finite is not False and np.isnan(x).any():
-        row = int(np.flatnonzero(np.isnan(x).reshape(n, -1).any(axis=1))[0])
-        raise ValueError(
-            f"expected {name} without NaN, which equals nothing; received one in row {row}; give "
-            "unlabelled rows a label of their own"
-        )
+    if foreign and (len(shape) == 1 or x.dtype.kind == "f"):
+        absent = missing(given if masked else x)
+        if check_finite is not False and absent.any():
+            row = int(np.flatnonzero(absent.reshape(n, -1).any(axis=1))[0])
+            raise ValueError(
+                f"expected {name} without missing ones (NaN, None, NaT, NA, masked), which equal "
+                f"nothing; received one in row {row}; leave such rows out, or give each a label of "
+                "its own"
+            )
+        if len(shape) == 1 and (x.dtype.kind == "O" or masked):
+            x = _numbered(x, absent)
     if len(shape) == 2:
         _refuse_other_than_marks(ns, name, x, foreign)
         return ns.asarray(x, like) if foreign else x
@@ -141,6 +153,19 @@ def _refuse_other_than_marks(ns: Namespace, name: str, x: Array, foreign: bool) 
             "received other values; pass class labels along one axis, "
             f"({x.shape[0]},)"
         )
+
+
+def unless_marks(ns: Namespace, x: Array, labels: Array) -> Array:
+    """Embeddings, NaN where labels with two axes hold other values than 0 and 1.
+
+    Where the host can read them they were refused. Elsewhere (in compiled programs, on a GPU) soft
+    labels would put all rows into one class without a word.
+    """
+    if len(labels.shape) == 1 or labels.dtype == ns.xp.bool or ns.host(labels) is not None:
+        return x
+    marks = ns.xp.all((labels == 0) | (labels == 1))
+    spoiled = 1 - ns.cast(marks, x.dtype)
+    return x + 0 * (spoiled / (1 - spoiled))
 
 
 def targets(ns: Namespace, name: str, x: Any, like: Array, check_finite: bool | None) -> Array:
