@@ -25,7 +25,7 @@ SPELLINGS = {
     "uint8": LABELS.astype(np.uint8) + np.uint8(250),
     "far apart": np.array([-(2**62), 2**62, 0, 5])[LABELS],
     "bool": LABELS > 0,
-    "objects": np.array([None, "a dog", 3, (4, 5)], dtype=object)[LABELS],
+    "objects": np.array([frozenset(), "a dog", 3, (4, 5)], dtype=object)[LABELS],
 }
 
 
