@@ -131,8 +131,8 @@ def labels(ns: Namespace, name: str, x: Any, like: Array, check_finite: bool | N
             row = int(np.flatnonzero(absent.reshape(n, -1).any(axis=1))[0])
             raise ValueError(
                 f"expected {name} without NaN or others that are missing (None, NaT, NA, masked), "
-                f"which equal nothing; received one in row {row}; leave such rows out, or give each a label of "
-                "its own"
+                f"which equal nothing; received one in row {row}; leave such rows out, or give "
+                "each a label of its own"
             )
         if len(shape) == 1 and (x.dtype.kind == "O" or masked):
             x = _numbered(x, absent)
