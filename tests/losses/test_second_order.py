@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from oracles import conventions, dense, hcl
-from support.agreement import FORMULAS
+from support.cases import LOSSES
 
 import nearfar as nf
 
@@ -73,7 +73,9 @@ def test_supcon(similarity, denominator, positives, average):
 )
 def test_two_inputs(name, fields, similarity):
     fields = {**fields, "similarity": similarity}
-    assert_same_penalty(getattr(nf, name)(**fields), lambda a, b: FORMULAS[name](a, b, **fields))
+    assert_same_penalty(
+        getattr(nf, name)(**fields), lambda a, b: LOSSES[name].dense(a, b, **fields)
+    )
 
 
 @pytest.mark.parametrize("beta", [0.0, 1.0])

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from oracles import clip, dense, differences, hcl, infonce, ntxent, siglip, supcon, supcr
-from support.agreement import FORMULAS
+from oracles import dense, differences
+from support.cases import LOSSES
 
 import nearfar as nf
 
@@ -40,21 +40,12 @@ CASES = {
     "siglip": ("SigLIP", (A, B), (), {"bias": -2.0, "similarity": "neg_sqeuclidean"}),
     "supcr": ("SupCR", (A,), (TARGETS,), {"order": "nearer"}),
 }
-LOOPS = {
-    "NTXent": ntxent.ntxent,
-    "InfoNCE": infonce.infonce,
-    "SupCon": supcon.supcon,
-    "HCL": hcl.hcl,
-    "CLIP": clip.clip,
-    "SigLIP": siglip.siglip,
-    "SupCR": supcr.supcr,
-}
 
 
 def slope(name, inputs, labels, fields, temperature):
     rows = [x.tolist() for x in inputs]
     (derivative,) = differences.gradient(
-        lambda t: LOOPS[name](*rows, *labels, temperature=t, **fields), [temperature]
+        lambda t: LOSSES[name].loops(*rows, *labels, temperature=t, **fields), [temperature]
     )
     return float(derivative)
 
@@ -86,7 +77,7 @@ def test_autograd(case):
     t = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
     loss = getattr(nf, name)(**fields)
     want = torch.autograd.grad(
-        3 * FORMULAS[name](*leaves, *labels, temperature=t, **fields), [*leaves, t]
+        3 * LOSSES[name].dense(*leaves, *labels, temperature=t, **fields), [*leaves, t]
     )
     got = torch.autograd.grad(3 * loss(*leaves, *labels, temperature=t), [*leaves, t])
     for one, other in zip(got, want, strict=True):
@@ -104,7 +95,7 @@ def test_with_some_of_the_embeddings(case):
         leaves = [torch.tensor(x, requires_grad=k == wanted) for k, x in enumerate(inputs)]
         t = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
         got = getattr(nf, name)(**fields)(*leaves, *labels, temperature=t)
-        want = FORMULAS[name](*leaves, *labels, temperature=t, **fields)
+        want = LOSSES[name].dense(*leaves, *labels, temperature=t, **fields)
         pairs = zip(
             torch.autograd.grad(got, (leaves[wanted], t)),
             torch.autograd.grad(want, (leaves[wanted], t)),

@@ -11,29 +11,15 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 import torch
-from oracles import batchtriplet, dense, pairmargin
+from oracles import dense
 
 import nearfar as nf
+from support.cases import LOSSES
 
 TOLERANCE = {"float64": 1e-13, "float32": 2e-6, "float16": 2e-3, "bfloat16": 2e-2}
 # Below these a gradient is denormal, or cannot be written down at all in its dtype.
 SMALLEST = {"float64": 2.3e-308, "float32": 1.2e-38, "float16": 6e-8, "bfloat16": 1.2e-38}
 COMPUTE = {"float64": "float64", "float32": "float32", "float16": "float32", "bfloat16": "float32"}
-FORMULAS = {
-    "NTXent": dense.ntxent,
-    "InfoNCE": dense.infonce,
-    "SupCon": dense.supcon,
-    "HCL": dense.hcl,
-    "DCL": dense.dcl,
-    "CLIP": dense.clip,
-    "SigLIP": dense.siglip,
-    "SupCR": dense.supcr,
-    "Triplet": dense.triplet,
-    "BatchTriplet": dense.batchtriplet,
-    "PairMargin": dense.pairmargin,
-}
-LOOPS = {"BatchTriplet": batchtriplet.batchtriplet, "PairMargin": pairmargin.pairmargin}
-OF_DISTANCES = {"Triplet", "BatchTriplet", "PairMargin"}
 # Both views are anchors; in the other losses the rows of the first input are.
 TWO_VIEWS = {"NTXent", "HCL", "DCL"}
 
@@ -69,9 +55,9 @@ def _truth(
     Without `cancels` the gradient is measured by its own largest entry alone.
     """
     if by_loops:
-        value = LOOPS[name](*(x.tolist() for x in inputs), *labels, **stated)
+        value = LOSSES[name].loops(*(x.tolist() for x in inputs), *labels, **stated)
     leaves = [torch.tensor(x, requires_grad=True) for x in inputs]
-    result = FORMULAS[name](*leaves, *labels, **stated)
+    result = LOSSES[name].dense(*leaves, *labels, **stated)
     upstream = torch.as_tensor(upstream, dtype=torch.float64).expand(result.shape)
     gradients = [g.numpy() for g in torch.autograd.grad(result, leaves, upstream)]
 
@@ -93,7 +79,7 @@ def _units(name, inputs, cancels, stated) -> tuple[float, float]:
     """The largest logit, and the largest entry of one anchor's softmax gradient."""
     defaults = {f.name: f.default for f in fields(getattr(nf, name))}
     stated = {**defaults, **stated}
-    if name in OF_DISTANCES:
+    if "distance" in stated:
         anchor, *others = inputs
         if others:
             apart = torch.cat([dense.paired(anchor, x, stated["distance"]) for x in others])
@@ -163,7 +149,7 @@ def check_learned(framework, name, inputs, *labels, learned, **stated):
     scalars = {key: torch.tensor(x, dtype=torch.float64) for key, x in learned.items()}
     leaves = [torch.tensor(np.asarray(x, dtype=np.float64)) for x in inputs]
     leaves = [x.requires_grad_() for x in (*leaves, *scalars.values())]
-    result = FORMULAS[name](*leaves[: len(inputs)], *labels, **stated, **scalars)
+    result = LOSSES[name].dense(*leaves[: len(inputs)], *labels, **stated, **scalars)
     want = [g.numpy() for g in torch.autograd.grad(result, leaves)]
 
     loss = getattr(nf, name)(**stated)

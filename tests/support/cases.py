@@ -1,83 +1,193 @@
-"""Losses and inputs that every framework and mode is held against."""
+"""The one registry of losses under test: what says each loss's value, and what it is tried on.
 
-from dataclasses import dataclass, replace
+A loss of the library without an entry here is a red test; see tests/common.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
+from oracles import (
+    batchtriplet,
+    clip,
+    conventions,
+    dense,
+    hcl,
+    infonce,
+    ntxent,
+    pairmargin,
+    siglip,
+    supcon,
+    supcr,
+    triplet,
+)
 
 import nearfar as nf
 
 
 @dataclass(frozen=True)
 class Case:
+    """A statement and what it is called with, several tiles long and without symmetry."""
+
     loss: nf.Loss
     embeddings: tuple[np.ndarray, ...]
     labels: tuple[np.ndarray, ...] = ()
 
 
-def _cases() -> dict[str, Case]:
-    rng = np.random.default_rng(11)
-    x = rng.normal(size=(21, 5)) * rng.uniform(0.5, 2, (21, 1))
-    labels = rng.integers(0, 5, 21)
-    labels[4:12], labels[20] = 7, 9  # a class larger than a tile, and a single row
-    a, b = x[:10], x[10:20]
-    many = (rng.random((21, 4)) < 0.3).astype(np.int64)
-    targets = rng.integers(0, 12, 21) / 4  # some tie
-    queue, own = rng.normal(size=(13, 5)), rng.normal(size=(10, 3, 5))
-    log_mean = nf.SupCon(denominator="own_positive", positives="log_mean", temperature=0.02)
-    cases = {
-        "ntxent": Case(nf.NTXent(temperature=0.3), (a, b)),
-        "ntxent-guarded": Case(nf.NTXent(temperature=0.01, denominator="negatives"), (a, b)),
-        # Loaders hand out labels as floats; they must not be taken for embeddings.
-        "supcon": Case(nf.SupCon(), (x,), (labels.astype(np.float64),)),
-        "ntxent-first": Case(nf.NTXent(anchors="first", denominator="negatives"), (a, b)),
-        "supcon-self": Case(
-            nf.SupCon(include_self="positive", similarity="dot", scale_by="temperature"),
-            (x,),
-            (labels,),
-        ),
-        "supcon-own": Case(nf.SupCon(denominator="own_positive"), (x,), (labels,)),
-        "supcon-own-log": Case(log_mean, (x,), (labels,)),
-        "supcon-pairs-dot": Case(
-            nf.SupCon(similarity="dot", average="pairs", include_self=True, temperature=1.0),
-            (x,),
-            (labels,),
-        ),
-        "supcon-euclidean": Case(nf.SupCon(similarity="neg_euclidean"), (x,), (labels,)),
-        "supcon-many": Case(nf.SupCon(positives="log_sum"), (x,), (many,)),
-        "hcl": Case(nf.HCL(), (a, b)),
-        "hcl-clamped": Case(nf.HCL(temperature=0.2, detach_weights=True), (a, b)),
-        "dcl": Case(nf.DCL(), (a, b)),
-        "clip": Case(nf.CLIP(), (a, b)),
-        "clip-euclidean": Case(nf.CLIP(similarity="neg_euclidean"), (a, b)),
-        "siglip": Case(nf.SigLIP(bias=-3.0), (a, b)),
-        "triplet": Case(nf.Triplet(margin=2.0), (a, b, x[5:15])),
-        "triplet-chebyshev": Case(nf.Triplet(margin=2.0, distance="chebyshev"), (a, b, x[5:15])),
-        "supcr": Case(nf.SupCR(), (x,), (targets,)),
-        "supcr-nearer": Case(
-            nf.SupCR(order="nearer", similarity="cosine", label_distance="l2", temperature=0.1),
-            (x,),
-            (rng.integers(0, 3, (21, 2)),),
-        ),
-        "supcr-wide": Case(nf.SupCR(similarity="dot", temperature=1e-3), (x,), (targets,)),
-        "batchtriplet": Case(nf.BatchTriplet(margin=1.5), (x,), (labels,)),
-        "batchtriplet-hard": Case(
-            nf.BatchTriplet(mining="hard", distance="sqeuclidean"), (x,), (labels,)
-        ),
-        "batchtriplet-semihard": Case(
-            nf.BatchTriplet(mining="semihard", distance="cosine"), (x,), (labels,)
-        ),
-        "batchtriplet-all-semihard": Case(
-            nf.BatchTriplet(mining="all_semihard", margin=1.5, count="all"), (x,), (many,)
-        ),
-        "pairmargin": Case(nf.PairMargin(margin=4.0, distance="cityblock"), (x,), (labels,)),
-        "infonce": Case(nf.InfoNCE(), (a, b)),
-        "infonce-queue": Case(nf.InfoNCE(similarity="neg_sqeuclidean"), (a, b, queue)),
-        "infonce-own": Case(nf.InfoNCE(), (a, b, own)),
-    }
+@dataclass(frozen=True)
+class Entry:
+    """A loss: the paper's loops, its differentiable formula, its conventions, and cases."""
+
+    loops: Callable[..., Any]
+    """float64 loops over lists, which share no code with the library."""
+    dense: Callable[..., Any]
+    """The same with n x n arrays of PyTorch, held to the loops."""
+    conventions: list[dict[str, Any]]
+    """Fields that state it, every way."""
+    cases: Mapping[str, Case] = field(repr=False)
+    not_in_presets: str = ""
+    """Why no public implementation equals it, where none does."""
+    not_distributed: str = ""
+    """Why `nearfar.torch.distributed` refuses it, where it does."""
+
+
+_RNG = np.random.default_rng(11)
+X = _RNG.normal(size=(21, 5)) * _RNG.uniform(0.5, 2, (21, 1))
+LABELS = _RNG.integers(0, 5, 21)
+LABELS[4:12], LABELS[20] = 7, 9  # a class larger than a tile, and a single row
+A, B, C = X[:10], X[10:20], X[5:15]
+MANY = (_RNG.random((21, 4)) < 0.3).astype(np.int64)
+TARGETS = _RNG.integers(0, 12, 21) / 4  # some tie
+QUEUE, OWN = _RNG.normal(size=(13, 5)), _RNG.normal(size=(10, 3, 5))
+SEVERAL_TARGETS = _RNG.integers(0, 3, (21, 2))
+
+LOSSES = {
+    "NTXent": Entry(
+        ntxent.ntxent,
+        dense.ntxent,
+        conventions.NTXENT,
+        {
+            "ntxent": Case(nf.NTXent(temperature=0.3), (A, B)),
+            "ntxent-guarded": Case(nf.NTXent(temperature=0.01, denominator="negatives"), (A, B)),
+            "ntxent-first": Case(nf.NTXent(anchors="first", denominator="negatives"), (A, B)),
+        },
+    ),
+    "SupCon": Entry(
+        supcon.supcon,
+        dense.supcon,
+        conventions.SUPCON,
+        {
+            # Loaders hand out labels as floats; they must not be taken for embeddings.
+            "supcon": Case(nf.SupCon(), (X,), (LABELS.astype(np.float64),)),
+            "supcon-self": Case(
+                nf.SupCon(include_self="positive", similarity="dot", scale_by="temperature"),
+                (X,),
+                (LABELS,),
+            ),
+            "supcon-own": Case(nf.SupCon(denominator="own_positive"), (X,), (LABELS,)),
+            "supcon-own-log": Case(
+                nf.SupCon(denominator="own_positive", positives="log_mean", temperature=0.02),
+                (X,),
+                (LABELS,),
+            ),
+            "supcon-pairs-dot": Case(
+                nf.SupCon(similarity="dot", average="pairs", include_self=True, temperature=1.0),
+                (X,),
+                (LABELS,),
+            ),
+            "supcon-euclidean": Case(nf.SupCon(similarity="neg_euclidean"), (X,), (LABELS,)),
+            "supcon-many": Case(nf.SupCon(positives="log_sum"), (X,), (MANY,)),
+        },
+    ),
+    "HCL": Entry(
+        hcl.hcl,
+        dense.hcl,
+        conventions.HCL,
+        {
+            "hcl": Case(nf.HCL(), (A, B)),
+            "hcl-clamped": Case(nf.HCL(temperature=0.2, detach_weights=True), (A, B)),
+        },
+    ),
+    "DCL": Entry(ntxent.dcl, dense.dcl, conventions.DCL, {"dcl": Case(nf.DCL(), (A, B))}),
+    "CLIP": Entry(
+        clip.clip,
+        dense.clip,
+        conventions.CLIP,
+        {
+            "clip": Case(nf.CLIP(), (A, B)),
+            "clip-euclidean": Case(nf.CLIP(similarity="neg_euclidean"), (A, B)),
+        },
+    ),
+    "SigLIP": Entry(
+        siglip.siglip,
+        dense.siglip,
+        conventions.SIGLIP,
+        {"siglip": Case(nf.SigLIP(bias=-3.0), (A, B))},
+    ),
+    "Triplet": Entry(
+        triplet.triplet,
+        dense.triplet,
+        conventions.TRIPLET,
+        {
+            "triplet": Case(nf.Triplet(margin=2.0), (A, B, C)),
+            "triplet-chebyshev": Case(nf.Triplet(margin=2.0, distance="chebyshev"), (A, B, C)),
+        },
+    ),
+    "SupCR": Entry(
+        supcr.supcr,
+        dense.supcr,
+        conventions.SUPCR,
+        {
+            "supcr": Case(nf.SupCR(), (X,), (TARGETS,)),
+            "supcr-nearer": Case(
+                nf.SupCR(order="nearer", similarity="cosine", label_distance="l2", temperature=0.1),
+                (X,),
+                (SEVERAL_TARGETS,),
+            ),
+            "supcr-wide": Case(nf.SupCR(similarity="dot", temperature=1e-3), (X,), (TARGETS,)),
+        },
+    ),
+    "BatchTriplet": Entry(
+        batchtriplet.batchtriplet,
+        dense.batchtriplet,
+        conventions.BATCHTRIPLET,
+        {
+            "batchtriplet": Case(nf.BatchTriplet(margin=1.5), (X,), (LABELS,)),
+            "batchtriplet-hard": Case(
+                nf.BatchTriplet(mining="hard", distance="sqeuclidean"), (X,), (LABELS,)
+            ),
+            "batchtriplet-semihard": Case(
+                nf.BatchTriplet(mining="semihard", distance="cosine"), (X,), (LABELS,)
+            ),
+            "batchtriplet-all-semihard": Case(
+                nf.BatchTriplet(mining="all_semihard", margin=1.5, count="all"), (X,), (MANY,)
+            ),
+        },
+    ),
+    "PairMargin": Entry(
+        pairmargin.pairmargin,
+        dense.pairmargin,
+        conventions.PAIRMARGIN,
+        {"pairmargin": Case(nf.PairMargin(margin=4.0, distance="cityblock"), (X,), (LABELS,))},
+    ),
+    "InfoNCE": Entry(
+        infonce.infonce,
+        dense.infonce,
+        conventions.INFONCE,
+        {
+            "infonce": Case(nf.InfoNCE(), (A, B)),
+            "infonce-queue": Case(nf.InfoNCE(similarity="neg_sqeuclidean"), (A, B, QUEUE)),
+            "infonce-own": Case(nf.InfoNCE(), (A, B, OWN)),
+        },
+    ),
+}
+
+CASES = {
     # Several tiles, the last of them smaller.
-    return {name: replace(c, loss=c.loss.with_options(tile=8)) for name, c in cases.items()}
-
-
-CASES = _cases()
+    name: replace(case, loss=case.loss.with_options(tile=8))
+    for entry in LOSSES.values()
+    for name, case in entry.cases.items()
+}
 FEW = ["ntxent", "supcon-own-log", "clip", "supcr", "infonce-queue"]
 """For modes that compile slowly: both evaluators, masks, guard and pairs."""
