@@ -1,0 +1,33 @@
+"""The site: ``sphinx-build -W docs site``. Pages of losses, presets and public names are made from
+the code by `website/`, formulas become MathML, and no page asks for anything of the network.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+project = "nearfar"
+author = "The nearfar developers"
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "website.extension",
+]
+source_suffix = {".md": "markdown"}
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = "nearfar"
+html_static_path = ["assets"]
+html_css_files = ["site.css"]
+html_math_renderer = "mathml"
+myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_heading_anchors = 3
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"
+autodoc_mock_imports = ["tensorflow", "jax"]
+autodoc_default_options = {"members": True, "show-inheritance": False}
+suppress_warnings = ["myst.xref_missing"]

@@ -1,0 +1,148 @@
+"""The page of a loss, made from the loss itself: docstring, fields, presets, a picture."""
+
+import io
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import nearfar as nf
+from website.batches import batch
+from website.docstring import described
+
+_FORMULAS = tomllib.loads((Path(__file__).parent / "formulas.toml").read_text(encoding="utf8"))
+
+_MEMBERS = "__call__, value_and_grad, explain, with_options, to_dict"
+
+_FRAMEWORKS = {
+    "PyTorch": ("import torch, nearfar as nf", "loss({inputs}).backward()"),
+    "JAX": (
+        "import jax, nearfar as nf",
+        "value, gradient = jax.value_and_grad(loss)({inputs})",
+    ),
+    "TensorFlow": (
+        "import tensorflow as tf, nearfar as nf",
+        "with tf.GradientTape() as tape:\n    value = loss({inputs})",
+    ),
+    "NumPy": (
+        "import numpy as np, nearfar as nf",
+        "value, gradients = loss.value_and_grad({inputs})",
+    ),
+}
+
+
+def losses() -> dict[str, type]:
+    """Every public loss once, by its name."""
+    found = {}
+    for name in nf.__all__:
+        thing = getattr(nf, name)
+        if isinstance(thing, type) and issubclass(thing, nf.Loss) and thing is not nf.Loss:
+            found.setdefault(thing.__name__, thing)
+    return found
+
+
+def page(cls: type) -> str:
+    """Markdown; raises where a part of the page has nothing to be made from."""
+    name = cls.__name__
+    if name not in _FORMULAS:
+        raise ValueError(f"{name}: website/formulas.toml has no formula")
+    parts, loss = described(cls), cls()
+    undocumented = sorted({f for f in loss.to_dict() if f != "loss"} - set(parts.parameters))
+    if undocumented:
+        raise ValueError(f"{name}: its docstring does not name {', '.join(undocumented)}")
+    return "\n\n".join(
+        [
+            f"# {name}",
+            parts.summary,
+            f"$${_FORMULAS[name].strip()}$$",
+            f"**In plain letters.** {_escaped(parts.formula)}",
+            f"**Source.** {_escaped(parts.source)}",
+            f"**Call.** {parts.call.removeprefix('Call').strip()}",
+            _tabs(loss),
+            f"**Range.** {_escaped(parts.range)}",
+            "## Fields",
+            _fields(loss, parts.parameters),
+            "## Who pulls on whom",
+            f"![Anchors of a small batch against their candidates]({name.lower()}.svg)",
+            "A small batch: anchors against candidates. Blue are an anchor's positives, orange its "
+            "negatives, grey is not compared; the bars are each anchor's share of the gradient. "
+            "`loss.explain(...).plot()` draws your own.",
+            "## Implementations that equal it",
+            _implementations(cls),
+            "## Example",
+            f"```python\n{_session(parts.example)}\n```",
+            "## Reference",
+            f"```{{eval-rst}}\n.. autoclass:: nearfar.{name}\n   :members: {_MEMBERS}\n```",
+        ]
+    )
+
+
+def picture(cls: type) -> bytes:
+    """SVG of a small batch under the loss."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
+    loss = cls()
+    figure = loss.explain(*batch(loss).values()).plot()
+    out = io.BytesIO()
+    with plt.rc_context({"svg.hashsalt": "nearfar"}):
+        figure.savefig(out, format="svg", metadata={"Date": None}, transparent=False)
+    plt.close(figure)
+    return out.getvalue()
+
+
+def overview() -> str:
+    rows = ["| loss | call | what it is |", "|---|---|---|"]
+    for name, cls in losses().items():
+        call = ", ".join(cls().inputs)
+        rows.append(f"| [{name}]({name.lower()}.md) | `({call})` | {described(cls).summary} |")
+    pages = "\n".join(name.lower() for name in losses())
+    return "# Losses\n\n" + "\n".join(rows) + f"\n\n```{{toctree}}\n:hidden:\n{pages}\n```"
+
+
+def implementations() -> str:
+    """Every public implementation that is known, by what it equals."""
+    lines = ["# Implementations elsewhere", "", "| implementation | here | differs |", "|---|---|---|"]
+    for row in nf.presets.table():
+        here = "not covered" if row.loss is None else f"`{row.loss!r}`"
+        lines.append(f"| {row.name} ({row.version}) | {here} | {_escaped(row.differs or row.reason)} |")
+    return "\n".join(lines)
+
+
+def _tabs(loss: Any) -> str:
+    inputs = ", ".join(name for name in loss.inputs if name not in loss.optional)
+    tabs = [":::::{tab-set}"]
+    for framework, (imports, use) in _FRAMEWORKS.items():
+        code = f"{imports}\n\nloss = nf.{type(loss).__name__}()\n{use.format(inputs=inputs)}"
+        tabs.append(f"::::{{tab-item}} {framework}\n:sync: {framework}\n\n```python\n{code}\n```\n::::")
+    return "\n".join([*tabs, ":::::"])
+
+
+def _fields(loss: Any, meanings: dict[str, str]) -> str:
+    rows = ["| field | default | meaning |", "|---|---|---|"]
+    stated = {name: value for name, value in loss.to_dict().items() if name != "loss"}
+    for name, meaning in meanings.items():
+        if name in stated:
+            rows.append(f"| `{name}` | `{stated[name]!r}` | {_escaped(meaning)} |")
+    return "\n".join(rows)
+
+
+def _implementations(cls: type) -> str:
+    rows = [row for row in nf.presets.table() if type(row.loss) is cls]
+    if not rows:
+        return "None is recorded."
+    lines = ["| implementation | equals | differs from the paper |", "|---|---|---|"]
+    for row in rows:
+        lines.append(f"| {row.name} ({row.version}) | `{row.loss!r}` | {_escaped(row.differs)} |")
+    return "\n".join(lines)
+
+
+def _session(example: str) -> str:
+    return "\n".join(line.removeprefix(">>> ").removeprefix("... ") for line in example.splitlines())
+
+
+def _escaped(text: str) -> str:
+    for sign in "|*_<":
+        text = text.replace(sign, f"\\{sign}")
+    return text.replace("\n", " ")
