@@ -58,7 +58,7 @@ def page(cls: type) -> str:
             f"**Source.** {_escaped(parts.source)}",
             f"**Call.** {parts.call.removeprefix('Call').strip()}",
             _tabs(loss),
-            f"**Range.** {_escaped(parts.range)}",
+            f"**Range** {_escaped(parts.range).removeprefix('Range').strip()}",
             "## Fields",
             _fields(loss, parts.parameters),
             "## Who pulls on whom",
@@ -143,6 +143,9 @@ def _session(example: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    for sign in "|*_<":
-        text = text.replace(sign, f"\\{sign}")
-    return text.replace("\n", " ")
+    """Text as it is, for a cell of a table: Markdown's signs are none, but for code."""
+    pieces = text.replace("\n", " ").split("`")
+    for k in range(0, len(pieces), 2):
+        for sign in "|*_<":
+            pieces[k] = pieces[k].replace(sign, f"\\{sign}")
+    return "`".join(pieces)
