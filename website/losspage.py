@@ -103,10 +103,17 @@ def overview() -> str:
 
 def implementations() -> str:
     """Every public implementation that is known, by what it equals."""
-    lines = ["# Implementations elsewhere", "", "| implementation | here | differs |", "|---|---|---|"]
+    lines = [
+        "# Implementations elsewhere",
+        "",
+        "| implementation | here | differs |",
+        "|---|---|---|",
+    ]
     for row in nf.presets.table():
         here = "not covered" if row.loss is None else f"`{row.loss!r}`"
-        lines.append(f"| {row.name} ({row.version}) | {here} | {_escaped(row.differs or row.reason)} |")
+        lines.append(
+            f"| {row.name} ({row.version}) | {here} | {_escaped(row.differs or row.reason)} |"
+        )
     return "\n".join(lines)
 
 
@@ -115,7 +122,9 @@ def _tabs(loss: Any) -> str:
     tabs = [":::::{tab-set}"]
     for framework, (imports, use) in _FRAMEWORKS.items():
         code = f"{imports}\n\nloss = nf.{type(loss).__name__}()\n{use.format(inputs=inputs)}"
-        tabs.append(f"::::{{tab-item}} {framework}\n:sync: {framework}\n\n```python\n{code}\n```\n::::")
+        tabs.append(
+            f"::::{{tab-item}} {framework}\n:sync: {framework}\n\n```python\n{code}\n```\n::::"
+        )
     return "\n".join([*tabs, ":::::"])
 
 
@@ -139,7 +148,9 @@ def _implementations(cls: type) -> str:
 
 
 def _session(example: str) -> str:
-    return "\n".join(line.removeprefix(">>> ").removeprefix("... ") for line in example.splitlines())
+    return "\n".join(
+        line.removeprefix(">>> ").removeprefix("... ") for line in example.splitlines()
+    )
 
 
 def _escaped(text: str) -> str:
