@@ -60,7 +60,7 @@ class Ranks(WithinRule):
         pairs = self._pairs(ns, s)
         share = None if weight is None else (weight / pairs)[:, None]
         loss, slopes = ns.cond(
-            ~(spread <= _SAFE_SPREAD[ns.itemsize(s)]),  # or it is NaN
+            ns.decide(~(spread <= _SAFE_SPREAD[ns.itemsize(s)])),  # or it is NaN
             lambda: self._guarded(ns, s, shared, share),
             lambda: self._plain(ns, s, peaks, shared, share, others.scratch),
         )

@@ -41,7 +41,7 @@ class _Euclidean(Similarity):
         first = parts[0][:1, :]
         n = sum(ns.shape(z)[0] for z in parts)
         shifts = [xp.sum(z - first, axis=0, keepdims=True) for z in parts]
-        centre = ns.stop(first + sum(shifts[1:], shifts[0]) / ns.asarray(n, first))
+        centre = ns.stop(first + sum(shifts[1:], shifts[0]) / ns.number(n, first))
         factor = temperature ** (-1 / self.degree)
         scaled = [ns.mul_(z - centre, factor) for z in parts]
         unit = self._unit(ns, scaled)
@@ -93,11 +93,11 @@ class _Euclidean(Similarity):
 
         def some() -> Array:
             norms = ns.outer_sum(a.square, b.square, scratch, "norms")
-            return xp.any(squares < ns.mul_(norms, _NEAR))
+            return ns.decide(xp.any(squares < ns.mul_(norms, _NEAR)))
 
         # Mostly none is, which the least of each row shows sooner.
         least = xp.min(squares, axis=1)
-        perhaps = xp.any(least < _NEAR * (a.square + xp.max(b.square)))
+        perhaps = ns.decide(xp.any(least < _NEAR * (a.square + xp.max(b.square))))
         return ns.cond(perhaps, some, lambda: perhaps)
 
     @abstractmethod

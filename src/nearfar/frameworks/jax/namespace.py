@@ -97,6 +97,9 @@ class Jax(Namespace):
             return yes() if flag else no()
         return jax.lax.cond(flag, yes, no)
 
+    def decide(self, flag: Array) -> Any:
+        return flag
+
     def gather(
         self, x: Array, order: Array, scratch: Scratch | None = None, key: str = ""
     ) -> Array:

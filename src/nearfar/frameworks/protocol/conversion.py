@@ -37,6 +37,10 @@ class Conversion(Required):
         """Host values as an array beside `like` (its device), in `dtype` or in that of `like`."""
         return self.xp.asarray(values, dtype=like.dtype if dtype is None else dtype)
 
+    def number(self, n: Any, like: Array) -> Any:
+        """A size as a factor of arrays like `like`."""
+        return n if isinstance(n, int) else self.asarray(n, like)
+
     def compute_dtype(self, *arrays: Array) -> DType:
         """float64 if one of the arrays is, otherwise float32."""
         wide = any(x.dtype == self.xp.float64 for x in arrays)

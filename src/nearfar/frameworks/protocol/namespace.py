@@ -74,6 +74,11 @@ class Namespace(RowWise, ElementWise):
         """
         return yes() if bool(flag) else no()
 
+    def decide(self, flag: Array) -> Any:
+        """`flag` for several `cond`, of which a `yes` would cost much: as a number where the host
+        may wait for it."""
+        return bool(flag)
+
     def recomputed(self, function: Callable[..., Array]) -> Callable[..., Array]:
         """`function` of arrays, of which differentiation keeps the arrays only."""
         return function

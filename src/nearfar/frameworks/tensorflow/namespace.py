@@ -206,6 +206,9 @@ class TensorFlow(Namespace):
     def cond(self, flag: Any, yes: Callable[[], Array], no: Callable[[], Array]) -> Array:
         return super().cond(flag, yes, no) if _known(flag) else tf.cond(flag, yes, no)
 
+    def decide(self, flag: Array) -> Any:
+        return super().decide(flag) if _known(flag) else flag
+
     def recomputed(self, function: Callable[..., Array]) -> Callable[..., Array]:
         again: Callable[..., Array] = tf.recompute_grad(function)
         return again

@@ -13,6 +13,7 @@ import torch
 
 from nearfar.frameworks.protocol.glue import Evaluation, Statement, rebuild
 from nearfar.frameworks.protocol.types import Array
+from nearfar.frameworks.torch.hopeful import evaluated
 from nearfar.frameworks.torch.namespace import NAMESPACE
 from nearfar.frameworks.torch.precision import full_precision
 
@@ -30,7 +31,8 @@ def _value(
     """The value, then what the gradient wants to find again."""
     given = tuple(inputs)
     with torch.no_grad(), full_precision(given):
-        found, saved = _evaluation(text, parameters, given).forward(NAMESPACE, given, tuple(wanted))
+        evaluation = _evaluation(text, parameters, given)
+        found, saved = evaluated(given, lambda ns: evaluation.forward(ns, given, tuple(wanted)))
     return [found, *saved]
 
 
@@ -56,8 +58,10 @@ def _gradient(
     """Gradients of the inputs that are wanted."""
     given = tuple(inputs)
     with torch.no_grad(), full_precision(given):
-        found = _evaluation(text, parameters, given).backward(
-            NAMESPACE, given, tuple(saved), upstream, tuple(wanted)
+        evaluation = _evaluation(text, parameters, given)
+        found = evaluated(
+            given,
+            lambda ns: evaluation.backward(ns, given, tuple(saved), upstream, tuple(wanted)),
         )
     # Operators must not return two views of one array, as the gradients of two views are.
     return [g.clone(memory_format=torch.contiguous_format) for g in found if g is not None]

@@ -10,7 +10,8 @@ import torch
 
 from nearfar.frameworks.protocol.glue import Evaluation, Glue, Kept, Statement, value_and_grad
 from nearfar.frameworks.protocol.types import Array
-from nearfar.frameworks.torch.namespace import NAMESPACE, PURE, namespace_for
+from nearfar.frameworks.torch.hopeful import evaluated
+from nearfar.frameworks.torch.namespace import NAMESPACE, PURE
 from nearfar.frameworks.torch.precision import full_precision
 
 
@@ -30,9 +31,8 @@ class _TorchGlue(Glue):
     def value_and_grad(
         self, evaluation: Evaluation, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
     ) -> tuple[Array, tuple[Array | None, ...]]:
-        ns = namespace_for(inputs)
         with torch.no_grad(), full_precision(inputs):
-            return value_and_grad(ns, evaluation, inputs, wanted)
+            return evaluated(inputs, lambda ns: value_and_grad(ns, evaluation, inputs, wanted))
 
 
 class _Glue(torch.autograd.Function):  # type: ignore[misc]
@@ -51,15 +51,20 @@ class _Glue(torch.autograd.Function):  # type: ignore[misc]
             return (None,) * (3 + ctx.arrays)
         found = ctx.saved_tensors  # which a checkpoint gives once
         inputs, saved = found[: ctx.arrays], found[ctx.arrays :]
-        ns, kept = namespace_for((upstream, *inputs)), ctx.kept
+        backward = ctx.evaluation.backward
         with full_precision(inputs):
             if torch.is_grad_enabled():
                 # The gradient is to be differentiated: what was saved is a function of the inputs
                 # too, so it is computed again where autograd sees it.
-                ns = PURE
-                _, saved = ctx.evaluation.forward(ns, inputs, wanted)
-            kept = kept if ns.in_place else None
-            grads = ctx.evaluation.backward(ns, inputs, saved, upstream, wanted, kept)
+                _, saved = ctx.evaluation.forward(PURE, inputs, wanted)
+                grads = backward(PURE, inputs, saved, upstream, wanted)
+            else:
+                grads = evaluated(
+                    (upstream, *inputs),
+                    lambda ns: backward(
+                        ns, inputs, saved, upstream, wanted, ctx.kept if ns.in_place else None
+                    ),
+                )
         return None, None, None, *grads
 
 
@@ -72,9 +77,11 @@ class _Transformed(_Glue):
     def forward(
         evaluation: Evaluation, wanted: tuple[bool, ...], kept: Kept | None, *inputs: Array
     ) -> Any:
-        ns = namespace_for(inputs)
         with full_precision(inputs):
-            value, saved = evaluation.forward(ns, inputs, wanted, kept if ns.in_place else None)
+            value, saved = evaluated(
+                inputs,
+                lambda ns: evaluation.forward(ns, inputs, wanted, kept if ns.in_place else None),
+            )
         return value, *saved
 
     @staticmethod

@@ -54,7 +54,7 @@ class Torch(Pure):
 
     def of_runs(self, x: Array, starts: Array, last: bool) -> Array:
         found = None
-        if x.device.type == "cpu" and x.dtype in _NUMPY:
+        if x.dtype in _NUMPY and not self.accelerated(x):
             found = segments.of_short_runs(x.numpy(), starts.numpy(), last)
         return super().of_runs(x, starts, last) if found is None else torch.from_numpy(found)
 

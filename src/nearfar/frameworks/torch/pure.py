@@ -16,6 +16,9 @@ from nearfar.frameworks.torch import names as xp
 _AT_ONCE = 2**14
 """Entries of a matrix that NumPy sorts at once."""
 
+_CHUNK = 128
+"""Entries that one product sums up on an accelerator."""
+
 
 class Pure(Namespace):
     name: ClassVar[str] = "torch"
@@ -28,7 +31,7 @@ class Pure(Namespace):
         return x.layout == torch.strided and not x.is_nested
 
     def host(self, x: Array) -> np.ndarray | None:
-        if x.device.type != "cpu" or is_wrapped(x):
+        if self.accelerated(x) or is_wrapped(x):
             return None
         return np.asarray((x.double() if x.is_floating_point() else x).detach())
 
@@ -55,6 +58,14 @@ class Pure(Namespace):
     def double(self, x: Array) -> Array:
         return x if x.device.type == "mps" else x.double()
 
+    # Numbers stay numbers: as arrays they would be copied to the device.
+
+    def fill_(self, x: Array, mask: Array, value: float) -> Array:
+        return x.masked_fill(mask, value)
+
+    def only_(self, x: Array, members: Array, nothing: float) -> Array:
+        return torch.where(members, x, nothing)
+
     def take(self, x: Array, order: Array) -> Array:
         return torch.index_select(x, 0, self.asarray(order, x, torch.int64))
 
@@ -62,12 +73,13 @@ class Pure(Namespace):
         return torch.zeros(shape, dtype=like.dtype, device=like.device)
 
     def cond(self, flag: Any, yes: Callable[[], Array], no: Callable[[], Array]) -> Array:
-        # Inside a transform or a compiler a flag has no value; `yes` is right for every input.
-        return (
-            yes()
-            if isinstance(flag, torch.Tensor) and is_wrapped(flag)
-            else super().cond(flag, yes, no)
-        )
+        # `yes` is right for every input. Inside a transform or a compiler a flag has no value, and
+        # for that of an accelerator the host would wait.
+        unknown = isinstance(flag, torch.Tensor) and (is_wrapped(flag) or self.accelerated(flag))
+        return yes() if unknown else super().cond(flag, yes, no)
+
+    def decide(self, flag: Array) -> Any:
+        return flag if is_wrapped(flag) else super().decide(flag)
 
     def recomputed(self, function: Callable[..., Array]) -> Callable[..., Array]:
         def call(*arrays: Array) -> Array:
@@ -82,13 +94,13 @@ class Pure(Namespace):
         return x.detach()
 
     def argsort(self, x: Array) -> Array:
-        if x.device.type == "cpu" and x.dtype != torch.bfloat16 and not is_wrapped(x):
+        if not (self.accelerated(x) or x.dtype == torch.bfloat16 or is_wrapped(x)):
             # NumPy's vectorised sort takes a quarter of the time.
             return torch.from_numpy(np.argsort(x.detach().numpy(), axis=1))
         return torch.argsort(x, dim=1)
 
     def merge(self, x: Array, scratch: Scratch | None = None, key: str = "") -> Array:
-        if x.device.type != "cpu" or x.dtype == torch.bfloat16 or is_wrapped(x):
+        if self.accelerated(x) or x.dtype == torch.bfloat16 or is_wrapped(x):
             return torch.argsort(x, dim=1)
         if scratch is None:
             return torch.from_numpy(segments.merge(x.detach().numpy()))
@@ -112,7 +124,7 @@ class Pure(Namespace):
         return x.new_zeros((x.shape[0], width)).scatter(1, order, x)
 
     def largest(self, x: Array) -> tuple[Array, Array]:
-        if x.device.type == "cpu" and x.dtype != torch.bfloat16 and not is_wrapped(x):
+        if not (self.accelerated(x) or x.dtype == torch.bfloat16 or is_wrapped(x)):
             # NumPy finds it in a tenth of the time.
             columns = torch.from_numpy(np.argmax(x.detach().numpy(), axis=1))
             return columns, torch.gather(x, 1, columns[:, None])[:, 0]
@@ -122,6 +134,8 @@ class Pure(Namespace):
         return x.index_add(0, places, values)
 
     def running_sum(self, x: Array, reverse: bool) -> Array:
+        if self.accelerated(x):
+            return _sums_by_products(x, reverse)
         return _turned(lambda x: torch.cumsum(x, 1), x, reverse)
 
     def running_log_sum(self, x: Array, reverse: bool) -> Array:
@@ -146,6 +160,24 @@ class Pure(Namespace):
 
 def _turned(function: Callable[[Array], Array], x: Array, reverse: bool) -> Array:
     return function(x.flip(1)).flip(1) if reverse else function(x)
+
+
+def _sums_by_products(x: Array, reverse: bool) -> Array:
+    """Running sums as products of chunks with a triangle of ones: in the same order every time,
+    while a GPU's `cumsum` adds up as its threads come and is refused in deterministic mode."""
+    rows, width = x.shape
+    count = -(-width // _CHUNK)
+    padded = torch.nn.functional.pad(x, (0, count * _CHUNK - width))
+    ones = torch.ones((_CHUNK, _CHUNK), dtype=x.dtype, device=x.device)
+    triangle = ones.tril() if reverse else ones.triu()
+    sums = (padded.reshape(-1, _CHUNK) @ triangle).reshape(rows, count, _CHUNK)
+    if count > 1:
+        whole = sums[:, 1:, 0] if reverse else sums[:, :-1, -1]
+        beyond = torch.nn.functional.pad(
+            _sums_by_products(whole, reverse), (0, 1) if reverse else (1, 0)
+        )
+        sums = sums + beyond[:, :, None]
+    return sums.reshape(rows, -1)[:, :width]
 
 
 def _running_min(x: Array, reverse: bool) -> Array:
