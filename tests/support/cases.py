@@ -43,6 +43,10 @@ class Entry:
     """float64 loops over lists, which share no code with the library."""
     dense: Callable[..., Any]
     """The same with n x n arrays of PyTorch, held to the loops."""
+    fields: dict[str, Any]
+    """Every field with its default."""
+    others: dict[str, Any]
+    """Fields of a statement that is far from the default."""
     conventions: list[dict[str, Any]]
     """Fields that state it, every way."""
     cases: Mapping[str, Case] = field(repr=False)
@@ -64,20 +68,44 @@ SEVERAL_TARGETS = _RNG.integers(0, 3, (21, 2))
 
 LOSSES = {
     "NTXent": Entry(
-        ntxent.ntxent,
-        dense.ntxent,
-        conventions.NTXENT,
-        {
+        fields={
+            "temperature": 0.5,
+            "similarity": "cosine",
+            "denominator": "all",
+            "include_self": False,
+            "anchors": "both",
+            "scale": 1.0,
+            "scale_by": "constant",
+            "reduction": "mean",
+        },
+        others={"temperature": 0.1, "include_self": True, "anchors": "first"},
+        loops=ntxent.ntxent,
+        dense=dense.ntxent,
+        conventions=conventions.NTXENT,
+        cases={
             "ntxent": Case(nf.NTXent(temperature=0.3), (A, B)),
             "ntxent-guarded": Case(nf.NTXent(temperature=0.01, denominator="negatives"), (A, B)),
             "ntxent-first": Case(nf.NTXent(anchors="first", denominator="negatives"), (A, B)),
         },
     ),
     "SupCon": Entry(
-        supcon.supcon,
-        dense.supcon,
-        conventions.SUPCON,
-        {
+        fields={
+            "temperature": 0.1,
+            "similarity": "cosine",
+            "denominator": "all",
+            "positives": "mean_log",
+            "include_self": False,
+            "without_positives": "skip",
+            "average": "anchors",
+            "scale": 1.0,
+            "scale_by": "constant",
+            "reduction": "mean",
+        },
+        others={"average": "pairs", "include_self": "positive", "scale_by": "temperature"},
+        loops=supcon.supcon,
+        dense=dense.supcon,
+        conventions=conventions.SUPCON,
+        cases={
             # Loaders hand out labels as floats; they must not be taken for embeddings.
             "supcon": Case(nf.SupCon(), (X,), (LABELS.astype(np.float64),)),
             "supcon-self": Case(
@@ -101,44 +129,88 @@ LOSSES = {
         },
     ),
     "HCL": Entry(
-        hcl.hcl,
-        dense.hcl,
-        conventions.HCL,
-        {
+        fields={
+            "temperature": 0.5,
+            "tau_plus": 0.1,
+            "beta": 1.0,
+            "similarity": "cosine",
+            "detach_weights": False,
+            "scale": 1.0,
+            "reduction": "mean",
+        },
+        others={"tau_plus": 0.0, "beta": 2.0, "detach_weights": True},
+        loops=hcl.hcl,
+        dense=dense.hcl,
+        conventions=conventions.HCL,
+        cases={
             "hcl": Case(nf.HCL(), (A, B)),
             "hcl-clamped": Case(nf.HCL(temperature=0.2, detach_weights=True), (A, B)),
         },
     ),
-    "DCL": Entry(ntxent.dcl, dense.dcl, conventions.DCL, {"dcl": Case(nf.DCL(), (A, B))}),
+    "DCL": Entry(
+        fields={"temperature": 0.1, "similarity": "cosine", "scale": 1.0, "reduction": "mean"},
+        others={"similarity": "neg_sqeuclidean", "reduction": "none"},
+        loops=ntxent.dcl,
+        dense=dense.dcl,
+        conventions=conventions.DCL,
+        cases={"dcl": Case(nf.DCL(), (A, B))},
+    ),
     "CLIP": Entry(
-        clip.clip,
-        dense.clip,
-        conventions.CLIP,
-        {
+        fields={
+            "temperature": 0.07,
+            "similarity": "cosine",
+            "scale": 1.0,
+            "scale_by": "constant",
+            "reduction": "mean",
+        },
+        others={"temperature": 0.01, "similarity": "dot"},
+        loops=clip.clip,
+        dense=dense.clip,
+        conventions=conventions.CLIP,
+        cases={
             "clip": Case(nf.CLIP(), (A, B)),
             "clip-euclidean": Case(nf.CLIP(similarity="neg_euclidean"), (A, B)),
         },
     ),
     "SigLIP": Entry(
-        siglip.siglip,
-        dense.siglip,
-        conventions.SIGLIP,
-        {"siglip": Case(nf.SigLIP(bias=-3.0), (A, B))},
+        fields={
+            "temperature": 0.1,
+            "bias": -10.0,
+            "similarity": "cosine",
+            "scale": 1.0,
+            "reduction": "mean",
+        },
+        others={"temperature": 0.05, "bias": -3.5},
+        loops=siglip.siglip,
+        dense=dense.siglip,
+        conventions=conventions.SIGLIP,
+        cases={"siglip": Case(nf.SigLIP(bias=-3.0), (A, B))},
     ),
     "Triplet": Entry(
-        triplet.triplet,
-        dense.triplet,
-        conventions.TRIPLET,
-        {
+        fields={"margin": 0.2, "distance": "sqeuclidean", "scale": 1.0, "reduction": "mean"},
+        others={"margin": 0.0, "distance": "chebyshev", "scale": 3.0},
+        loops=triplet.triplet,
+        dense=dense.triplet,
+        conventions=conventions.TRIPLET,
+        cases={
             "triplet": Case(nf.Triplet(margin=2.0), (A, B, C)),
             "triplet-chebyshev": Case(nf.Triplet(margin=2.0, distance="chebyshev"), (A, B, C)),
         },
     ),
     "SupCR": Entry(
-        supcr.supcr,
-        dense.supcr,
-        conventions.SUPCR,
-        {
+        fields={
+            "temperature": 2.0,
+            "similarity": "neg_euclidean",
+            "order": "farther",
+            "label_distance": "l1",
+            "scale": 1.0,
+            "reduction": "mean",
+        },
+        others={"order": "nearer", "label_distance": "l2", "similarity": "cosine"},
+        loops=supcr.supcr,
+        dense=dense.supcr,
+        conventions=conventions.SUPCR,
+        cases={
             "supcr": Case(nf.SupCR(), (X,), (TARGETS,)),
             "supcr-nearer": Case(
                 nf.SupCR(order="nearer", similarity="cosine", label_distance="l2", temperature=0.1),
@@ -149,10 +221,20 @@ LOSSES = {
         },
     ),
     "BatchTriplet": Entry(
-        batchtriplet.batchtriplet,
-        dense.batchtriplet,
-        conventions.BATCHTRIPLET,
-        {
+        fields={
+            "margin": 0.2,
+            "mining": "all",
+            "distance": "euclidean",
+            "count": "active",
+            "without_positives": "skip",
+            "scale": 1.0,
+            "reduction": "mean",
+        },
+        others={"mining": "semihard", "count": "all"},
+        loops=batchtriplet.batchtriplet,
+        dense=dense.batchtriplet,
+        conventions=conventions.BATCHTRIPLET,
+        cases={
             "batchtriplet": Case(nf.BatchTriplet(margin=1.5), (X,), (LABELS,)),
             "batchtriplet-hard": Case(
                 nf.BatchTriplet(mining="hard", distance="sqeuclidean"), (X,), (LABELS,)
@@ -166,16 +248,28 @@ LOSSES = {
         },
     ),
     "PairMargin": Entry(
-        pairmargin.pairmargin,
-        dense.pairmargin,
-        conventions.PAIRMARGIN,
-        {"pairmargin": Case(nf.PairMargin(margin=4.0, distance="cityblock"), (X,), (LABELS,))},
+        fields={"margin": 1.0, "distance": "euclidean", "scale": 1.0, "reduction": "mean"},
+        others={"margin": 0.3, "distance": "cosine"},
+        loops=pairmargin.pairmargin,
+        dense=dense.pairmargin,
+        conventions=conventions.PAIRMARGIN,
+        cases={
+            "pairmargin": Case(nf.PairMargin(margin=4.0, distance="cityblock"), (X,), (LABELS,))
+        },
     ),
     "InfoNCE": Entry(
-        infonce.infonce,
-        dense.infonce,
-        conventions.INFONCE,
-        {
+        fields={
+            "temperature": 0.07,
+            "similarity": "cosine",
+            "scale": 1.0,
+            "scale_by": "constant",
+            "reduction": "mean",
+        },
+        others={"temperature": 0.2, "similarity": "dot", "scale": 2.0},
+        loops=infonce.infonce,
+        dense=dense.infonce,
+        conventions=conventions.INFONCE,
+        cases={
             "infonce": Case(nf.InfoNCE(), (A, B)),
             "infonce-queue": Case(nf.InfoNCE(similarity="neg_sqeuclidean"), (A, B, QUEUE)),
             "infonce-own": Case(nf.InfoNCE(), (A, B, OWN)),

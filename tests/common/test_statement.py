@@ -7,104 +7,13 @@ import json
 import pickle
 
 import pytest
+from support.cases import LOSSES
 
 import nearfar as nf
 
-DEFAULTS = {
-    "NTXent": {
-        "temperature": 0.5,
-        "similarity": "cosine",
-        "denominator": "all",
-        "include_self": False,
-        "anchors": "both",
-        "scale": 1.0,
-        "scale_by": "constant",
-        "reduction": "mean",
-    },
-    "InfoNCE": {
-        "temperature": 0.07,
-        "similarity": "cosine",
-        "scale": 1.0,
-        "scale_by": "constant",
-        "reduction": "mean",
-    },
-    "SupCon": {
-        "temperature": 0.1,
-        "similarity": "cosine",
-        "denominator": "all",
-        "positives": "mean_log",
-        "include_self": False,
-        "without_positives": "skip",
-        "average": "anchors",
-        "scale": 1.0,
-        "scale_by": "constant",
-        "reduction": "mean",
-    },
-    "HCL": {
-        "temperature": 0.5,
-        "tau_plus": 0.1,
-        "beta": 1.0,
-        "similarity": "cosine",
-        "detach_weights": False,
-        "scale": 1.0,
-        "reduction": "mean",
-    },
-    "DCL": {"temperature": 0.1, "similarity": "cosine", "scale": 1.0, "reduction": "mean"},
-    "CLIP": {
-        "temperature": 0.07,
-        "similarity": "cosine",
-        "scale": 1.0,
-        "scale_by": "constant",
-        "reduction": "mean",
-    },
-    "SigLIP": {
-        "temperature": 0.1,
-        "bias": -10.0,
-        "similarity": "cosine",
-        "scale": 1.0,
-        "reduction": "mean",
-    },
-    "SupCR": {
-        "temperature": 2.0,
-        "similarity": "neg_euclidean",
-        "order": "farther",
-        "label_distance": "l1",
-        "scale": 1.0,
-        "reduction": "mean",
-    },
-    "Triplet": {"margin": 0.2, "distance": "sqeuclidean", "scale": 1.0, "reduction": "mean"},
-    "BatchTriplet": {
-        "margin": 0.2,
-        "mining": "all",
-        "distance": "euclidean",
-        "count": "active",
-        "without_positives": "skip",
-        "scale": 1.0,
-        "reduction": "mean",
-    },
-    "PairMargin": {"margin": 1.0, "distance": "euclidean", "scale": 1.0, "reduction": "mean"},
-}
-OTHERS = {
-    "NTXent": {"temperature": 0.1, "include_self": True, "anchors": "first"},
-    "InfoNCE": {"temperature": 0.2, "similarity": "dot", "scale": 2.0},
-    "SupCon": {"average": "pairs", "include_self": "positive", "scale_by": "temperature"},
-    "HCL": {"tau_plus": 0.0, "beta": 2.0, "detach_weights": True},
-    "DCL": {"similarity": "neg_sqeuclidean", "reduction": "none"},
-    "CLIP": {"temperature": 0.01, "similarity": "dot"},
-    "SigLIP": {"temperature": 0.05, "bias": -3.5},
-    "SupCR": {"order": "nearer", "label_distance": "l2", "similarity": "cosine"},
-    "Triplet": {"margin": 0.0, "distance": "chebyshev", "scale": 3.0},
-    "BatchTriplet": {"mining": "semihard", "count": "all"},
-    "PairMargin": {"margin": 0.3, "distance": "cosine"},
-}
+DEFAULTS = {name: entry.fields for name, entry in LOSSES.items()}
 STATEMENTS = [getattr(nf, name)() for name in DEFAULTS]
-STATEMENTS += [getattr(nf, name)(**fields) for name, fields in OTHERS.items()]
-
-
-def test_every_loss_has_its_defaults_here():
-    assert {name.lower() for name in DEFAULTS} == {
-        key for key, loss in nf.losses.LOSSES.items() if loss.__module__.startswith("nearfar.")
-    }
+STATEMENTS += [getattr(nf, name)(**entry.others) for name, entry in LOSSES.items()]
 
 
 @pytest.mark.parametrize("name", DEFAULTS)
