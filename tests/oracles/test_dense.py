@@ -1,5 +1,8 @@
 """The dense formulas against the loops, and their gradients against differences of the loops."""
 
+from functools import wraps
+from inspect import Parameter, Signature, signature
+
 import numpy as np
 import pytest
 import torch
@@ -39,18 +42,41 @@ ANCHOR, NEAR, FAR = X[:4], X[:4] + 0.7 * RNG.normal(size=(4, 3)), RNG.normal(siz
 # An upstream vector without symmetry: the mean and the sum are only two of its directions.
 WEIGHTS = np.array([0.7, -1.1, 0.4, 2.0, 1.3, -0.6])
 
-named = pytest.mark.parametrize
-SUPCON = named("fields", conventions.SUPCON, ids=conventions.name)
-NTXENT = named("fields", conventions.NTXENT, ids=conventions.name)
-INFONCE = named("fields", conventions.INFONCE, ids=conventions.name)
-DCL = named("fields", conventions.DCL, ids=conventions.name)
-HCL = named("fields", conventions.HCL, ids=conventions.name)
-CLIP = named("fields", conventions.CLIP, ids=conventions.name)
-SIGLIP = named("fields", conventions.SIGLIP, ids=conventions.name)
-SUPCR = named("fields", conventions.SUPCR, ids=conventions.name)
-TRIPLET = named("fields", conventions.TRIPLET, ids=conventions.name)
-BATCHTRIPLET = named("fields", conventions.BATCHTRIPLET, ids=conventions.name)
-PAIRMARGIN = named("fields", conventions.PAIRMARGIN, ids=conventions.name)
+
+def each(every, field=None):
+    """Tries a test on all fields of `every`, in one test for each value of `field`."""
+    groups = {}
+    for fields in every:
+        groups.setdefault(fields[field] if field else "every", []).append(fields)
+
+    def loop(test):
+        @wraps(test)
+        def looped(group, **rest):
+            for fields in group:
+                try:
+                    test(fields, **rest)
+                except AssertionError as error:
+                    raise AssertionError(conventions.name(fields)) from error
+
+        _, *rest = signature(test).parameters.values()
+        kind = Parameter.POSITIONAL_OR_KEYWORD
+        looped.__signature__ = Signature([Parameter("group", kind), *rest])
+        return pytest.mark.parametrize("group", groups.values(), ids=groups)(looped)
+
+    return loop
+
+
+SUPCON = each(conventions.SUPCON, "similarity")
+NTXENT = each(conventions.NTXENT)
+INFONCE = each(conventions.INFONCE)
+DCL = each(conventions.DCL)
+HCL = each(conventions.HCL, "similarity")
+CLIP = each(conventions.CLIP)
+SIGLIP = each(conventions.SIGLIP)
+SUPCR = each(conventions.SUPCR)
+TRIPLET = each(conventions.TRIPLET)
+BATCHTRIPLET = each(conventions.BATCHTRIPLET, "mining")
+PAIRMARGIN = each(conventions.PAIRMARGIN)
 
 
 def agree(loop, formula, arrays, slopes_of=None):
