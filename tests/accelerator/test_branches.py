@@ -6,6 +6,7 @@ import torch
 from support.cases import CASES
 
 import nearfar as nf
+from nearfar.frameworks.torch import NAMESPACE
 from nearfar.frameworks.torch.pure import Pure
 
 UPSTREAM = 3.0
@@ -100,3 +101,20 @@ def test_rows_too_near_for_products(loss, device):
     leaf = y.clone().requires_grad_()
     (UPSTREAM * loss(leaf, torch.as_tensor(labels).to(device))).backward()
     _agree([leaf.grad], [UPSTREAM * truth], 2e-5)
+
+
+def test_unit_rows_of_any_size(device):
+    sizes = np.array([0, 1e-42, 1e-30, 1e-3, 1, 1e20, 3e37, np.nan])
+    z = np.linspace(-1, 2, 8 * 5).reshape(8, 5) * sizes[:, None]
+    z = torch.tensor(z, dtype=torch.float32, device=device)
+    p, slope = NAMESPACE.unit_rows(z.clone(), 2.0)
+    exact = np.asarray(z.cpu().double())
+    norms = np.linalg.norm(exact, axis=1, keepdims=True)
+    with np.errstate(all="ignore"):
+        want = np.where(norms == 0, 0, 2 * exact / norms)
+        slopes = np.where(norms == 0, 0, 2 / norms)
+    np.testing.assert_allclose(np.asarray(p.cpu())[2:], want[2:], rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(np.asarray(p.cpu())[1], want[1], rtol=1e-5)
+    assert not p[0].any()
+    assert slope[0] == 0
+    np.testing.assert_allclose(np.asarray(slope.cpu())[2:], slopes[2:], rtol=1e-6)

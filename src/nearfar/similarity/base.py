@@ -161,7 +161,7 @@ def largest(ns: Namespace, vectors: list[Array | None]) -> float:
 
 def row_products(ns: Namespace, x: Array, y: Array) -> Array:
     """Of matched rows, (n,)."""
-    (found,) = ns.by_rows(lambda x, y: (ns.xp.sum(x * y, axis=1),), x, y)
+    (found,) = ns.by_rows(lambda x, y: (ns.dots(x, y),), x, y)
     return found
 
 

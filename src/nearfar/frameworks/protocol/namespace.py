@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
-from nearfar.frameworks.protocol.elementwise import ElementWise
 from nearfar.frameworks.protocol.rows import RowWise
 from nearfar.frameworks.protocol.types import (
     Array,
@@ -25,7 +24,7 @@ HOST_MEMORY = 64 * 2**20
 """Bytes for tiles where the host computes."""
 
 
-class Namespace(RowWise, ElementWise):
+class Namespace(RowWise):
     """Pure operations over the array-API module `xp`."""
 
     branches: ClassVar[bool] = False

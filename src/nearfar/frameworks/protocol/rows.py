@@ -1,14 +1,15 @@
 """Rows of arrays, blocks of them, and what is done along each row of a matrix."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from nearfar.frameworks.protocol.conversion import Conversion
+from nearfar.frameworks.protocol.elementwise import ElementWise
 from nearfar.frameworks.protocol.types import Array, Block, Scratch
 
 
-class RowWise(Conversion):
+class RowWise(ElementWise):
     def zeros(self, shape: tuple[int, ...], like: Array) -> Array:
         return self.asarray(np.zeros(shape), like)
 
@@ -26,6 +27,28 @@ class RowWise(Conversion):
         how many, the size of the first array tells. It may consume that one and return it.
         """
         return function(*arrays)
+
+    def dots(self, x: Array, y: Array) -> Array:
+        """Inner products of matched rows, (n,)."""
+        return self.xp.sum(x * y, axis=1)
+
+    def unit_rows(self, z: Array, factor: Any) -> tuple[Array, Array]:
+        """``factor * z / |z|`` and ``factor / |z|``, (n, d) and (n, 1); 0 and 0 for a row of
+        zeros."""
+        xp = self.xp
+        # Scaled by the largest entry first: squares of 1e-20 or 1e20 leave float32.
+        largest = self.stop(xp.max(xp.abs(z), axis=1, keepdims=True))
+        zero = largest == 0
+        largest = self.fill_(largest, zero, 1)
+        p = z / largest
+        square = self.fill_(xp.sum(p * p, axis=1, keepdims=True), zero, float("inf"))
+        scale = factor / xp.sqrt(square)
+        return self.mul_(p, scale), scale / largest
+
+    def without_(self, x: Array, p: Array, times: Any) -> tuple[Array, Array]:
+        """``x - times * along * p`` with ``along = dots(p, x)``, (n, d) and (n, 1)."""
+        along = self.xp.sum(p * x, axis=1, keepdims=True)
+        return self.sub_(x, p * (along * times)), along
 
     def take(self, x: Array, order: Array) -> Array:
         return self.xp.take(x, self.asarray(order, x, self.xp.int64), axis=0)
