@@ -1,0 +1,96 @@
+"""Small batches for every family of losses, with what tends to be forgotten: single rows, ties."""
+
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+
+from nearfar.losses import (
+    GivenTriplets,
+    LabelledRows,
+    Loss,
+    Queries,
+    RankedRows,
+    TwoSides,
+    TwoViews,
+)
+
+Batch = tuple[Any, ...]
+Batches = dict[str, Batch]
+
+
+def _rows(n: int, seed: int) -> Any:
+    """Rows of unlike norms, so that nothing rests on unit rows."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, 4)) * rng.uniform(0.5, 1.5, (n, 1))
+
+
+@singledispatch
+def batches(loss: Loss) -> Batches:
+    """Inputs in float64 by a name in words; the first is the batch of all further checks."""
+    raise TypeError(
+        f"expected batches=, a dictionary of inputs by a name in words, for a loss of the family "
+        f"{loss.family.__name__}; received none"
+    )
+
+
+@batches.register
+def _(loss: TwoViews) -> Batches:
+    return {
+        "seven objects": (_rows(7, 1), _rows(7, 2)),
+        "two objects": (_rows(2, 3), _rows(2, 4)),
+        "one object": (_rows(1, 5), _rows(1, 6)),
+    }
+
+
+@batches.register
+def _(loss: TwoSides) -> Batches:
+    return {
+        "seven pairs": (_rows(7, 1), _rows(7, 2)),
+        "one pair": (_rows(1, 3), _rows(1, 4)),
+    }
+
+
+@batches.register
+def _(loss: LabelledRows) -> Batches:
+    mixed = np.array([3, 0, 1, 0, 9, 0, 1, 3, 0, 1, 7])
+    many = np.random.default_rng(7).integers(0, 2, (8, 3))
+    many[2] = 0
+    return {
+        "classes of 4, 3, 2, 1 and 1": (_rows(11, 1), mixed),
+        "classes in order": (_rows(6, 2), np.array([0, 0, 0, 1, 1, 1])),
+        "several labels a row": (_rows(8, 3), many),
+        "one class": (_rows(5, 4), np.zeros(5, dtype=int)),
+        "all labels different": (_rows(5, 5), np.arange(5)),
+        "one row": (_rows(1, 6), np.array([0])),
+    }
+
+
+@batches.register
+def _(loss: RankedRows) -> Batches:
+    rng = np.random.default_rng(8)
+    return {
+        "targets of which some tie": (_rows(9, 1), rng.integers(0, 5, 9) / 2),
+        "two targets a row": (_rows(8, 2), rng.integers(0, 9, (8, 2)) / 4),
+        "whole numbers": (_rows(7, 3), rng.integers(0, 5, 7)),
+        "one row": (_rows(1, 4), np.array([0.5])),
+    }
+
+
+@batches.register
+def _(loss: Queries) -> Batches:
+    query, positive = _rows(6, 1), _rows(6, 2)
+    return {
+        "the other positives": (query, positive),
+        "a queue": (query, positive, _rows(9, 3)),
+        "negatives of each query's own": (query, positive, _rows(18, 4).reshape(6, 3, 4)),
+        "one query": (_rows(1, 5), _rows(1, 6)),
+    }
+
+
+@batches.register
+def _(loss: GivenTriplets) -> Batches:
+    return {
+        "eight triplets": (_rows(8, 1), _rows(8, 2), _rows(8, 3)),
+        "one triplet": (_rows(1, 4), _rows(1, 5), _rows(1, 6)),
+    }
