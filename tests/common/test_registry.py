@@ -76,23 +76,6 @@ def test_it_is_exported(name):
 
 
 @EVERY
-def test_the_readme_has_its_row(name):
-    """With its defaults, and what it is called with."""
-    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
-    rows = [line for line in lines if line.startswith(f"| `nf.{name}(")]
-    assert len(rows) == 1, f"expected one row '| `nf.{name}(...)` | `(...)` | ... |' in README.md"
-    stated, called = re.match(r"\| `(nf\..*?)` \| `\((.*?)\)`", rows[0]).groups()
-    assert eval(stated, {"nf": nf}) == getattr(nf, name)()
-    inputs = [word.partition("=")[0].strip() for word in called.partition(":")[0].split(",")]
-    assert tuple(inputs) == BUILT_IN[name].inputs
-
-
-@EVERY
-def test_the_changelog_has_it(name):
-    assert f"`{name}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-
-
-@EVERY
 def test_its_docstring_has_what_a_reader_needs(name):
     """A formula, a source, every field, and an example that the doctests run."""
     text = inspect.getdoc(BUILT_IN[name])
@@ -151,8 +134,13 @@ def test_check_names_it(name):
         return loss(*inputs)
 
     found = check(function, framework="numpy", parts=["identity"]).identity
-    assert found is not None, f"expected a call form of {name} in nearfar/check; {HOW}"
-    assert found.sure, f"expected nearfar check to name a {name}; received {found}; {HOW}"
+    known, why = found is not None and found.sure, entry(name).not_in_check
+    assert known != bool(why), (
+        f"expected nearfar check to name a {name}, by its form in nearfar/check, or why it does "
+        f"not, as not_in_check= of tests/support/cases.py; received {found}, {why!r}"
+    )
+    if not known:
+        return
     assert found.statement.changes == ()
     # It may be a convention of another loss, whose name is as right.
     case = next(iter(entry(name).cases.values()))

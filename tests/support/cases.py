@@ -52,6 +52,8 @@ class Entry:
     cases: Mapping[str, Case] = field(repr=False)
     not_in_presets: str = ""
     """Why no public implementation equals it, where none does."""
+    not_in_check: str = ""
+    """Why `nearfar check` does not know it, where it does not."""
     not_distributed: str = ""
     """Why `nearfar.torch.distributed` refuses it, where it does."""
 
