@@ -297,6 +297,7 @@ class Loss(Declared, family=True):
         embeddings = {name: inputs.embeddings(ns, name, x, finite) for name, x in floats}
         self._check_shapes(embeddings)
         like = next(iter(embeddings.values()))
+        inputs.refuse_several_devices(ns, embeddings)
         facts = [
             inputs.FACTS[name](ns, name, x, like, finite)
             for name, x in bound.items()

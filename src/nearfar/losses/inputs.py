@@ -1,5 +1,6 @@
 """Embeddings, labels and targets as a loss takes them, or a message with the remedy."""
 
+from collections.abc import Mapping
 from sys import modules
 from typing import Any
 
@@ -41,6 +42,19 @@ def embeddings(ns: Namespace, name: str, x: Any, check_finite: bool | None) -> A
         )
     refuse_infinite(ns, name, x, check_finite)
     return x
+
+
+def refuse_several_devices(ns: Namespace, arrays: Mapping[str, Array]) -> None:
+    """Embeddings and learned parameters are computed on where they lie."""
+    if len(arrays) < 2:
+        return
+    places = {name: ns.place(x) for name, x in arrays.items()}
+    if len(set(places.values())) < 2:
+        return
+    listed = " and ".join(f"{name} on {place}" for name, place in places.items())
+    raise ValueError(
+        f"expected arrays on one device; received {listed}; move them to the device of the model"
+    )
 
 
 def _host_array(name: str, x: Any) -> np.ndarray:

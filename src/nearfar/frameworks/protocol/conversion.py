@@ -29,6 +29,11 @@ class Conversion(Required):
         """Whether `x` lies on an accelerator, from where values are slow to read."""
         return False
 
+    def place(self, x: Array) -> Any:
+        """The device of `x`, for frameworks that take no arrays of two devices together and move
+        none by themselves; otherwise None."""
+        return None
+
     def beside(self, x: Array, like: Array) -> Array:
         """An array of this framework on the device of `like`."""
         return x

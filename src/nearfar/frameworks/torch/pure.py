@@ -41,6 +41,9 @@ class Pure(Namespace):
     def read(self, x: Array) -> np.ndarray:
         return np.asarray(x.detach().cpu())
 
+    def place(self, x: Array) -> Any:
+        return x.device
+
     def beside(self, x: Array, like: Array) -> Array:
         return x.to(like.device)
 
