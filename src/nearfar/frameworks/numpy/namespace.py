@@ -60,7 +60,19 @@ class NumPy(Namespace):
         return np.asarray(values, dtype=like.dtype if dtype is None else dtype)
 
     def cast(self, x: Array, dtype: DType) -> Array:
-        return x.astype(dtype, copy=False)
+        if dtype != np.float16 or x.dtype == np.float16:
+            return x.astype(dtype, copy=False)
+        with np.errstate(over="ignore"):
+            narrow = x.astype(dtype)
+        if np.isinf(narrow).any() and not np.isinf(x).any():
+            largest = np.abs(x).max()
+            warnings.warn(
+                f"expected values up to 65504 for float16; received {largest:.4g}, which becomes "
+                "infinite: pass the embeddings in float32, or a smaller scale",
+                UserWarning,
+                stacklevel=2,
+            )
+        return narrow
 
     def warn_if(self, flag: Array, message: str) -> None:
         if flag:
