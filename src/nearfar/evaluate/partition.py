@@ -11,7 +11,7 @@ from nearfar.evaluate.pull import pull
 from nearfar.evaluate.see import Seen, see
 from nearfar.evaluate.settings import Settings
 from nearfar.evaluate.store import Store
-from nearfar.evaluate.tiles import exponentials_for
+from nearfar.evaluate.tiles import Exponentials, LogSum, exponentials_for, relative
 from nearfar.evaluate.tiling import Tiling, each_once
 from nearfar.frameworks import Array, Kept, Namespace
 from nearfar.pairing import Pairing, PairingKind, Partnered, pair_up
@@ -57,9 +57,11 @@ class PartitionEvaluation(Settings):
         loss = batch.weights * batch.only_counted(loss)
         if batch.counted is not None:
             ns.warn_if(~ns.xp.any(batch.counted), _NOTHING_TO_DO)
-        saved = tuple(
-            x for side in seen for x in (*side.logs, side.linear, side.pair) if x is not None
-        )
+        saved = tuple(x for side in seen for x in batch.flattened(side))
+        if not batch.guarded:
+            # As many arrays as there may be: a compiled program is told their number beforehand.
+            missing = len(seen) * self._log_sums()
+            saved += tuple(ns.xp.zeros_like(saved[0]) for _ in range(missing))
         if self.reduction.reduction == "none":
             loss = batch.pairing.restore(ns, loss)
             return (ns.xp.reshape(loss, (2, -1))[0, :] if self.first_only else loss), saved
@@ -110,7 +112,7 @@ class PartitionEvaluation(Settings):
         """What the forward pass knew, from what it saved."""
         batch = PartitionBatch(self, ns, inputs)
         found = iter(saved)
-        seen = tuple(self._recall(found) for _ in batch.sides)
+        seen = tuple(batch.recalled(found) for _ in batch.sides)
         slopes = [self.rule.finish(ns, batch.anchors(side))[1] for side in seen]
         return batch, batch.tiling(), seen, slopes
 
@@ -121,20 +123,22 @@ class PartitionEvaluation(Settings):
         _, slopes = self.rule.finish(ns, batch.anchors(seen))
         return batch.pairing.restore(ns, (slopes.logs[0] == 0) & (batch.negatives > 0))
 
+    def _log_sums(self) -> int:
+        """How many of the sums of one side are logarithms."""
+        pair = self.rule.pair
+        return len(self.rule.sums) + (pair is not None and pair.log)
+
     def outline(
         self, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
     ) -> tuple[tuple[Any, ...], ...]:
         sides = 2 if self.pairing == "matched" else 1
         n = self.parts // sides * ns.shape(inputs[0])[0]
         anchors = ns.shape(inputs[0])[0] if self.first_only else n
-        saved = len(self.rule.sums) + self.rule.linear + (self.rule.pair is not None)
+        pair = self.rule.pair
+        found = len(self.rule.sums) + self.rule.linear + (pair is not None)
+        saved = found + self._log_sums()
         value = (anchors,) if self.reduction.reduction == "none" else ()
         return value, *((n,),) * (saved * sides)
-
-    def _recall(self, found: Iterator[Array]) -> Seen:
-        logs = tuple(next(found) for _ in self.rule.sums)
-        linear = next(found) if self.rule.linear else None
-        return Seen(logs, linear, next(found) if self.rule.pair else None)
 
 
 class PartitionBatch:
@@ -163,6 +167,8 @@ class PartitionBatch:
         self.options = settings.options_on(ns, self.sides[0].p)
         best = ns.tile(len(self.sides), self.pairing.n, self.sides[0].p)
         self.side = tile_side(self.options, self.itemsize, best)
+        largest = max(abs(s.times) for s in settings.rule.sums)
+        self.bound = largest * self.similarity.bound(ns, self.sides, self.temperature)
         self._weigh()
 
     def _pair_up(self, inputs: tuple[Array, ...]) -> Pairing:
@@ -215,9 +221,8 @@ class PartitionBatch:
         side = min(self.side, n) if isinstance(n, int) else self.side
         assert options.memory is not None
         room = options.memory - (workers or 1) * _BUFFERS * side**2 * self.itemsize
-        bound = self.similarity.bound(self.ns, self.sides, self.temperature)
-        times = max(abs(s.times) for s in rule.sums)
         mixed = self.pairing.mixed
+        exponentials = self.exponentials
         return Tiling(
             ns=self.ns,
             rule=rule,
@@ -228,11 +233,20 @@ class PartitionBatch:
             compared=lambda i, j: self.pairing.compared(self.ns, i, j),
             mixed=None if mixed is None else lambda i, j: mixed(ns, i, j),
             include_self=self.settings.include_self,
-            exponentials=exponentials_for(bound * times, self.itemsize, self.counted is None),
+            exponentials=exponentials,
             workers=workers,
             store=Store(ns, plan, room, self.sides[0].p) if store else None,
-            partners=self._partners(),
+            single=self.partnered is not None,
+            partners=None if self.guarded else self._partners(),
         )
+
+    @property
+    def exponentials(self) -> Exponentials:
+        return exponentials_for(self.bound, self.itemsize, full=self.counted is None)
+
+    @property
+    def guarded(self) -> bool:
+        return exponentials_for(self.bound, self.itemsize).guarded
 
     def _partners(self) -> Partners | None:
         pairing, ns, sides = self.partnered, self.ns, self.sides
@@ -256,10 +270,42 @@ class PartitionBatch:
         return by_class(pairing.sizes, self.side)
 
     def anchors(self, seen: Seen) -> Anchors:
-        count = self.count
+        ns, rule, count = self.ns, self.settings.rule, self.count
+        shift, logs = relative(ns, rule.sums, seen.logs)
+        linear, pair = seen.linear, seen.pair
+        if not rule.takes_shift and seen.logs[0].peak is not None:
+            logs = tuple(log + s.times * shift for s, log in zip(rule.sums, logs, strict=True))
+            linear = None if linear is None else linear + count * shift
+            shift = 0.0
+        if isinstance(pair, LogSum):
+            pair = pair.whole()
         if self.counted is not None:
-            count = self.ns.xp.where(self.counted, count, self.ns.xp.ones_like(count))
-        return Anchors(*seen, count=count, negatives=self.negatives, temperature=self.temperature)
+            count = ns.xp.where(self.counted, count, ns.xp.ones_like(count))
+        return Anchors(logs, linear, pair, count, self.negatives, self.temperature, shift)
+
+    def flattened(self, seen: Seen) -> Iterator[Array]:
+        """The arrays of what pass 1 found; see `recalled`."""
+        for log in seen.logs:
+            yield from self._parts(log)
+        if seen.linear is not None:
+            yield seen.linear
+        if seen.pair is not None:
+            yield from self._parts(seen.pair) if isinstance(seen.pair, LogSum) else (seen.pair,)
+
+    def recalled(self, found: Iterator[Array]) -> Seen:
+        """Undo `flattened`."""
+        rule = self.settings.rule
+        logs = tuple(self._log_sum(found) for _ in rule.sums)
+        linear = next(found) if rule.linear else None
+        if rule.pair is None:
+            return Seen(logs, linear, None)
+        return Seen(logs, linear, self._log_sum(found) if rule.pair.log else next(found))
+
+    def _parts(self, log: LogSum) -> tuple[Array, ...]:
+        return tuple(log) if self.guarded else (log.log,)
+
+    def _log_sum(self, found: Iterator[Array]) -> LogSum:
+        return LogSum(next(found) if self.guarded else None, next(found))
 
     def only_counted(self, x: Array) -> Array:
         """Values of the anchors, 0 for those that do not count: these may be infinite."""

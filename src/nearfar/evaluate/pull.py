@@ -14,7 +14,7 @@ from functools import partial
 from nearfar.evaluate.plan import Kind
 from nearfar.evaluate.see import Seen
 from nearfar.evaluate.sweep import Step, sweep, unchanged
-from nearfar.evaluate.tiles import State
+from nearfar.evaluate.tiles import LogSum, State
 from nearfar.evaluate.tiling import Only, Tiling, across, each_once, replaced, zeros
 from nearfar.frameworks import Array, Block, Namespace, Scratch
 from nearfar.rules import Pair, Slopes
@@ -50,7 +50,7 @@ def pull(tiling: Tiling, seen: tuple[Seen, ...], slopes: tuple[Slopes, ...]) -> 
         )
         for k, s in enumerate(tiling.rule.sums)
     ]
-    linear = tuple(s.linear for s in slopes) if tiling.linear_in_tiles() else ()
+    linear = tuple(s.linear for s in slopes) if tiling.linear_in_tiles else ()
     return _pull_sums(tiling, weights, linear, gradients)
 
 
@@ -68,6 +68,7 @@ def _pull_pairs(
     """Add the positives' part; return too what their functions add to the first sum's slope."""
     ns = tiling.ns
     logs = tuple(one.logs[0] for one in seen)
+    totals = tuple(one.pair for one in seen if isinstance(one.pair, LogSum))
 
     def along(
         logits: Array,
@@ -81,8 +82,8 @@ def _pull_pairs(
         if pair.log:
             phi = pair.value(ns, ns.copy(u, scratch, "phi"))
             phi = only(phi, "positives", -float("inf"))
-            total = across(ns, seen[place.side].pair, place.block, axis)
-            out = ns.mul_(pair.slope(ns, u), ns.exp_(ns.sub_(phi, total)))
+            share = ns.exp_(tiling.relative(phi, totals, place, axis, scratch, "phi"))
+            out = ns.mul_(pair.slope(ns, u), share)
         else:
             out = only(pair.slope(ns, u), "positives", 0)
         return ns.mul_(out, across(ns, slopes[place.side].pair, place.block, axis))
@@ -90,6 +91,7 @@ def _pull_pairs(
     def body(kind: Kind) -> _PulledStep:
         # Logits are wanted once more, and what comes now may consume them.
         once_more = tiling.store and tiling.similarity.keeps_logits and tiling.sums(kind)
+        mirrored = tiling.mirrored(kind)
 
         def step(carry: _Pulled, i: Block, j: Block, scratch: Scratch | None) -> _Pulled:
             gradients, pulled = carry
@@ -98,7 +100,8 @@ def _pull_pairs(
             only = tiling.only(kind, i, j, scratch)
             places = tiling.places(kind, i, j)
             parts = []
-            for axis, place in enumerate((Place(0, i), Place(len(tiling.sides) - 1, j))):
+            both = places if mirrored else (Place(0, i), Place(len(tiling.sides) - 1, j))
+            for axis, place in enumerate(both):
                 part = along(tile.logits, only, place, axis, scratch)
                 if axis < len(places):
                     sums = ns.column_sums(part) if axis else ns.row_sums(part)
@@ -106,7 +109,10 @@ def _pull_pairs(
                         pulled, place.side, ns.add_rows_(pulled[place.side], place.block, -sums)
                     )
                 parts.append(part)
-            g = ns.add_(parts[0], parts[1])
+            if mirrored:
+                g = ns.plus(part, ns.xp.matrix_transpose(part), scratch, "mirrored")
+            else:
+                g = ns.add_(parts[0], parts[1])
             if once_more:
                 tile = tile._replace(logits=ns.copy(tile.logits, scratch, "once more"))
             return tiling.pull(gradients, places, rows, tile, g, scratch), pulled
@@ -130,11 +136,13 @@ def _pull_sums(
 ) -> tuple[Array, ...]:
     ns = tiling.ns
     last = len(tiling.sides) - 1
+    times, coefficients = [s.times for s in tiling.rule.sums], tiling.exponentials.coefficients
     cuts = [tuple(each_once(ns, partial(_rows, ns, state)) for state in w) for w in weights]
 
     def body(kind: Kind) -> _GradientsStep:
         wanted, applied = tiling.sums(kind), tiling.keeps_applied(kind)
         in_tile, keep = linear and kind.positives, tiling.similarity.keeps_logits
+        mirrored = tiling.mirrored(kind) and tiling.exponentials.guarded
 
         def step(gradients: _Gradients, i: Block, j: Block, scratch: Scratch | None) -> _Gradients:
             seen_before = tiling.store is not None and tiling.store.find(i, j) is not None
@@ -149,9 +157,11 @@ def _pull_sums(
                 parts = tiling.applied_each(tile.logits, wanted, only, keep, scratch)
             g: Array = None
             for k, y in parts:
-                row, column = cuts[k][0](i), cuts[k][last](j)
-                part = tiling.exponentials.coefficients(ns, y, row, column, scratch)
+                row, column = cuts[k][0](i), None if mirrored else cuts[k][last](j)
+                part = coefficients(ns, y, times[k], row, column, scratch)
                 g = part if g is None else ns.add_(g, part)
+            if mirrored and wanted:
+                g = ns.plus(g, ns.xp.matrix_transpose(g), scratch, "mirrored")
             if in_tile:
                 a, b = ns.rows(linear[0], i), ns.rows(linear[last], j)
                 pull = only(ns.outer_sum(a, b, scratch, "linear"), "positives", 0)

@@ -92,7 +92,6 @@ class QueryBatch(RowBatch):
         ns = self.ns
         loss, gradients = carry
         query, positive = (self.sides[k].block(ns, i) for k in (_QUERY, _POSITIVE))
-        paired = self.similarity.paired(ns, query, positive) + self.bias
         weight = None if self._weights is None else ns.rows(self._weights, i)
         if self.own is None:
             others = self.sides[self.facing]
@@ -101,14 +100,18 @@ class QueryBatch(RowBatch):
             if weight is not None and self.similarity.keeps_logits:
                 logits = ns.copy(logits, scratch, "logits")
             if self.settings.negatives == "batch":
-                logits = ns.fill_diagonal_(logits, i, Block(0, self.width), -float("inf"))
+                everyone = Block(0, self.width)
+                paired = ns.diagonal(logits, i, everyone)
+                logits = ns.fill_diagonal_(logits, i, everyone, -float("inf"))
         else:
             columns = Block(i.start * self.own, i.size * self.own)
             others = self.sides[_NEGATIVE].block(ns, columns)
             repeated = query.repeat(ns, self.own)
             logits = ns.xp.reshape(self.similarity.paired(ns, repeated, others), (i.size, self.own))
+        if self.settings.negatives != "batch":
+            paired = self.similarity.paired(ns, query, positive)
         if self.has_bias:
-            logits = ns.add_(logits, self.bias)
+            logits, paired = ns.add_(logits, self.bias), paired + self.bias
         losses, slopes, slope = self.rule.rows(ns, logits, paired, weight)
         loss = ns.add_rows_(loss, i, losses)
         if slopes is None or slope is None:

@@ -3,15 +3,16 @@
 A tile is exponentiated once and summed along its rows for the anchors there and along its columns
 for the anchors there. A rule with a function of each positive pair needs the first sum complete and
 sees its positives in a pass of their own; where rows are sorted by class, those are tiles that the
-first pass skipped.
+first pass skipped. So does the sum of the positives' logits where these are large: each is taken
+less the largest logit of its anchor, which is known last.
 """
 
 from typing import NamedTuple
 
 from nearfar.evaluate.plan import Kind
 from nearfar.evaluate.sweep import Step, sweep, unchanged
-from nearfar.evaluate.tiles import GUARDED, State
-from nearfar.evaluate.tiling import Tiling, replaced, zeros
+from nearfar.evaluate.tiles import GUARDED, LogSum, State, finite, relative
+from nearfar.evaluate.tiling import Tiling, across, replaced, zeros
 from nearfar.frameworks import Array, Block, Scratch
 from nearfar.rules import Pair
 from nearfar.similarity import Place
@@ -20,9 +21,11 @@ from nearfar.similarity import Place
 class Seen(NamedTuple):
     """What pass 1 found for the anchors of one side; every array is (n,)."""
 
-    logs: tuple[Array, ...]
+    logs: tuple[LogSum, ...]
     linear: Array | None
-    pair: Array | None
+    """Each logit less the shift of its anchor: see `relative`."""
+    pair: LogSum | Array | None
+    """A `LogSum` where the rule's function of pairs is aggregated as one."""
 
 
 _States = tuple[State, ...]
@@ -36,20 +39,29 @@ _StatesStep = Step[_States]
 
 def see(tiling: Tiling) -> tuple[Seen, ...]:
     """Sum up what the rule asks for, for every side."""
+    rule, sides = tiling.rule, range(len(tiling.sides))
     logs, linear = _see_sums(tiling)
-    pair = _see_pairs(tiling, tiling.rule.pair, logs) if tiling.rule.pair else (None,) * 2
+    if tiling.exponentials.guarded and rule.linear:
+        each = (relative(tiling.ns, rule.sums, tuple(log[k] for log in logs))[0] for k in sides)
+        shifts = tuple(each)
+        if tiling.linear_last:
+            linear = _see_linear(tiling, shifts)
+        else:
+            linear = tuple(x - shift for x, shift in zip(linear, shifts, strict=True))
+    pair = _see_pairs(tiling, rule.pair, logs) if rule.pair else (None,) * 2
     return tuple(
-        Seen(tuple(log[k] for log in logs), linear[k] if linear else None, pair[k])
-        for k in range(len(tiling.sides))
+        Seen(tuple(log[k] for log in logs), linear[k] if linear else None, pair[k]) for k in sides
     )
 
 
-def _see_sums(tiling: Tiling) -> tuple[list[tuple[Array, ...]], tuple[Array, ...]]:
+def _see_sums(tiling: Tiling) -> tuple[list[tuple[LogSum, ...]], tuple[Array, ...]]:
     ns, rule = tiling.ns, tiling.rule
+    in_tiles = tiling.linear_in_tiles and not tiling.linear_last
+    times = [s.times for s in rule.sums]
 
     def body(kind: Kind) -> _SumsStep:
         wanted, applied = tiling.sums(kind), tiling.keeps_applied(kind)
-        in_tile = tiling.linear_in_tiles() and kind.positives
+        in_tile = in_tiles and kind.positives
         add = tiling.exponentials.add_
 
         def step(carry: _Sums, i: Block, j: Block, scratch: Scratch | None) -> _Sums:
@@ -65,17 +77,18 @@ def _see_sums(tiling: Tiling) -> tuple[list[tuple[Array, ...]], tuple[Array, ...
                 y = tiling.applied(logits, wanted[-1], only)
                 for k in wanted[:-1]:
                     twice = tiling.exponentials.doubled(ns, y, scratch)
-                    sums[k] = add(ns, sums[k], places, twice, scratch, False)
-                sums[wanted[-1]] = add(ns, sums[wanted[-1]], places, y, scratch, kept)
+                    sums[k] = add(ns, sums[k], places, twice, times[k], scratch, False)
+                k = wanted[-1]
+                sums[k] = add(ns, sums[k], places, y, times[k], scratch, kept)
                 return sums, linear
             for k, y in tiling.applied_each(logits, wanted, only, kept, scratch):
-                sums[k] = add(ns, sums[k], places, y, scratch, False)
+                sums[k] = add(ns, sums[k], places, y, times[k], scratch, False)
             return sums, linear
 
         return step
 
     start = [tuple(tiling.start_each(tiling.exponentials.start)) for _ in rule.sums]
-    linear = tuple(tiling.start_each(zeros)) if tiling.linear_in_tiles() else ()
+    linear = tuple(tiling.start_each(zeros)) if in_tiles else ()
     plan = tuple(t for t in tiling.plan if tiling.sums(t.kind) or (linear and t.kind.positives))
     sums, linear = sweep(ns, plan, body, (start, linear), tiling.workers, tiling.mixed)
     if tiling.partners and rule.linear:
@@ -88,7 +101,32 @@ def _see_sums(tiling: Tiling) -> tuple[list[tuple[Array, ...]], tuple[Array, ...
     return logs, linear
 
 
-def _see_pairs(tiling: Tiling, pair: Pair, logs: list[tuple[Array, ...]]) -> tuple[Array, ...]:
+def _see_linear(tiling: Tiling, shifts: tuple[Array, ...]) -> tuple[Array, ...]:
+    ns = tiling.ns
+
+    def body(kind: Kind) -> Step[tuple[Array, ...]]:
+        def step(
+            out: tuple[Array, ...], i: Block, j: Block, scratch: Scratch | None
+        ) -> tuple[Array, ...]:
+            logits = tiling.tile(kind, i, j, tiling.blocks(i, j), scratch).logits
+            only = tiling.only(kind, i, j, scratch)
+            for axis, (side, block) in enumerate(tiling.places(kind, i, j)):
+                shift = across(ns, shifts[side], block, axis)
+                x = only(ns.minus(logits, shift, scratch, "linear"), "positives", 0)
+                sums = ns.column_sums(x) if axis else ns.row_sums(x)
+                out = replaced(out, side, ns.add_rows_(out[side], block, sums))
+            return out
+
+        return step if kind.positives else unchanged
+
+    plan = tuple(t for t in tiling.plan if t.kind.positives)
+    start = tuple(tiling.start_each(zeros))
+    return sweep(ns, plan, body, start, tiling.workers, tiling.mixed)
+
+
+def _see_pairs(
+    tiling: Tiling, pair: Pair, logs: list[tuple[LogSum, ...]]
+) -> tuple[LogSum | Array, ...]:
     ns = tiling.ns
 
     def body(kind: Kind) -> _StatesStep:
@@ -111,7 +149,13 @@ def _see_pairs(tiling: Tiling, pair: Pair, logs: list[tuple[Array, ...]]) -> tup
     start = GUARDED.start if pair.log else (lambda ns, n, like: (zeros(ns, n, like),))
     plan = tuple(t for t in tiling.plan if t.kind.positives)
     states = sweep(ns, plan, body, tuple(tiling.start_each(start)), tiling.workers, tiling.mixed)
-    return tuple(GUARDED.log(ns, s, 0.0) if pair.log else s[0] for s in states)
+    if not pair.log:
+        return tuple(sums for (sums,) in states)
+    found = tuple(GUARDED.log(ns, state, 0.0) for state in states)
+    if tiling.exponentials.guarded:
+        return found
+    # Where logits are small, so are the functions of them: one number is enough.
+    return tuple(LogSum(None, finite(ns, log.peak) + log.log) for log in found)
 
 
 def _add_sums(

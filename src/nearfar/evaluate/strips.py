@@ -3,9 +3,13 @@
 All embeddings are known everywhere. Pass 1 sums up a process's own anchors over all columns; once
 these sums are known of all anchors, G_ij = dL_i/ds_ij + dL_j/ds_ij is known for any tile, and pass
 2 over the same strip gives the whole gradient of the process's own rows. No gradient travels.
+
+The sum of anchor j was made by the process whose row it is, of s_ji. Where a logit's rounding
+shows in its exponential (see `tiles.py`), both processes make the two logits of a pair by one and
+the same product: of the same blocks, the rows of the one with the lower number first.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from nearfar.evaluate.partition import PartitionBatch, PartitionEvaluation
@@ -34,12 +38,14 @@ def strip(
     evaluation: PartitionEvaluation,
     ns: Namespace,
     inputs: tuple[Array, ...],
-    own: Block,
+    shares: Sequence[Block],
+    number: int,
     complete: Complete,
     gradient: bool,
 ) -> Strip:
-    """The value of all `inputs`, and the gradient of the rows `own` of each embedding."""
-    batch = _OwnBatch(evaluation, ns, inputs, own, complete)
+    """The value of all `inputs`, and the gradient of the own rows of each embedding: of the shares
+    of all processes, the one with this number."""
+    batch = _OwnBatch(evaluation, ns, inputs, shares, number, complete)
     seen = batch.see()
     finished = [evaluation.rule.finish(ns, batch.anchors(side)) for side in seen]
     loss = sum((loss for loss, _ in finished[1:]), finished[0][0])
@@ -56,13 +62,15 @@ class _OwnBatch(PartitionBatch):
         settings: PartitionEvaluation,
         ns: Namespace,
         inputs: tuple[Array, ...],
-        own: Block,
+        shares: Sequence[Block],
+        number: int,
         complete: Complete,
     ) -> None:
         # Two views of a pair are two anchors that stand side by side.
         times = settings.parts if settings.pairing == "views" else 1
-        self._rows, self._complete = own, complete
-        self._own = Block(own.start * times, own.size * times)
+        self._rows, self._complete = shares[number], complete
+        self._shares = [Block(each.start * times, each.size * times) for each in shares]
+        self._own = self._shares[number]
         super().__init__(settings, ns, inputs)
 
     def _pair_up(self, inputs: tuple[Array, ...]) -> Pairing:
@@ -86,10 +94,15 @@ class _OwnBatch(PartitionBatch):
     def _tiles(self) -> list[tuple[Block, Block]]:
         if self._own.size == 0:
             return []
-        step = max(1, self.pairing.together)
-        rows = balanced(self._own.size, self.side, step)
-        columns = balanced(self.pairing.n, self.side, step)
-        return [(Block(self._own.start + start, size), j) for start, size in rows for j in columns]
+        everyone = self._shares if self.guarded else [Block(0, self.pairing.n)]
+        columns = [j for share in everyone for j in self._cut(share)]
+        return [(i, j) for i in self._cut(self._own) for j in columns]
+
+    def _cut(self, share: Block) -> list[Block]:
+        if share.size == 0:
+            return []
+        blocks = balanced(share.size, self.side, max(1, self.pairing.together))
+        return [Block(share.start + start, size) for start, size in blocks]
 
     def _plan(self) -> Plan:
         anywhere = self.settings.pairing in ("labels", "many_labels")
@@ -103,20 +116,21 @@ class _OwnBatch(PartitionBatch):
     def _directions(self) -> list[Tiling]:
         """One for each side: its own rows against all of the other side, or of the same."""
         tiling = self.tiling()
-        tiling = tiling._replace(complete=self._whole)
-        turned = tiling._replace(sides=tiling.sides[::-1], cuts=tiling.cuts[::-1])
-        return [tiling, turned][: len(self.sides)]
+        guarded, sides = self.guarded, len(tiling.sides)
+        below = (lambda i, j: j.start < i.start) if guarded and sides == 1 else None
+        tiling = tiling._replace(complete=self._whole, aligned=guarded, turned=below)
+        turned = tiling._replace(
+            sides=tiling.sides[::-1],
+            cuts=tiling.cuts[::-1],
+            turned=(lambda i, j: True) if guarded else None,
+        )
+        return [tiling, turned][:sides]
 
     def see(self) -> tuple[Seen, ...]:
         found = [see(tiling)[0] for tiling in self._directions()]
-        parts = tuple(
-            self.ns.rows(x, self._own)
-            for side in found
-            for x in (*side.logs, side.linear, side.pair)
-            if x is not None
-        )
+        parts = tuple(self.ns.rows(x, self._own) for side in found for x in self.flattened(side))
         whole = iter(self._complete(parts))
-        return tuple(self.settings._recall(whole) for _ in found)
+        return tuple(self.recalled(whole) for _ in found)
 
     def pull(
         self, seen: tuple[Seen, ...], slopes: tuple[Slopes, ...]

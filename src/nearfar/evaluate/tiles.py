@@ -1,15 +1,37 @@
-"""Exponentials of a tile; the only file that knows of overflow, shift and empty sums.
+"""Sums of exponentials over tiles; the only file that knows of overflow, shift and empty sums.
 
 `Plain` exponentiates as it stands, which is safe while every |logit| keeps inside a range that the
-similarity can promise. `Guarded` keeps a running maximum for every anchor and never overflows, at
-the price of one exponential for the rows and one for the columns of a tile.
+similarity can promise. `Guarded` keeps a running maximum for every anchor (streaming log-sum-exp)
+and never overflows, at the price of one exponential for the rows and one for the columns of a tile.
+
+Beyond that range the rounding of a logit may be larger than 1, and two things must hold for the
+softmax to stay one. Nothing is added to a logit before the largest of its sum is taken off, so that
+the largest cancels exactly: a logarithm stays in two parts, `LogSum`. And an anchor's share of the
+gradient is made of the very numbers that its sum was made of: a product of a block of rows with
+itself need not be symmetric to the last bit, so on the diagonal the columns' part is not computed
+from the tile but is the rows' part transposed. (Inside the range the two logits of a pair differ by
+some roundings of 40, which is no more than what each of them is off by.)
 """
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from nearfar.frameworks import Array, Block, Namespace, Scratch
+from nearfar.rules import Sum
 
 State = tuple[Array, ...]
+
+
+class LogSum(NamedTuple):
+    """The logarithm of a sum of exp(times * logit) for each anchor, |times| * peak + log, (n,)."""
+
+    peak: Array | None
+    """The largest logit of the sum (minus the least, for negative `times`), -inf for an empty sum;
+    None: 0 for all."""
+    log: Array
+
+    def whole(self) -> Array:
+        return self.log if self.peak is None else self.peak + self.log
+
 
 # |times * logit| up to which Plain is used, by item size: e**40 summed over a million rows and
 # multiplied by a loss scaler is far inside float32, and so is its inverse.
@@ -17,17 +39,18 @@ _SAFE = {4: 40.0, 8: 300.0}
 
 
 class Exponentials(Protocol):
+    guarded: bool
     nothing: float
     """What stands in `applied_` for what does not belong."""
 
     def start(self, ns: Namespace, n: int, like: Array) -> State:
         """An empty sum for each of n anchors."""
 
-    def applied_(self, ns: Namespace, x: Array) -> Array:
+    def applied_(self, ns: Namespace, x: Array, times: float) -> Array:
         """What both passes start from, so that it may be kept; consumes `x`."""
 
     def doubled(self, ns: Namespace, y: Array, scratch: Scratch | None) -> Array:
-        """`applied_` of 2 x, from y = `applied_` of x."""
+        """`applied_` of twice the `times`, from y = `applied_` of x."""
 
     def add_(
         self,
@@ -35,24 +58,32 @@ class Exponentials(Protocol):
         states: tuple[State, ...],
         places: tuple[Any, ...],
         y: Array,
+        times: float,
         scratch: Scratch | None,
         kept: bool,
     ) -> tuple[State, ...]:
-        """Add exp(x) along the rows of a tile, and along its columns at a second place.
+        """Add exp(times * x) along the rows of a tile, and along its columns at a second place.
 
         `y` is `applied_` of x, and consumed unless it is to be kept.
         """
 
-    def log(self, ns: Namespace, state: State, empty: float) -> Array:
-        """Logarithms of the sums (n,), `empty` for an empty one."""
+    def log(self, ns: Namespace, state: State, empty: float) -> LogSum:
+        """Logarithms of the sums, `empty` for an empty one."""
 
-    def weigh(self, ns: Namespace, slope: Array, log: Array) -> State:
-        """What `coefficients` needs of anchors whose loss has this slope by the logarithm."""
+    def weigh(self, ns: Namespace, slope: Array, log: LogSum) -> State:
+        """Per-anchor factors slope / sum, precomputed for `coefficients`."""
 
     def coefficients(
-        self, ns: Namespace, y: Array, row: State, column: State, scratch: Scratch | None
+        self,
+        ns: Namespace,
+        y: Array,
+        times: float,
+        row: State,
+        column: State | None,
+        scratch: Scratch | None,
     ) -> Array:
-        """slope_i exp(x_ij - log_i) + slope_j exp(x_ij - log_j); consumes y = `applied_` of x."""
+        """slope_i exp(times x_ij - log_i) + slope_j exp(times x_ij - log_j), the latter where it is
+        given; consumes y = `applied_` of x."""
 
 
 def exponentials_for(bound: float, itemsize: int, full: bool = False) -> Exponentials:
@@ -63,13 +94,14 @@ def exponentials_for(bound: float, itemsize: int, full: bool = False) -> Exponen
 
 
 class Plain:
+    guarded: bool = False
     nothing: float = 0.0
 
     def __init__(self, full: bool) -> None:
         self._full = full
 
-    def applied_(self, ns: Namespace, x: Array) -> Array:
-        return ns.exp_(x)
+    def applied_(self, ns: Namespace, x: Array, times: float) -> Array:
+        return ns.exp_(x if times == 1 else ns.mul_(x, times))
 
     def doubled(self, ns: Namespace, y: Array, scratch: Scratch | None) -> Array:
         return ns.times(y, y, scratch, "doubled")
@@ -83,6 +115,7 @@ class Plain:
         states: tuple[State, ...],
         places: tuple[Any, ...],
         y: Array,
+        times: float,
         scratch: Scratch | None,
         kept: bool,
     ) -> tuple[State, ...]:
@@ -91,26 +124,35 @@ class Plain:
             out[side] = (ns.add_rows_(out[side][0], block, sums(y)),)
         return tuple(out)
 
-    def log(self, ns: Namespace, state: State, empty: float) -> Array:
-        return ns.xp.log(state[0]) if self._full else _log(ns, state[0], None, empty)
+    def log(self, ns: Namespace, state: State, empty: float) -> LogSum:
+        (total,) = state
+        return LogSum(None, ns.xp.log(total) if self._full else _log(ns, total, empty))
 
-    def weigh(self, ns: Namespace, slope: Array, log: Array) -> State:
-        return (slope / ns.xp.exp(log if self._full else _finite(ns, log)),)
+    def weigh(self, ns: Namespace, slope: Array, log: LogSum) -> State:
+        return (slope / ns.xp.exp(log.log if self._full else finite(ns, log.log)),)
 
     def coefficients(
-        self, ns: Namespace, y: Array, row: State, column: State, scratch: Scratch | None
+        self,
+        ns: Namespace,
+        y: Array,
+        times: float,
+        row: State,
+        column: State | None,
+        scratch: Scratch | None,
     ) -> Array:
+        assert column is not None
         return ns.mul_(y, ns.outer_sum(row[0], column[0], scratch, "outer"))
 
 
 class Guarded:
+    guarded: bool = True
     nothing: float = -float("inf")
 
-    def applied_(self, ns: Namespace, x: Array) -> Array:
+    def applied_(self, ns: Namespace, x: Array, times: float) -> Array:
         return x
 
     def doubled(self, ns: Namespace, y: Array, scratch: Scratch | None) -> Array:
-        return ns.plus(y, y, scratch, "doubled")
+        return ns.copy(y, scratch, "doubled")
 
     def start(self, ns: Namespace, n: int, like: Array) -> State:
         zeros = ns.zeros((n,), like)
@@ -122,6 +164,7 @@ class Guarded:
         states: tuple[State, ...],
         places: tuple[Any, ...],
         y: Array,
+        times: float,
         scratch: Scratch | None,
         kept: bool,
     ) -> tuple[State, ...]:
@@ -129,33 +172,58 @@ class Guarded:
         for axis, (side, block) in enumerate(places):
             last = axis == len(places) - 1
             spare = y if last and not kept else ns.copy(y, scratch, "guarded")
-            out[side] = self.absorb(ns, out[side], block, spare, 1 - axis)
+            out[side] = self.absorb(ns, out[side], block, spare, 1 - axis, times)
         return tuple(out)
 
-    def absorb(self, ns: Namespace, state: State, block: Block, x: Array, axis: int) -> State:
+    def absorb(
+        self, ns: Namespace, state: State, block: Block, x: Array, axis: int, times: float = 1.0
+    ) -> State:
+        """Add exp(times * x) along an axis, and rescale what was there to the new maximum."""
         xp = ns.xp
         largest, total = (ns.rows(array, block) for array in state)
+        x = _least_as_largest(ns, x, times)
         peak = ns.stop(xp.maximum(largest, xp.max(x, axis=axis)))
         # A row without members so far has the maximum -inf; any finite shift serves it.
-        shift = _finite(ns, peak)
-        e = ns.exp_(ns.sub_(x, xp.expand_dims(shift, axis=axis)))
+        shift = finite(ns, peak)
+        e = _exponentials(ns, ns.sub_(x, xp.expand_dims(shift, axis=axis)), times)
         sums = ns.row_sums(e) if axis == 1 else ns.column_sums(e)
-        total = total * xp.exp(largest - shift) + sums
+        total = total * xp.exp((largest - shift) * abs(times)) + sums
         return ns.set_rows_(state[0], block, peak), ns.set_rows_(state[1], block, total)
 
-    def log(self, ns: Namespace, state: State, empty: float) -> Array:
-        return _log(ns, state[1], _finite(ns, state[0]), empty)
+    def log(self, ns: Namespace, state: State, empty: float) -> LogSum:
+        return LogSum(state[0], _log(ns, state[1], empty))
 
-    def weigh(self, ns: Namespace, slope: Array, log: Array) -> State:
-        return slope, _finite(ns, log)
+    def weigh(self, ns: Namespace, slope: Array, log: LogSum) -> State:
+        # The largest term of a sum is 1 beside its peak, so that no sum is below 1.
+        return slope * ns.xp.exp(-finite(ns, log.log)), finite(ns, log.peak)
 
     def coefficients(
-        self, ns: Namespace, y: Array, row: State, column: State, scratch: Scratch | None
+        self,
+        ns: Namespace,
+        y: Array,
+        times: float,
+        row: State,
+        column: State | None,
+        scratch: Scratch | None,
     ) -> Array:
-        along = ns.minus(y, row[1][:, None], scratch, "guarded")
-        along = ns.mul_(ns.exp_(along), row[0][:, None])
-        across = ns.mul_(ns.exp_(ns.sub_(y, column[1][None, :])), column[0][None, :])
-        return ns.add_(across, along)
+        def part(x: Array, state: State) -> Array:
+            return ns.mul_(_exponentials(ns, x, times), state[0])
+
+        row = tuple(x[:, None] for x in row)
+        y = _least_as_largest(ns, y, times)
+        if column is None:
+            return part(ns.sub_(y, row[1]), row)
+        column = tuple(x[None, :] for x in column)
+        along = part(ns.minus(y, row[1], scratch, "guarded"), row)
+        return ns.add_(part(ns.sub_(y, column[1]), column), along)
+
+
+def _least_as_largest(ns: Namespace, x: Array, times: float) -> Array:
+    return x if times > 0 else ns.mul_(x, -1)
+
+
+def _exponentials(ns: Namespace, x: Array, times: float) -> Array:
+    return ns.exp_(x if abs(times) == 1 else ns.mul_(x, abs(times)))
 
 
 PLAIN = Plain(full=False)
@@ -163,15 +231,32 @@ PLAIN_FULL = Plain(full=True)
 GUARDED = Guarded()
 
 
-def _log(ns: Namespace, total: Array, shift: Array | None, empty: float) -> Array:
+def relative(
+    ns: Namespace, sums: tuple[Sum, ...], logs: tuple[LogSum, ...]
+) -> tuple[Any, tuple[Array, ...]]:
+    """A shift for each anchor, the largest of its peaks, and the logarithms of its sums of
+    exp(times * (logit - shift))."""
+    xp, none = ns.xp, -float("inf")
+    peaks: list[Array] = [log.peak for log in logs]
+    if peaks[0] is None:
+        return 0.0, tuple(log.log for log in logs)
+    empty = [peak == none for peak in peaks]
+    ends = [peak if s.times > 0 else -peak for s, peak in zip(sums, peaks, strict=True)]
+    shift = xp.full_like(ends[0], none)
+    for nobody, end in zip(empty, ends, strict=True):
+        shift = xp.where(nobody, shift, xp.maximum(shift, end))
+    shift = finite(ns, shift)
+    apart = [xp.where(e, xp.zeros_like(x), x - shift) for e, x in zip(empty, ends, strict=True)]
+    return shift, tuple(s.times * x + log.log for s, x, log in zip(sums, apart, logs, strict=True))
+
+
+def _log(ns: Namespace, total: Array, empty: float) -> Array:
     xp = ns.xp
     none = total == 0
     log = xp.log(xp.where(none, xp.ones_like(total), total))
-    if shift is not None:
-        log = log + shift
     return xp.where(none, xp.full_like(total, empty), log)
 
 
-def _finite(ns: Namespace, log: Array) -> Array:
+def finite(ns: Namespace, log: Array) -> Array:
     """0 for -inf; NaN and +inf stay, so that they reach the result."""
     return ns.xp.where(log == -float("inf"), ns.xp.zeros_like(log), log)

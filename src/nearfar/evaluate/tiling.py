@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeVar
 from nearfar.evaluate.partners import Partners
 from nearfar.evaluate.plan import Kind, Plan
 from nearfar.evaluate.store import Store
-from nearfar.evaluate.tiles import Exponentials
+from nearfar.evaluate.tiles import Exponentials, LogSum, finite
 from nearfar.frameworks import Array, Block, Namespace, Scratch
 from nearfar.pairing import Compared
 from nearfar.rules import PartitionRule
@@ -43,8 +43,16 @@ class Tiling(NamedTuple):
     """Makes values of the anchors whole, (n,), where this process computes some of them only."""
     store: Store | None = None
     """Where pass 1 may leave tiles for pass 2."""
+    aligned: bool = True
+    """Whether rows and columns are cut at the same places."""
+    turned: Callable[[Block, Block], bool] | None = None
+    """Which tiles are made with their columns as rows, as another process makes them: two products
+    may round the same logit differently."""
+    single: bool = False
+    """Whether every anchor has one positive."""
     partners: Partners | None = None
-    """Given where every anchor has one positive and these are found without tiles."""
+    """Given where these are found without tiles. They are not where exponentials are guarded: two
+    products may round a logit differently, and then it does not cancel with the largest."""
 
     def places(self, kind: Kind, i: Block, j: Block) -> tuple[Place, ...]:
         """Whose sums a tile adds to; one on the diagonal of a symmetric matrix, which holds both
@@ -66,6 +74,12 @@ class Tiling(NamedTuple):
             return found
         if store:
             scratch = store.scratch(i, j, scratch)
+        if self.turned is not None and self.turned(i, j):
+            a, b = rows
+            tile = self.similarity.tile(
+                self.ns, b, a, (j, i) if self._meets(kind) else None, scratch
+            )
+            return tile._replace(logits=self.ns.xp.matrix_transpose(tile.logits))
         meeting = (i, j) if self._meets(kind) else None
         tile = self.similarity.tile(self.ns, *rows, meeting, scratch)
         if store and store.has_place(i, j):
@@ -80,24 +94,35 @@ class Tiling(NamedTuple):
         sums = [self.rule.sums[k] for k in self.sums(kind)]
         if not sums or self.similarity.keeps_logits:
             return False
-        if kind.positives and (self.linear_in_tiles() or self.rule.pair):
+        if kind.positives and (self.linear_in_tiles or self.rule.pair):
             return False
         *others, last = sums
         return all(s.over == last.over and s.times == 2 * last.times for s in others)
 
+    @property
     def linear_in_tiles(self) -> bool:
+        """Whether the sum of the positives' logits is found in tiles."""
         return self.rule.linear and self.partners is None
+
+    @property
+    def linear_last(self) -> bool:
+        """Whether that takes tiles of its own, once the largest logit is known of each anchor."""
+        return self.linear_in_tiles and self.exponentials.guarded and not self.single
 
     def _meets(self, kind: Kind) -> bool:
         """Whether rows meet themselves."""
         return kind.diagonal and len(self.sides) == 1
+
+    def mirrored(self, kind: Kind) -> bool:
+        """Whether a tile holds (i, j) and (j, i), each anchor's own logits along its row."""
+        return self._meets(kind) and self.aligned
 
     def only(self, kind: Kind, i: Block, j: Block, scratch: Scratch | None) -> Only:
         """What keeps the members of a sum in a tile."""
         if not kind.masked:
             return _all
         ns, meets = self.ns, self._meets(kind)
-        beside = self.partners is not None and not self.include_self
+        beside = self.single and not self.include_self and not kind.one_way
 
         def only(x: Array, over: str, nothing: float) -> Array:
             alike = over == "positives"
@@ -117,10 +142,9 @@ class Tiling(NamedTuple):
         return [k for k, s in enumerate(self.rule.sums) if found[s.over]]
 
     def applied(self, x: Array, k: int, only: Only) -> Array:
-        """`Exponentials.applied_` of what sum k exponentiates, times * logit; consumes `x`."""
+        """`Exponentials.applied_` of the logits for sum k; consumes `x`."""
         over, times = self.rule.sums[k]
-        y = self.exponentials.applied_(self.ns, x if times == 1 else self.ns.mul_(x, times))
-        return only(y, over, self.exponentials.nothing)
+        return only(self.exponentials.applied_(self.ns, x, times), over, self.exponentials.nothing)
 
     def applied_each(
         self,
@@ -150,15 +174,21 @@ class Tiling(NamedTuple):
 
     def relative(
         self,
-        logits: Array,
-        logs: tuple[Array, ...],
+        x: Array,
+        logs: tuple[LogSum, ...],
         place: Place,
         axis: int,
         scratch: Scratch | None,
         key: str,
     ) -> Array:
-        log = across(self.ns, logs[place.side], place.block, axis)
-        return self.ns.minus(logits, log, scratch, key)
+        """A tile less the logarithm of each anchor's sum, whose `times` is 1."""
+        ns = self.ns
+        peak, log = logs[place.side]
+        log = across(ns, log, place.block, axis)
+        if peak is None:
+            return ns.minus(x, log, scratch, key)
+        peak = across(ns, finite(ns, peak), place.block, axis)
+        return ns.sub_(ns.minus(x, peak, scratch, key), log)
 
     def pull(
         self,

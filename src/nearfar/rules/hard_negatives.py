@@ -17,6 +17,7 @@ class HardNegatives(PartitionRule):
     detach_weights: bool
 
     linear: ClassVar[bool] = True
+    takes_shift: ClassVar[bool] = True
 
     @property
     def sums(self) -> tuple[Sum, ...]:
@@ -40,7 +41,7 @@ class HardNegatives(PartitionRule):
         clamped = share >= 1
         left = xp.where(clamped, one, 1 - share)
         estimate = count + mean + xp.log1p(-xp.where(clamped, zero, share)) - log1p(-self.tau_plus)
-        floor = count - 1 / a.temperature
+        floor = count - 1 / a.temperature - a.shift  # the one that is no difference of logits
         free = ~(clamped | (estimate <= floor))  # NaN is free
         u = xp.where(alone, mean, xp.where(free, estimate, floor)) - a.linear
 

@@ -44,6 +44,9 @@ class Anchors(NamedTuple):
     negatives: Any
     """Number of negatives, likewise."""
     temperature: Any
+    shift: Any = 0.0
+    """What every logit of `logs` and `linear` is less by, where the rule `takes_shift`: near the
+    largest logit of the anchor where logits are large, else the number 0."""
 
 
 class Slopes(NamedTuple):
@@ -81,6 +84,12 @@ class PartitionRule:
     @property
     def needs_negatives(self) -> bool:
         """Whether an anchor without negatives has no loss (an empty denominator)."""
+        return False
+
+    @property
+    def takes_shift(self) -> bool:
+        """Whether `finish` takes logits less `Anchors.shift`. A loss that depends on differences of
+        logits only does, and keeps its digits where the logits themselves have none to spare."""
         return False
 
     def finish(self, ns: Namespace, anchors: Anchors) -> tuple[Array, Slopes]:

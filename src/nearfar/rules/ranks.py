@@ -61,7 +61,7 @@ class Ranks(WithinRule):
         share = None if weight is None else (weight / pairs)[:, None]
         loss, slopes = ns.cond(
             ns.decide(~(spread <= _SAFE_SPREAD[ns.itemsize(s)])),  # or it is NaN
-            lambda: self._guarded(ns, s, shared, share),
+            lambda: self._guarded(ns, s, peaks, shared, share),
             lambda: self._plain(ns, s, peaks, shared, share, others.scratch),
         )
         loss = loss / pairs
@@ -123,16 +123,21 @@ class Ranks(WithinRule):
         return loss, ns.mul_(ns.sub_(ns.mul_(e, others), ns.mul_(rest, inverse)), share)
 
     def _guarded(
-        self, ns: Namespace, s: Array, shared: Shared, share: Array | None
+        self, ns: Namespace, s: Array, peaks: Array, shared: Shared, share: Array | None
     ) -> tuple[Array, Array | None]:
-        """The same in logarithms, for logits whose exponentials would underflow."""
-        xp = ns.xp
+        """The same in logarithms, for logits whose exponentials would underflow.
+
+        In float64 where there is one: the count of equal denominators is added to logarithms as
+        large as the logits.
+        """
+        xp, dtype = ns.xp, s.dtype
         farther = self.order == "farther"
         none = -float("inf")
+        s = ns.double(s) - ns.double(peaks)
         sums = ns.running_log_sum(s, reverse=farther)
         whole = shared(sums, not farther)
         rest = _log_add(ns, self._beyond(ns, sums, farther, none), _log_subtract(ns, whole, sums))
-        loss = xp.sum(ns.softplus(rest - s), axis=1)
+        loss = ns.cast(xp.sum(ns.softplus(rest - s), axis=1), dtype)
         if share is None:
             return loss, None
         sums = ns.running_log_sum(-whole, reverse=not farther)
@@ -141,7 +146,8 @@ class Ranks(WithinRule):
             self._beyond(ns, sums, not farther, none),
             _log_subtract(ns, shared(sums, farther), sums),
         )
-        return loss, ns.mul_(ns.sub_(ns.exp_(s + others), ns.exp_(rest - whole)), share)
+        slopes = ns.cast(ns.sub_(ns.exp_(s + others), ns.exp_(rest - whole)), dtype)
+        return loss, ns.mul_(slopes, share)
 
     def _beyond(self, ns: Namespace, sums: Array, reverse: bool, empty: float) -> Array:
         """Running sums without the entry itself."""

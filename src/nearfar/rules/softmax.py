@@ -53,6 +53,7 @@ class OnePositive(PartitionRule):
 
     sums: ClassVar[tuple[Sum, ...]] = (NEGATIVES,)
     linear: ClassVar[bool] = True
+    takes_shift: ClassVar[bool] = True
 
     @property
     def needs_negatives(self) -> bool:
@@ -75,6 +76,7 @@ class OverLogs(PartitionRule):
     denominator: str  # "all", "negatives"
 
     linear: ClassVar[bool] = True
+    takes_shift: ClassVar[bool] = True
 
     @property
     def sums(self) -> tuple[Sum, ...]:
@@ -108,6 +110,7 @@ class LogOver(PartitionRule):
     denominator: str  # "all", "negatives"
 
     sums: ClassVar[tuple[Sum, ...]] = (NEGATIVES, POSITIVES)
+    takes_shift: ClassVar[bool] = True
 
     @property
     def needs_negatives(self) -> bool:
@@ -131,6 +134,7 @@ class OwnPositive(PartitionRule):
     log_inside: bool  # a sum of logarithms, or the logarithm of a sum
 
     sums: ClassVar[tuple[Sum, ...]] = (NEGATIVES,)
+    takes_shift: ClassVar[bool] = True
 
     @property
     def pair(self) -> Pair | None:
@@ -161,7 +165,8 @@ class OneWay(QueryRule):
         total = ns.row_sums(e)
         empty = total == 0
         total = xp.where(empty, xp.ones_like(total), total)
-        u = xp.where(empty, xp.full_like(total, none), xp.log(total) + shift) - positive
+        # Less the largest first: it may be what the positive cancels with.
+        u = (shift - positive) + xp.where(empty, xp.full_like(total, none), xp.log(total))
         if weight is None:
             return ns.softplus(u), None, None
         share = weight * ns.sigmoid(u)

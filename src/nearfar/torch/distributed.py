@@ -190,14 +190,14 @@ class _Task(NamedTuple):
     ) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
         ranks = self.ranks
         counts = [each[0] for each in self.sizes]
-        own = Block(sum(counts[: ranks.number]), counts[ranks.number])
+        shares = [Block(sum(counts[:rank]), count) for rank, count in enumerate(counts)]
         times = 2 if evaluation.pairing == "views" else 1
 
         def complete(parts: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
             lengths = [[n * times] * len(parts) for n in counts]
             return ranks.gather("partition sums", parts, lengths)
 
-        found = strip(evaluation, NAMESPACE, arrays, own, complete, self.wanted)
+        found = strip(evaluation, NAMESPACE, arrays, shares, ranks.number, complete, self.wanted)
         if not self.wanted:
             return found.value, []
         slopes = [] if found.by_temperature is None else [found.by_temperature]

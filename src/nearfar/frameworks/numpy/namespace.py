@@ -261,6 +261,9 @@ class NumPy(Namespace):
             return x
         return self.fill_(x, np.logical_not(members, out=members), nothing)
 
+    def diagonal(self, x: Array, i: Block, j: Block) -> Array:
+        return x.diagonal(i.start - j.start)[: i.size].copy()
+
     def fill_diagonal_(self, x: Array, i: Block, j: Block, value: float, width: int = 1) -> Array:
         if width > 1:
             np.einsum("iaib->iab", x.reshape(-1, width, i.size // width, width))[...] = value

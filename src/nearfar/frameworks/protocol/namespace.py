@@ -125,6 +125,10 @@ class Namespace(RowWise):
     def column_sums(self, x: Array) -> Array:
         return self.xp.sum(x, axis=0)
 
+    def diagonal(self, x: Array, i: Block, j: Block) -> Array:
+        """Entries of `x`, the tile of these blocks, whose row and column number are equal."""
+        return self.row_sums(self.only_(x, self.same(i, j, x), 0))
+
     def fill_diagonal_(self, x: Array, i: Block, j: Block, value: float, width: int = 1) -> Array:
         """`x`, the tile of these blocks, with `value` where row and column number are equal.
 

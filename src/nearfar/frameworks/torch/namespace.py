@@ -212,6 +212,9 @@ class Torch(Pure):
             bits.mul_(members)
         return x
 
+    def diagonal(self, x: Array, i: Block, j: Block) -> Array:
+        return x.diagonal(i.start - j.start)[: i.size].clone()
+
     def fill_diagonal_(self, x: Array, i: Block, j: Block, value: float, width: int = 1) -> Array:
         if width == 1:
             x.diagonal(i.start - j.start).fill_(value)
