@@ -109,13 +109,18 @@ def matrix_norm(x: Any, ord: str | int = "fro") -> Array:
     """
     one_of("ord", ord, ("fro", "nuc", 2))
     ns, (x,) = reals({"x": x})
-    xp, shape = ns.xp, tuple(x.shape)
+    shape = tuple(x.shape)
     if len(shape) < 2 or 0 in shape:
         raise ValueError(
             f"expected x of shape (..., n, d) with n, d >= 1; received {shape}; "
             "pass a row as x[None, :]"
         )
     _refuse_not_finite(ns, "x", x)
+    return ns.anywhere(lambda x: _norms(ns, x, ord), x)
+
+
+def _norms(ns: Namespace, x: Array, ord: str | int) -> Array:
+    xp, shape = ns.xp, tuple(x.shape)
     if ord == "fro":
         scale = _scale(ns, xp.max(xp.max(xp.abs(x), axis=-1), axis=-1))
         scaled = x / scale[..., None, None]
@@ -277,7 +282,7 @@ def _distances(a: Any, b: Any, metric: str, p: float, paired: bool) -> Array:
             f"expected a and b with as many rows, matched one to one; received {tuple(a.shape)} "
             f"and {tuple(b.shape)}; use pairwise for all pairs"
         )
-    return _METRICS[metric](ns, a, b, p, paired)
+    return ns.anywhere(lambda a, b: _METRICS[metric](ns, a, b, p, paired), a, b)
 
 
 def _exponent(p: Any) -> float:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nearfar.frameworks.jax import devices
 from nearfar.frameworks.jax.namespace import NAMESPACE
 from nearfar.frameworks.protocol.glue import Evaluation, Glue, Statement, value_and_grad
 from nearfar.frameworks.protocol.types import Array
@@ -22,36 +23,49 @@ class _JaxGlue(Glue):
     def attach(
         self, evaluation: Evaluation, statement: Statement, inputs: tuple[Array, ...]
     ) -> Array:
-        return _compiled_value(evaluation, *inputs)
+        return _compiled_value(evaluation, *devices.alike(inputs))
 
     def value_and_grad(
         self, evaluation: Evaluation, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
     ) -> tuple[Array, tuple[Array | None, ...]]:
-        stopped = tuple(jax.lax.stop_gradient(x) for x in inputs)
+        stopped = devices.alike(tuple(jax.lax.stop_gradient(x) for x in inputs))
         value, found = _compiled_gradient(evaluation, wanted, *stopped)
         return value, found
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _value(evaluation: Evaluation, *inputs: Array) -> Array:
-    return evaluation.forward(NAMESPACE, inputs, (False,) * len(inputs))[0]
+    def value(*inputs: Array) -> Array:
+        return evaluation.forward(NAMESPACE, inputs, (False,) * len(inputs))[0]
+
+    result: Array = devices.anywhere(value, inputs)
+    return result
 
 
 def _forward(evaluation: Evaluation, *inputs: Array) -> tuple[Array, Any]:
-    value, saved = evaluation.forward(NAMESPACE, inputs, _floating(inputs))
+    def forward(*inputs: Array) -> tuple[Array, tuple[Array, ...]]:
+        return evaluation.forward(NAMESPACE, inputs, _floating(inputs))
+
+    value, saved = devices.anywhere(forward, inputs)
     return value, (inputs, saved)
 
 
 def _backward(evaluation: Evaluation, kept: Any, upstream: Array) -> tuple[Any, ...]:
     inputs, saved = kept
-    found = evaluation.backward(NAMESPACE, inputs, saved, upstream, _floating(inputs))
+
+    def backward(*arrays: Array) -> tuple[Array | None, ...]:
+        inputs, (upstream, *saved) = arrays[: len(kept[0])], arrays[len(kept[0]) :]
+        return evaluation.backward(NAMESPACE, inputs, tuple(saved), upstream, _floating(inputs))
+
+    found = devices.anywhere(backward, (*inputs, upstream, *saved), like=inputs)
     return tuple(_no_gradient(x) if g is None else g for x, g in zip(inputs, found, strict=True))
 
 
 def _no_gradient(x: Array) -> Array:
     """What JAX wants for labels: zeros, of an empty dtype where labels are not floats."""
-    floating = jnp.issubdtype(x.dtype, jnp.floating)
-    return np.zeros(x.shape, dtype=x.dtype if floating else jax.dtypes.float0)
+    if jnp.issubdtype(x.dtype, jnp.floating):
+        return jnp.zeros_like(x)
+    return np.zeros(x.shape, dtype=jax.dtypes.float0)
 
 
 _value.defvjp(_forward, _backward)
@@ -62,7 +76,12 @@ _compiled_value = jax.jit(_value, static_argnums=0)
 def _compiled_gradient(
     evaluation: Evaluation, wanted: tuple[bool, ...], *inputs: Array
 ) -> tuple[Array, tuple[Array | None, ...]]:
-    return value_and_grad(NAMESPACE, evaluation, inputs, wanted)
+    def both(*inputs: Array) -> tuple[Array | None, ...]:
+        value, found = value_and_grad(NAMESPACE, evaluation, inputs, wanted)
+        return *found, value
+
+    *found, value = devices.anywhere(both, inputs, like=inputs)
+    return value, tuple(found)
 
 
 def _floating(inputs: tuple[Array, ...]) -> tuple[bool, ...]:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nearfar.frameworks.jax import devices
 from nearfar.frameworks.protocol.namespace import Namespace
 from nearfar.frameworks.protocol.rows import fill_runs
 from nearfar.frameworks.protocol.types import (
@@ -45,7 +46,12 @@ class Jax(Namespace):
         return jax.device_put(x, next(iter(places))) if len(places) == 1 else x
 
     def asarray(self, values: Any, like: Array, dtype: DType | None = None) -> Array:
-        return jnp.asarray(values, dtype=like.dtype if dtype is None else _narrow(dtype))
+        x = jnp.asarray(values, dtype=like.dtype if dtype is None else _narrow(dtype))
+        return devices.varying(x, devices.axes_of(like))
+
+    def anywhere(self, function: Callable[..., Array], *arrays: Array) -> Array:
+        result: Array = devices.anywhere(function, devices.alike(arrays))
+        return result
 
     def compute_dtype(self, *arrays: Array) -> DType:
         return jnp.result_type(jnp.float32, *(x.dtype for x in arrays))
@@ -57,7 +63,7 @@ class Jax(Namespace):
         return jax.lax.stop_gradient(x)
 
     def zeros(self, shape: tuple[int, ...], like: Array) -> Array:
-        return jnp.zeros(shape, dtype=like.dtype)
+        return jnp.zeros_like(like, shape=shape)
 
     def positions(self, block: Block, like: Array) -> Array:
         return jnp.arange(block.size) + block.start
@@ -81,13 +87,15 @@ class Jax(Namespace):
         carry: Carry,
     ) -> Carry:
         assert not isinstance(items, Every)
+        axes = devices.axes_of(*jax.tree.leaves(carry))
+        carry = devices.varying(carry, axes)
         # A scan traces its body once. Blocks of other sizes (the last ones) get scans of their own.
         for sizes, run in groupby(sorted(items, key=_sizes), key=_sizes):
             starts = jnp.asarray([[block.start for block in item] for item in run])
 
             def step(carry: Carry, row: Array, sizes: tuple[int, ...] = sizes) -> Any:
                 blocks = (Block(row[k], size) for k, size in enumerate(sizes))
-                return body(carry, *blocks), None
+                return devices.varying(body(carry, *blocks), axes), None
 
             carry, _ = jax.lax.scan(step, carry, starts)
         return carry

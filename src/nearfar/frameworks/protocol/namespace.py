@@ -78,6 +78,11 @@ class Namespace(RowWise):
         may wait for it."""
         return bool(flag)
 
+    def anywhere(self, function: Callable[..., Array], *arrays: Array) -> Array:
+        """``function(*arrays)``, of arrays that may be cut over devices in ways that the steps of
+        the function do not know."""
+        return function(*arrays)
+
     def recomputed(self, function: Callable[..., Array]) -> Callable[..., Array]:
         """`function` of arrays, of which differentiation keeps the arrays only."""
         return function
