@@ -65,7 +65,6 @@ PAIRS = [
         traps=("The margin is 0.2 from version 3 on.", "With a miner it is another loss."),
         original="TripletMarginLoss(margin=0.05)(z, y)",
         call=_UNIT,
-        normalises=True,
         inputs=_PML_ROWS,
         evidence="run",
     ),
@@ -77,7 +76,6 @@ PAIRS = [
         differs="All triplets, averaged over all of them; distances are not squared.",
         original="TripletMarginLoss(margin=0.05, reducer=reducers.MeanReducer())(z, y)",
         call=_UNIT,
-        normalises=True,
         inputs=_PML_ROWS,
         evidence="run",
     ),
@@ -91,7 +89,6 @@ PAIRS = [
         original="TripletMarginLoss(margin=0.05, reducer=reducers.MeanReducer())"
         "(z, y, BatchHardMiner()(z, y))",
         call=_UNIT,
-        normalises=True,
         inputs=_PML_ROWS,
         evidence="run",
     ),
@@ -105,7 +102,6 @@ PAIRS = [
         original="TripletMarginLoss(margin=0.2)(z, y, "
         'TripletMarginMiner(margin=0.2, type_of_triplets="semihard")(z, y))',
         call=_UNIT,
-        normalises=True,
         inputs=_PML_ROWS,
         evidence="run",
     ),

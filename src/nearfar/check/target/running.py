@@ -47,16 +47,11 @@ def run_one(target: Target, call: Call) -> Outcome:
         ):
             warnings.simplefilter("ignore")
             fn = target.on(call.rows, call.arguments)
-            value, gradients = adapters.call(fn, call)
+            value, kind, dtype, gradients = adapters.call(
+                fn, call.framework, call.arrays, call.embeddings, call.dtype, call.gradient
+            )
     except MemoryError as error:
         return Outcome(error=one_line(error), died="memory", printed=len(said.getvalue()))
     except (Exception, SystemExit) as error:
         return Outcome(error=one_line(error), printed=len(said.getvalue()))
-    return Outcome(
-        value.array,
-        value.framework,
-        value.dtype,
-        tuple(gradients),
-        printed=len(said.getvalue()),
-        note=value.note,
-    )
+    return Outcome(value, kind, dtype, tuple(gradients), printed=len(said.getvalue()))

@@ -55,7 +55,6 @@ def pack_call(call: Call) -> tuple[dict[str, Any], list[np.ndarray]]:
         "arguments": dict(call.arguments),
         "gradient": call.gradient,
         "rows": call.rows,
-        "unit": call.unit,
     }
     return fields, list(call.arrays)
 
@@ -69,7 +68,6 @@ def unpack_call(fields: dict[str, Any], arrays: list[np.ndarray]) -> Call:
         fields["arguments"],
         fields["gradient"],
         fields["rows"],
-        fields["unit"],
     )
 
 
@@ -83,7 +81,6 @@ def pack_outcome(outcome: Outcome) -> tuple[dict[str, Any], list[np.ndarray]]:
         "error": outcome.error,
         "died": outcome.died,
         "printed": outcome.printed,
-        "note": outcome.note,
     }
     return fields, arrays
 
@@ -100,5 +97,4 @@ def unpack_outcome(fields: dict[str, Any], arrays: list[np.ndarray]) -> Outcome:
         fields["error"],
         fields["died"],
         fields["printed"],
-        fields["note"],
     )

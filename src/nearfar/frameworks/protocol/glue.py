@@ -31,11 +31,12 @@ class Evaluation(Protocol):
         ns: Namespace,
         inputs: tuple[Array, ...],
         saved: tuple[Array, ...],
-        upstream: Array,
+        upstream: Array | None,
         wanted: tuple[bool, ...],
         kept: "Kept | None" = None,
     ) -> tuple[Array | None, ...]:
-        """Return one gradient per input, None where it is not wanted."""
+        """Return one gradient per input, None where it is not wanted; `upstream` is the slope of
+        what is differentiated by the value, None for the value itself."""
 
     def outline(
         self, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
@@ -109,5 +110,4 @@ def value_and_grad(
     """Value and gradients where nothing is recorded."""
     kept = Kept() if ns.in_place else None
     value, saved = evaluation.forward(ns, inputs, wanted, kept)
-    upstream = ns.xp.ones_like(value)
-    return value, evaluation.backward(ns, inputs, saved, upstream, wanted, kept)
+    return value, evaluation.backward(ns, inputs, saved, None, wanted, kept)

@@ -13,6 +13,9 @@ class RowWise(ElementWise):
     def zeros(self, shape: tuple[int, ...], like: Array) -> Array:
         return self.asarray(np.zeros(shape), like)
 
+    def ones(self, shape: tuple[int, ...], like: Array) -> Array:
+        return self.zeros(shape, like) + 1
+
     def rows(self, x: Array, block: Block) -> Array:
         if block.size == x.shape[0]:
             return x  # a slice costs a small batch as much as a sum

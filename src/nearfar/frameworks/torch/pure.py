@@ -75,6 +75,9 @@ class Pure(Namespace):
     def zeros(self, shape: tuple[int, ...], like: Array) -> Array:
         return torch.zeros(shape, dtype=like.dtype, device=like.device)
 
+    def ones(self, shape: tuple[int, ...], like: Array) -> Array:
+        return torch.ones(shape, dtype=like.dtype, device=like.device)
+
     def cond(self, flag: Any, yes: Callable[[], Array], no: Callable[[], Array]) -> Array:
         # `yes` is right for every input. Inside a transform or a compiler a flag has no value, and
         # for that of an accelerator the host would wait.

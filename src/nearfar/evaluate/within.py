@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from nearfar.evaluate.crew import Left, sweep_anchors
 from nearfar.evaluate.plan import all_pairs, anchors_by_class, each_block, row_block
-from nearfar.evaluate.rows.evaluation import Found, RowBatch, RowEvaluation
-from nearfar.evaluate.schedule import CandidatePart, over_anchor_blocks
+from nearfar.evaluate.rows import Found, RowBatch, RowEvaluation
 from nearfar.frameworks import Array, Block, Namespace, Scratch
 from nearfar.pairing import Pairing, PairingKind, pair_up
 from nearfar.rules import Others, Picked, WithinRule
@@ -48,12 +48,16 @@ class WithinBatch(RowBatch):
         positives = self.pairing.counts(ns, empty, all_pairs(self.n, self.side))
         self.one = ns.xp.ones_like(empty)
         negatives = ns.xp.sum(self.one) - 1 - positives
-        self.usable = self.rule.usable(positives, negatives)
-        ns.warn_if(~ns.xp.any(self.usable), _NOTHING_TO_DO)
+        self._usable = self.rule.usable(positives, negatives)
+        ns.warn_if(~ns.xp.any(self._usable), _NOTHING_TO_DO)
         blocks = (
             each_block(self.n, self.side) if sizes is None else anchors_by_class(sizes, self.side)
         )
         self.blocks = settings.mine(blocks)
+
+    @property
+    def usable(self) -> Array:
+        return self._usable
 
     def restore(self, x: Array) -> Array:
         return self.pairing.restore(self.ns, x)
@@ -65,7 +69,7 @@ class WithinBatch(RowBatch):
         ns = self.ns
         self._weights = weights
         start = (ns.zeros((self.n,), self.all.p), ns.zeros((self.n,), self.all.p), self._start())
-        loss, terms, found = over_anchor_blocks(ns, self.blocks, self, start, self.n, self.workers)
+        loss, terms, found = sweep_anchors(ns, self.blocks, self, start, self.n, self.workers)
         if weights is None:
             return Found(loss, terms, (None,) * len(self.inputs))
         gradient = self._pull_picked(*found) if self.rule.picks else found[0]
@@ -88,7 +92,7 @@ class WithinBatch(RowBatch):
 
     def anchors(
         self, carry: Carry, i: Block, window: Block | None, scratch: Scratch | None
-    ) -> tuple[Carry, CandidatePart | None]:
+    ) -> tuple[Carry, Left | None]:
         ns = self.ns
         loss, terms, found = carry
         everyone = Block(0, self.n)
@@ -107,10 +111,10 @@ class WithinBatch(RowBatch):
         flow = self.similarity.weigh_(ns, slopes, tile)
         add = self.similarity.add_flow_
         gradient = add(ns, found[0], i, flow, anchors, self.all, scratch)
-        return (loss, terms, (gradient,)), CandidatePart(anchors, flow)
+        return (loss, terms, (gradient,)), Left(anchors, flow)
 
     def candidates(
-        self, carry: Carry, left: CandidatePart, columns: Block, scratch: Scratch | None
+        self, carry: Carry, left: Left, columns: Block, scratch: Scratch | None
     ) -> Carry:
         ns = self.ns
         loss, terms, (gradient,) = carry

@@ -8,6 +8,7 @@ from collections import Counter
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 _FREE = {
@@ -27,6 +28,17 @@ class Launches(TorchDispatchMode):
         self.waits: Counter[str] = Counter()
         """Values that the host reads, and copies between the host and the device."""
 
+        self._uploads = _Uploads(self.waits)
+
+    def __enter__(self) -> "Launches":
+        self._uploads.__enter__()
+        super().__enter__()
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        super().__exit__(*raised)
+        self._uploads.__exit__(*raised)
+
     @property
     def total(self) -> int:
         return self.launches.total()
@@ -44,6 +56,21 @@ class Launches(TorchDispatchMode):
         found = func(*args, **(kwargs or {}))
         if name not in _FREE and not func.is_view and (meta or _on_meta(found)):
             self.launches[name] += 1
+        return found
+
+
+class _Uploads(TorchFunctionMode):
+    """Numbers of the host made into arrays of the device, which no dispatcher sees."""
+
+    def __init__(self, waits: Counter[str]) -> None:
+        super().__init__()
+        self._waits = waits
+
+    def __torch_function__(self, func, types, args=(), kwargs=None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        made = func in (torch.as_tensor, torch.tensor, torch.asarray) and _on_meta(found)
+        if made and not _is_tensor(args[0]):
+            self._waits["upload"] += 1
         return found
 
 

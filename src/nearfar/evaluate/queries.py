@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from nearfar.evaluate.partition.tile import replaced
+from nearfar.evaluate.crew import Left, sweep_anchors
 from nearfar.evaluate.plan import each_block, row_block
-from nearfar.evaluate.rows.evaluation import Found, RowBatch, RowEvaluation
-from nearfar.evaluate.schedule import CandidatePart, over_anchor_blocks
+from nearfar.evaluate.rows import Found, RowBatch, RowEvaluation
+from nearfar.evaluate.tiling import replaced
 from nearfar.frameworks import Array, Block, Namespace, Scratch
 from nearfar.rules import QueryRule
 from nearfar.similarity import Flow, Rows
@@ -41,8 +41,7 @@ class QueryBatch(RowBatch):
         if own or settings.negatives == "matched":
             self.own = ns.shape(inputs[_NEGATIVE])[1] if own else 1
         n = ns.shape(inputs[_QUERY])[0]
-        self.one = ns.zeros((n,), self.sides[_QUERY].p) + 1
-        self.usable = self.one > 0
+        self.one = ns.ones((n,), self.sides[_QUERY].p)
         # Four arrays of a block of logits, or of the rows that `own` negatives compare; where none
         # is written in place, twice as many.
         buffers = 4 if ns.in_place else 8
@@ -52,6 +51,10 @@ class QueryBatch(RowBatch):
         cached = not ns.accelerated(self.one)
         side = row_block(self.options, held, itemsize, buffers, split, cached)
         self.blocks = settings.mine(each_block(n, settings.side(n, side)))
+
+    @property
+    def usable(self) -> Array:
+        return self.one > 0
 
     def restore(self, x: Array) -> Array:
         return x
@@ -69,10 +72,9 @@ class QueryBatch(RowBatch):
             start = (start[0], tuple(ns.zeros(shape, one) for shape in shapes))
         self._weights = weights
         width = self.width if self.own is None else 0
-        loss, gradients = over_anchor_blocks(ns, self.blocks, self, start, width, self.workers)
-        terms = one / self.settings.share[1]  # of one query in all, whoever computes it
+        loss, gradients = sweep_anchors(ns, self.blocks, self, start, width, self.workers)
         if weights is None:
-            return Found(loss, terms, (None,) * len(self.inputs))
+            return Found(loss, None, (None,) * len(self.inputs))
         restored = [
             self.similarity.restore(ns, rows, g, self.temperature)
             for rows, g in zip(self.sides, gradients, strict=False)
@@ -81,14 +83,14 @@ class QueryBatch(RowBatch):
         slopes = [sum((slope for _, slope in restored[1:]), restored[0][1])]
         slopes += [ns.xp.sum(gradients[_BIAS])] * self.learns_bias
         aligned = self.settings.align(ns, self.inputs, self.wanted, embeddings, tuple(slopes))
-        return Found(loss, terms, aligned)
+        return Found(loss, None, aligned)
 
     def rows(self, i: Block) -> Rows:
         return self.sides[_QUERY].block(self.ns, i)
 
     def anchors(
         self, carry: Carry, i: Block, window: Block | None, scratch: Scratch | None
-    ) -> tuple[Carry, CandidatePart | None]:
+    ) -> tuple[Carry, Left | None]:
         ns = self.ns
         loss, gradients = carry
         query, positive = (self.sides[k].block(ns, i) for k in (_QUERY, _POSITIVE))
@@ -124,9 +126,7 @@ class QueryBatch(RowBatch):
         if self.own is None:
             flow = self.similarity.weigh_(ns, slopes, tile)
             gradients = self._flows(gradients, _QUERY, i, flow, query, others, scratch)
-            return (loss, gradients), CandidatePart(
-                query, flow
-            ) if self._pulls_candidates() else None
+            return (loss, gradients), Left(query, flow) if self._pulls_candidates() else None
         flat = ns.xp.reshape(slopes, (columns.size,))
         to_query, to_others = self.similarity.pull_paired(ns, repeated, others, flat)
         to_query = ns.xp.sum(ns.xp.reshape(to_query, (i.size, self.own, -1)), axis=1)
@@ -134,7 +134,7 @@ class QueryBatch(RowBatch):
         return (loss, _added(ns, gradients, _NEGATIVE, columns, to_others)), None
 
     def candidates(
-        self, carry: Carry, left: CandidatePart, columns: Block, scratch: Scratch | None
+        self, carry: Carry, left: Left, columns: Block, scratch: Scratch | None
     ) -> Carry:
         ns, side = self.ns, self.facing
         loss, gradients = carry

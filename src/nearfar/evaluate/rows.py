@@ -19,8 +19,8 @@ Gradients = tuple[Array | None, ...]
 class Found(NamedTuple):
     losses: Array
     """What each anchor's terms add up to, (n,)."""
-    terms: Array
-    """Number of terms that the mean is taken over, (n,)."""
+    terms: Array | None
+    """Number of terms that the mean is taken over, (n,); None: one for each anchor."""
     gradients: Gradients
     """For each input that wants one, under the given weights of the anchors."""
 
@@ -36,9 +36,6 @@ class Partial(NamedTuple):
 class RowBatch:
     """The inputs of an evaluation, sorted out; subclasses run its rule over them."""
 
-    usable: Array
-    """Which anchors have any term, (n,)."""
-
     one: Array
     """1 for each anchor, (n,), in the compute dtype."""
 
@@ -51,6 +48,11 @@ class RowBatch:
         self.workers = ns.workers(settings.options.workers)
         self.options = settings.options_on(ns, inputs[0])
         self.given = settings.sort_out(ns, inputs)
+
+    @property
+    def usable(self) -> Array:
+        """Which anchors have any term, (n,)."""
+        raise NotImplementedError
 
     def run(self, weights: Array | None) -> Found:
         """Everything; without weights no gradients."""
@@ -86,7 +88,7 @@ class RowEvaluation(Settings):
         batch = self.batch(self, ns, inputs, wanted)
         # Anchors weigh alike but under an upstream vector: the gradient costs no second look.
         found = batch.run(batch.one if any(wanted) and not each else None)
-        factor = self.reduction.factor(ns, found.terms, batch.usable)
+        factor = self._factor(ns, batch, found)
         if each:
             if kept is not None and any(wanted):
                 kept.leave(batch)
@@ -94,22 +96,33 @@ class RowEvaluation(Settings):
         saved = tuple(g * factor for g in found.gradients if g is not None)
         return ns.xp.sum(found.losses) * factor, saved
 
+    def _factor(self, ns: Namespace, batch: RowBatch, found: Found) -> Any:
+        """What every anchor's sum is multiplied by."""
+        n = ns.shape(batch.one)[0]
+        if found.terms is None and isinstance(n, int):
+            return self.reduction.weight(n)
+        terms = batch.one if found.terms is None else found.terms
+        return self.reduction.factor(ns, terms, batch.usable)
+
     def backward(
         self,
         ns: Namespace,
         inputs: tuple[Array, ...],
         saved: tuple[Array, ...],
-        upstream: Array,
+        upstream: Array | None,
         wanted: tuple[bool, ...],
         kept: Kept | None = None,
     ) -> Gradients:
         wanted = self.differentiated(inputs, wanted)
         if self.reduction.reduction == "none":
+            assert upstream is not None
             batch = (kept and kept.take()) or self.batch(self, ns, inputs, wanted)
             gradients = batch.run(batch.arrange(upstream) * self.reduction.scale).gradients
         else:
             found = iter(saved)
-            gradients = tuple(next(found) * upstream if w else None for w in wanted)
+            gradients = tuple(next(found) if w else None for w in wanted)
+            if upstream is not None:
+                gradients = tuple(None if g is None else g * upstream for g in gradients)
         return self.in_their_dtypes(ns, inputs, gradients)
 
     def outline(
@@ -136,5 +149,7 @@ class RowEvaluation(Settings):
         """This process's part of all that is summed over anchors, before any average."""
         batch = self.batch(self, ns, inputs, wanted)
         found = batch.run(batch.one if any(wanted) else None)
-        loss, terms = ns.xp.sum(found.losses), ns.xp.sum(found.terms)
+        loss = ns.xp.sum(found.losses)
+        # Of all anchors each process counts its part.
+        terms = ns.xp.sum(batch.one / self.share[1] if found.terms is None else found.terms)
         return Partial(loss, terms, found.gradients, batch.usable)

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from nearfar.evaluate.partition.backward import pull
-from nearfar.evaluate.partition.exponentials import Exponentials, LogSum, exponentials_for, relative
-from nearfar.evaluate.partition.forward import Seen, see
-from nearfar.evaluate.partition.matched import Partners
-from nearfar.evaluate.partition.tile import Tiling, each_once
-from nearfar.evaluate.partition.tile_cache import Store
+from nearfar.evaluate.partners import Partners
 from nearfar.evaluate.plan import Plan, all_pairs, by_class, rectangular, tile_side, uniform
+from nearfar.evaluate.pull import pull
+from nearfar.evaluate.see import Seen, see
 from nearfar.evaluate.settings import Settings
+from nearfar.evaluate.store import Store
+from nearfar.evaluate.tiles import Exponentials, LogSum, exponentials_for, relative
+from nearfar.evaluate.tiling import Tiling, each_once
 from nearfar.frameworks import Array, Kept, Namespace
 from nearfar.pairing import Pairing, PairingKind, Partnered, pair_up
 from nearfar.rules import Anchors, PartitionRule, Slopes
@@ -72,7 +72,7 @@ class PartitionEvaluation(Settings):
         ns: Namespace,
         inputs: tuple[Array, ...],
         saved: tuple[Array, ...],
-        upstream: Array,
+        upstream: Array | None,
         wanted: tuple[bool, ...],
         kept: Kept | None = None,
     ) -> tuple[Array | None, ...]:
@@ -85,13 +85,14 @@ class PartitionEvaluation(Settings):
         ns: Namespace,
         inputs: tuple[Array, ...],
         saved: tuple[Array, ...],
-        upstream: Array,
+        upstream: Array | None,
         kept: Kept | None,
     ) -> tuple[Pairing, tuple[Array, ...], Array]:
         """The gradients of the sides and of the temperature, after which the batch is gone: a
         pairing may need its room for another order."""
         batch, tiling, seen, own = (kept and kept.take()) or self._again(ns, inputs, saved)
         if self.reduction.reduction == "none":
+            assert upstream is not None
             if self.first_only:
                 upstream = ns.xp.concat([upstream, ns.xp.zeros_like(upstream)], axis=0)
             upstream = batch.pairing.arrange(ns, upstream)
@@ -313,8 +314,8 @@ class PartitionBatch:
             return x
         return self.ns.xp.where(self.counted, x, self.ns.xp.zeros_like(x))
 
-    def weighted(self, slopes: Slopes, upstream: Array) -> Slopes:
-        weights = self.weights * upstream
+    def weighted(self, slopes: Slopes, upstream: Array | None) -> Slopes:
+        weights = self.weights if upstream is None else self.weights * upstream
 
         def one(slope: Array | None) -> Array | None:
             return None if slope is None else self.only_counted(slope * weights)

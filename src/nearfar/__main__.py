@@ -1,5 +1,0 @@
-"""``python -m nearfar``: the command line."""
-
-from nearfar.cli import main
-
-main()
