@@ -33,6 +33,66 @@ def test_a_duplicate_pair():
     assert "1 of 8 rows" in findings(nf.SupCon(), x, LABELS)
 
 
+@pytest.mark.parametrize("loss", [nf.CLIP(), nf.SigLIP()], ids=str)
+@pytest.mark.parametrize("side", [0, 1], ids=["x", "y"])
+def test_duplicates_on_either_side(loss, side):
+    sides = [A.copy(), B.copy()]
+    sides[side][6] = sides[side][2]
+    name = "xy"[side]
+    assert f"1 of 16 rows repeat an earlier one: {name}[2] = {name}[6]" in findings(loss, *sides)
+
+
+def test_duplicates_among_positives_and_in_a_queue():
+    query, positive, queue = A, B.copy(), RNG.normal(size=(5, 5))
+    assert findings(nf.InfoNCE(), query, positive, queue) == ""
+    positive[7] = positive[0]
+    assert "positive[0] = positive[7]" in findings(nf.InfoNCE(), query, positive)
+    queue[4] = positive[3]
+    said = findings(nf.InfoNCE(), query, positive, queue)
+    assert "2 of 21 rows repeat an earlier one" in said
+    assert "positive[3] = negatives[4]" in said
+
+
+@pytest.mark.parametrize("features", [(5,), (5, 1)], ids=["rows", "axes"])
+def test_a_positive_among_the_negatives(features):
+    """Positives and more, given as negatives by those who want both."""
+    query, positive = (x.reshape(8, *features) for x in (A, B))
+    hard = RNG.normal(size=(3, *features))
+    said = findings(nf.InfoNCE(), query, positive, np.concatenate([positive, hard]))
+    assert "8 of 8 anchors have their own positive among their negatives" in said
+    assert "positive[1] = negatives[1]" in said
+    own = RNG.normal(size=(8, 2, *features))
+    assert findings(nf.InfoNCE(), query, positive, own) == ""
+    own[5, 1], own[2, 0] = positive[5], positive[6]
+    said = findings(nf.InfoNCE(), query, positive, own)
+    assert "1 of 8 anchors have their own positive" in said
+    assert "positive[5] = negatives[5, 1]" in said
+
+
+def test_a_positive_that_is_the_negative():
+    negative = RNG.normal(size=A.shape)
+    assert findings(nf.Triplet(margin=9.0), A, B, negative) == ""
+    negative[4] = B[4]
+    assert "positive[4] = negative[4]" in findings(nf.Triplet(margin=9.0), A, B, negative)
+
+
+@pytest.mark.parametrize("dtype", [bool, int, float])
+def test_a_mask_of_pairs_given_as_labels(dtype):
+    mask = np.eye(8, dtype=dtype)
+    mask[0, 1] = mask[1, 0] = mask[1, 2] = mask[2, 1] = 1  # no equivalence: 0 and 2 share row 1
+    assert "symmetric 8 x 8 matrix with a diagonal of ones" in findings(nf.SupCon(), A, mask)
+    lopsided = mask.copy()
+    lopsided[3, 4] = 1
+    assert "matrix" not in findings(nf.SupCon(), A, lopsided)
+    assert "matrix" not in findings(nf.SupCon(), A, mask[:, :5])
+
+
+def test_similarities_of_rows_given_as_targets():
+    graded = A @ A.T
+    assert "targets are 8 x 8" in findings(nf.SupCR(), A, graded)
+    assert findings(nf.SupCR(), A, graded[:, :3]) == ""
+
+
 def test_a_singleton_class():
     labels = [0, 2, 0, 1, 1, 2, 0, 9]
     assert "1 of 8 anchors have no positive and are not counted: rows 7" in findings(

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from nearfar.explain.relations import Array, Relations, relate
-from nearfar.explain.survey import Survey, equal_rows, survey
+from nearfar.explain.repeats import own_negatives, repeats
+from nearfar.explain.survey import Survey, survey
 from nearfar.frameworks import HOST_MEMORY
 from nearfar.losses import Loss, RankedRows, TwoViews
 
@@ -25,7 +26,10 @@ class Explanation:
     - "anchors"; "positives" and "negatives" of an anchor: least, median, most;
     - "without_positives" and "without_negatives": the anchors that have none (where targets rank
       all other rows nobody is a negative throughout: None);
-    - "duplicates": rows equal to an earlier one, and the first such pairs;
+    - "duplicates": rows equal to an earlier one of their side (of both sides, and of a queue with
+      the positives), of how many, and the first such pairs;
+    - "positives_among_negatives": anchors whose own positive is one of the negatives given for
+      them, and the first such pairs (None: no negatives are given);
     - "clamped": anchors whose negatives have no gradient, the lower bound of HCL (None: the loss
       has no such bound); "at_zero": anchors whose loss is 0;
     - "effective_negatives": the median over the anchors of exp(entropy) of their softmax over the
@@ -93,6 +97,7 @@ _HEADINGS = {
     "without_positives": "anchors without positives",
     "without_negatives": "anchors without negatives",
     "duplicates": "rows equal to an earlier one",
+    "positives_among_negatives": "positives among their negatives",
     "clamped": "anchors at the lower bound",
     "at_zero": "anchors with a loss of 0",
     "effective_negatives": "negatives that matter (median)",
@@ -126,13 +131,14 @@ def explain(loss: Loss, arrays: dict[str, Array]) -> Explanation:
     facts: dict[str, Any] = {"loss": loss.to_dict(), "value": float(value), "chance": chance}
     facts |= _counts(loss, found) | _pairs(loss, relations, found)
     facts |= {
-        "duplicates": _duplicates(relations),
+        "duplicates": repeats(loss, arrays, relations.anchors),
+        "positives_among_negatives": own_negatives(loss, arrays),
         "clamped": _clamped(loss, inputs),
         "at_zero": int((losses == 0).sum()),
         "effective_negatives": _effective(loss, found),
         "hardest_tenth": _hardest_tenth(losses, pull),
     }
-    facts["findings"] = _findings(loss, facts, relations, found)
+    facts["findings"] = _findings(loss, facts, relations, found) + _of_inputs(arrays)
     return Explanation(facts, np.asarray(losses), pull, relations, memory)
 
 
@@ -184,12 +190,6 @@ def _pairs(loss: Loss, relations: Relations, found: Survey) -> dict[str, Any]:
     return {"near_negatives": named(found.near, 1.0), "far_positives": named(found.far, -1.0)}
 
 
-def _duplicates(relations: Relations) -> dict[str, Any]:
-    side = relations.anchors
-    count, first = equal_rows(side.rows)
-    return {"count": count, "first": [[side.name(i), side.name(j)] for i, j in first]}
-
-
 def _clamped(loss: Loss, inputs: tuple[Array, ...]) -> int | None:
     clamped = loss.clamped(*inputs)
     return None if clamped is None else int(clamped.sum())
@@ -230,9 +230,17 @@ def _findings(loss: Loss, facts: dict[str, Any], relations: Relations, found: Su
         why = ": all rows are of one class" if relations.labels is not None and n > 1 else ""
         learns = "" if facts["hardest_tenth"] else "; the loss is 0 and nothing is learned"
         said.append(f"no anchor has a negative{why}{learns}")
-    if facts["duplicates"]["count"] and n > 1:
-        pairs = ", ".join(" = ".join(pair) for pair in facts["duplicates"]["first"])
-        said.append(f"{facts['duplicates']['count']} of {n} rows repeat an earlier one: {pairs}")
+    repeated, own = facts["duplicates"], facts["positives_among_negatives"]
+    if repeated["count"] and n > 1:
+        said.append(
+            f"{repeated['count']} of {repeated['rows']} rows repeat an earlier one: "
+            + _equalities(repeated)
+        )
+    if own is not None and own["count"]:
+        said.append(
+            f"{own['count']} of {n} anchors have their own positive among their negatives, where "
+            f"it is pushed away and counts twice; leave it out: {_equalities(own)}"
+        )
     if facts["clamped"]:
         all_of = "all" if facts["clamped"] == n else f"{facts['clamped']} of"
         said.append(
@@ -242,6 +250,35 @@ def _findings(loss: Loss, facts: dict[str, Any], relations: Relations, found: Su
     if not loss.by_distance and 0 < facts["chance"] * (1 + _EVEN) < facts["value"]:
         said.append("the value is above chance: positives are farther than most other rows")
     return said
+
+
+def _of_inputs(arrays: dict[str, Array]) -> list[str]:
+    """Labels and targets that may be meant otherwise than they are read."""
+    labels, targets = arrays.get("labels"), arrays.get("targets")
+    said = []
+    if labels is not None and _is_mask(labels):
+        n = len(labels)
+        said.append(
+            f"labels are a symmetric {n} x {n} matrix with a diagonal of ones: each column is read "
+            "as one label, and rows that share a column are positives; a mask of pairs is not read "
+            "as one, give class labels (n,) instead"
+        )
+    if targets is not None and targets.ndim == 2 and len(targets) == targets.shape[1] > 1:
+        n = len(targets)
+        said.append(
+            f"targets are {n} x {n}: each row is read as a point with {n} numbers, whose "
+            "distances are ranked; a matrix of similarities between rows is not read as one"
+        )
+    return said
+
+
+def _is_mask(labels: Array) -> bool:
+    square = labels.ndim == 2 and len(labels) == labels.shape[1] > 1
+    return bool(square and (labels == labels.T).all() and (np.diagonal(labels) == 1).all())
+
+
+def _equalities(fact: dict[str, Any]) -> str:
+    return ", ".join(" = ".join(pair) for pair in fact["first"])
 
 
 def _spelled(key: str, fact: Any) -> str:

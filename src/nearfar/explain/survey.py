@@ -51,14 +51,6 @@ def survey(relations: Relations, memory: int) -> Survey:
     return found
 
 
-def equal_rows(rows: Array) -> tuple[int, list[list[int]]]:
-    """How many rows are equal to an earlier one, and the first such pairs."""
-    _, first, inverse = np.unique(rows, axis=0, return_index=True, return_inverse=True)
-    earlier = first[inverse.reshape(-1)]
-    again = np.flatnonzero(earlier != np.arange(len(rows)))
-    return len(again), [[int(earlier[k]), int(k)] for k in again[:PAIRS]]
-
-
 def _effective(logits: Array, negatives: Array) -> Array:
     some = negatives.any(axis=1)
     z = np.where(negatives, logits, -np.inf)
