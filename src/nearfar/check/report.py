@@ -5,7 +5,6 @@ from typing import Any
 
 from nearfar.check.finding import FAULT, Finding
 from nearfar.check.identity.identify import Identity
-from nearfar.check.identity.naming import spelled
 
 Line = tuple[str, str]
 
@@ -115,7 +114,7 @@ class Report:
         if statement.changes:
             word = "is" if found.sure else "may be"
         swapped = ", called as (b, a)" if statement.swapped else ""
-        lines.append((word, spelled(statement.loss) + swapped))
+        lines.append((word, str(statement.loss) + swapped))
         for change in statement.changes:
             lines.append(("but", change))
         said = [r for r in statement.remarks() if r not in statement.changes]

@@ -5,7 +5,6 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from nearfar.check.identity.identify import Identity
-from nearfar.check.identity.naming import spelled
 from nearfar.check.target.targets import BadRequest
 from nearfar.losses import DCL, HCL, LOSSES, Loss, NTXent, key_of
 from nearfar.presets import preset, table
@@ -99,7 +98,7 @@ def _differences(identity: Identity, expected: Expected) -> list[str]:
     assert identity.statement is not None
     own, wanted = canonical(identity.statement.loss), canonical(expected.loss)
     if type(own) is not type(wanted):
-        return [f"another loss: {spelled(own)} instead of {spelled(wanted)}"]
+        return [f"another loss: {own} instead of {wanted}"]
     found = []
     for field in fields(wanted):
         is_, should = getattr(own, field.name), getattr(wanted, field.name)

@@ -8,7 +8,7 @@ import numpy as np
 
 from nearfar.check.batches import Batch, Floats, batches
 from nearfar.check.finding import FAULT, NOTE, Finding
-from nearfar.check.identity.naming import Statement, spelled, state
+from nearfar.check.identity.naming import Statement, state
 from nearfar.check.identity.search import SCREEN, Evidence, Match, search
 from nearfar.check.identity.space import (
     POWERS,
@@ -359,4 +359,4 @@ def describe(identity: Identity) -> str:
     """In one line."""
     if identity.statement is None:
         return "none that nearfar knows"
-    return spelled(identity.statement.loss)
+    return str(identity.statement.loss)

@@ -29,7 +29,7 @@ class Statement:
     swapped: bool = False  # the inputs change places
 
     def __str__(self) -> str:
-        text = spelled(self.loss) + (" called as (b, a)" if self.swapped else "")
+        text = str(self.loss) + (" called as (b, a)" if self.swapped else "")
         return ", but ".join([text, *self.changes])
 
     def remarks(self) -> list[str]:
@@ -44,21 +44,6 @@ class Statement:
         if self.loss.scale != 1 or by:
             found.insert(0, _factor(self.loss.scale, by))
         return [*found, *self.changes]
-
-
-def spelled(loss: Loss) -> str:
-    """The call that makes it: fields that are not the default, and its own numbers."""
-    shown = []
-    for field in fields(loss):
-        value = getattr(loss, field.name)
-        numeric = isinstance(value, float) and field.name != "scale"
-        if value != field.default or numeric:
-            shown.append(f"{field.name}={_short(value)}")
-    return f"{type(loss).__name__}({', '.join(shown)})"
-
-
-def _short(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else repr(value)
 
 
 def _factor(scale: float, by_temperature: bool) -> str:

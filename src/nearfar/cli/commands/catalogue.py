@@ -12,7 +12,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from nearfar.cli.errors import BadInput, library_errors, listed
-from nearfar.losses import LOSSES, Loss, key_of
+from nearfar.losses import LOSSES, key_of
 from nearfar.presets import describe, table
 
 
@@ -48,7 +48,7 @@ def show_presets(console: Console) -> None:
         grid.box, grid.pad_edge = box.SIMPLE_HEAD, False
         for row in rows:
             if isinstance(row.loss, kind):
-                grid.add_row(_entry(row.name, _stated(row.loss)), Text(row.version))
+                grid.add_row(_entry(row.name, str(row.loss)), Text(row.version))
         console.print(grid)
     rest = Table(Column("not covered yet", overflow="fold"), box=box.SIMPLE_HEAD, pad_edge=False)
     for row in rows:
@@ -87,15 +87,3 @@ def _values(field: Field[Any]) -> str:
 def _entry(name: str, text: str) -> Group:
     """A name, and under it a text whose every line is set in."""
     return Group(Text(name), Padding(Text(text), (0, 0, 0, 2), expand=False))
-
-
-def _stated(loss: Loss) -> str:
-    """The fields that are not the loss's defaults, and its temperature or margin."""
-    shown = [
-        f"{f.name}={getattr(loss, f.name):.4g}"
-        if isinstance(getattr(loss, f.name), float)
-        else f"{f.name}={getattr(loss, f.name)}"
-        for f in fields(loss)
-        if f.name in ("temperature", "margin") or getattr(loss, f.name) != f.default
-    ]
-    return ", ".join(shown)

@@ -20,6 +20,7 @@ from nearfar.cli.learn.maps import Encoded, Learned
 from nearfar.cli.learn.settings import EncoderSettings
 from nearfar.cli.learn.split import Split
 from nearfar.cli.tasks import Task
+from nearfar.losses import LabelledRows, RankedRows
 from nearfar.torch.trainer.encoders import Architecture
 from nearfar.torch.trainer.training import Epoch, Recipe, Rows, Training
 
@@ -86,7 +87,7 @@ def learn_encoder(
 
 
 def _recipe(loss: Any, settings: EncoderSettings, seed: int) -> Recipe:
-    two_views = loss.inputs[1] not in ("labels", "targets")
+    two_views = not isinstance(loss, LabelledRows | RankedRows)
     augmentation = settings.augmentation
     if augmentation is None:
         augmentation = 1.0 if two_views or settings.encoder == "cnn" else 0.0

@@ -7,13 +7,23 @@ from typing import Any
 
 from nearfar.cli.data.reading import BUILT_IN, LabelledData
 from nearfar.cli.errors import BadInput, library_errors, listed
-from nearfar.losses import LOSSES, key_of
+from nearfar.losses import (
+    LOSSES,
+    LabelledRows,
+    Queries,
+    RankedRows,
+    TwoSides,
+    TwoViews,
+    key_of,
+)
 
 # What rows are told apart by, under the name it has in a loss's inputs; and the default loss of it.
 _KINDS = {"labels": ("class labels", "supcon"), "targets": ("numeric targets", "supcr")}
 
 # What can be called with two views of the same rows, which an encoder's augmentations give.
-TWO_VIEWS = [key for key, loss in LOSSES.items() if loss.inputs[0] in ("a", "x", "query")]
+TWO_VIEWS = [key for key, loss in LOSSES.items() if issubclass(loss, TwoViews | TwoSides | Queries)]
+
+_FAMILIES = {"labels": LabelledRows, "targets": RankedRows}
 
 # The projection is judged by its nearest neighbours, so distances are what it learns from, and an
 # anchor needs some of its class near it and not all: the form that Neighbourhood Components
@@ -23,7 +33,7 @@ _FOR_NEIGHBOURS = {"supcon": {"similarity": "neg_euclidean", "positives": "log_s
 
 def losses_of(kind: str) -> list[str]:
     """Name the losses of rows with "labels" or "targets"."""
-    return [key for key, loss in LOSSES.items() if loss.inputs == ("embeddings", kind)]
+    return [key for key, loss in LOSSES.items() if issubclass(loss, _FAMILIES[kind])]
 
 
 def option_for(kind: str) -> str:
@@ -33,9 +43,9 @@ def option_for(kind: str) -> str:
 
 def kind_of(loss: Any, data: LabelledData) -> str:
     """Tell whether rows are told apart by "labels" or "targets": by the loss, or as they look."""
-    needed = str(loss.inputs[1])
-    if needed in _KINDS:
-        return needed
+    for kind, family in _FAMILIES.items():
+        if isinstance(loss, family):
+            return kind
     return BUILT_IN.get(data.name) or ("targets" if data.y.dtype.kind == "f" else "labels")
 
 
@@ -68,8 +78,8 @@ def _check_fits(key: str, source: str, declared: str | None, encoder: bool) -> N
     if key not in LOSSES:
         problem = "is unknown"
     elif key in losses_of("labels") + losses_of("targets"):
-        needed, held = (_KINDS[kind][0] for kind in (LOSSES[key].inputs[1], kinds[0]))
-        problem = f"needs {needed}, and {source} has {held}"
+        needed = next(kind for kind in _KINDS if key in losses_of(kind))
+        problem = f"needs {_KINDS[needed][0]}, and {source} has {_KINDS[kinds[0]][0]}"
     elif key in TWO_VIEWS:
         problem = "compares two views, and needs --encoder mlp or cnn"
     else:

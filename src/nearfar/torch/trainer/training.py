@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from nearfar import metrics
+from nearfar.losses import LabelledRows, RankedRows
 from nearfar.losses import Loss as Statement
 from nearfar.samplers import ClassBalancedSampler
 from nearfar.torch.module import Loss
@@ -81,8 +82,8 @@ class Training:
     ) -> None:
         self.recipe, self.device = recipe, _usable(device)
         self._rows, self._validation = rows, validation
-        self._two_views = loss.inputs[1] not in ("labels", "targets")
-        self._labelled = loss.inputs[1] == "labels"
+        self._two_views = not isinstance(loss, LabelledRows | RankedRows)
+        self._labelled = isinstance(loss, LabelledRows)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             self.encoder: Encoder = architecture.build()
