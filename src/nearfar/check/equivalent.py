@@ -13,7 +13,15 @@ from nearfar.check.target.forms import FORMS, Form
 from nearfar.check.target.probing import make_call, probe
 from nearfar.check.target.running import InProcess
 from nearfar.check.target.targets import BadRequest, as_target
-from nearfar.losses import Loss
+from nearfar.losses import (
+    GivenTriplets,
+    LabelledRows,
+    Loss,
+    Queries,
+    RankedRows,
+    TwoSides,
+    TwoViews,
+)
 
 _TOLERANCE = {"float64": 1e-7, "float32": 2e-5}
 
@@ -88,7 +96,7 @@ def assert_equivalent(
 
 
 def _forms(loss: Loss, call: str | None) -> list[Form]:
-    kinds = _KINDS[loss.inputs]
+    kinds = _KINDS[loss.family]
     if call is not None and call not in FORMS:
         raise BadRequest(f"expected call to be one of {', '.join(FORMS)}; received {call!r}")
     found = [f for f in FORMS.values() if f.kind in kinds and call in (None, f.name)]
@@ -100,13 +108,13 @@ def _forms(loss: Loss, call: str | None) -> list[Form]:
     return found
 
 
-_KINDS: dict[tuple[str, ...], tuple[str, ...]] = {
-    ("a", "b"): ("views",),
-    ("x", "y"): ("views",),
-    ("query", "positive", "negatives"): ("views", "queue", "own"),
-    ("embeddings", "labels"): ("labels", "labelled_views"),
-    ("embeddings", "targets"): ("targets",),
-    ("anchor", "positive", "negative"): ("triplets",),
+_KINDS: dict[type[Loss], tuple[str, ...]] = {
+    TwoViews: ("views",),
+    TwoSides: ("views",),
+    Queries: ("views", "queue", "own"),
+    LabelledRows: ("labels", "labelled_views"),
+    RankedRows: ("targets",),
+    GivenTriplets: ("triplets",),
 }
 
 

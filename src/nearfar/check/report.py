@@ -204,8 +204,7 @@ class Report:
 
 def _slips(loss: Any) -> bool:
     """Fields that state what nobody publishes."""
-    nearer = getattr(loss, "order", "farther") == "nearer"
-    return nearer or getattr(loss, "include_self", False) is True
+    return loss.stated("order") == "nearer" or loss.stated("include_self") is True
 
 
 def _plain(facts: dict[str, Any]) -> dict[str, Any]:

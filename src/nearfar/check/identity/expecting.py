@@ -77,7 +77,7 @@ def canonical(loss: Loss) -> Loss:
                       reduction=loss.reduction)  # fmt: skip
     if isinstance(loss, NTXent) and loss.denominator == "own_positive":
         return replace(loss, denominator="all")
-    if getattr(loss, "distance", None) == "minkowski":
+    if loss.stated("distance") == "minkowski":
         changed: Any = {"distance": "euclidean"}
         return replace(loss, **changed)
     return loss

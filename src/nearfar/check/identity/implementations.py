@@ -30,20 +30,15 @@ def at_numbers_of(loss: Loss, found: Loss, more: Collection[str] = ()) -> Loss:
     """A loss with another's temperature, margin and the like, but not its factor."""
     numbers = {f.name for f in fields(loss) if "number" in f.metadata} - {"scale"}
     names = [f.name for f in fields(loss) if f.name in numbers.union(more)]
-    changed: dict[str, Any] = {n: getattr(found, n) for n in names if hasattr(found, n)}
+    changed: dict[str, Any] = {n: getattr(found, n) for n in names if n in found.declarations}
     return replace(loss, **changed)
 
 
 def _same_factor(theirs: Loss, own: Loss) -> bool:
-    factors = [_factor(loss) for loss in (theirs, own)]
+    factors = [loss.factor for loss in (theirs, own)]
     if abs(factors[0] - factors[1]) > 1e-9 * abs(factors[1]):
         return False
     plain: dict[str, Any] = {"scale": 1.0}
-    if hasattr(own, "scale_by"):
+    if "scale_by" in own.declarations:
         plain["scale_by"] = "constant"
     return replace(theirs, **plain) == replace(own, **plain)
-
-
-def _factor(loss: Any) -> float:
-    by = getattr(loss, "scale_by", "constant") == "temperature"
-    return float(loss.scale * (loss.temperature if by else 1))

@@ -84,7 +84,7 @@ def state(match: Match, kind: str, parameter: float) -> Statement:
     made = _NAMERS[type(match.shape)](match.shape, match.divisor, kind, value)
     loss, changes = made.loss, list(made.changes)
     changed: dict[str, Any] = {"scale": _neat(match.factor * loss.scale)}
-    if match.power == 1 and hasattr(loss, "scale_by"):
+    if match.power == 1 and "scale_by" in loss.declarations:
         changed["scale_by"] = "temperature"
     elif match.power:
         changed["scale"] = _neat(changed["scale"] * parameter**match.power)

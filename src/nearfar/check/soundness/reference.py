@@ -31,7 +31,7 @@ class Reference:
             return None
         if self.identity.vector:
             loss = replace(loss, reduction="sum")
-        if parameter is None or self.identity.fixed or not hasattr(loss, parameter.kind):
+        if parameter is None or self.identity.fixed or parameter.kind not in loss.declarations:
             return loss
         changed: dict[str, Any] = {parameter.kind: value}
         return replace(loss, **changed)
