@@ -138,7 +138,7 @@ def test_peak_memory_counts_what_is_freed_again():
 
     target = as_target(lambda a, b: float(np.ones(10_000_000).sum()))
     (ran,), _ = probe(InProcess(target), "views", "numpy", None)
-    call = make_call(ran.form, batches("views", 1)[0], "numpy", "float64", {})
+    call = make_call(ran, batches("views", 1)[0], {})
     assert measure(target, call, None).bytes == pytest.approx(80e6, rel=0.1)
 
 

@@ -7,14 +7,18 @@ import pytest
 from typer.testing import CliRunner
 
 from nearfar.check.batches import batches
+from nearfar.check.target.calls import Outcome
 from nearfar.check.target.forms import FORMS
-from nearfar.check.target.probing import make_call
+from nearfar.check.target.probing import Probe, make_call
 from nearfar.check.target.process import OwnProcess
 from nearfar.check.target.targets import BadTarget, resolve, split
 from nearfar.cli.app import app
 
 TARGETS = Path(__file__).parents[1] / "support" / "targets"
 SAMPLES = TARGETS / "samples.py"
+
+
+VIEWS = Probe(FORMS["views"], "numpy", "float64", Outcome())
 
 
 def run(*args):
@@ -38,7 +42,10 @@ def test_the_table():
     done = run(f"{SAMPLES}:squared_triplet", "--expect", "Triplet(distance='euclidean')")
     assert done.exit_code == 1
     assert "distance is 'sqeuclidean', expected 'euclidean'" in " ".join(done.stdout.split())
-    assert max(map(len, done.stdout.splitlines())) <= 80
+    answer, *table = done.stdout.splitlines()
+    assert answer.startswith("It is Triplet(margin=0.2), which is not the expected Triplet(")
+    assert max(map(len, table)) <= 80
+    assert "... gradient" in done.stderr  # nobody waits for minutes without a word
 
 
 @pytest.mark.parametrize(
@@ -104,13 +111,13 @@ def test_bad_requests_are_one_line(args, said):
 def test_a_target_has_one_thread():
     """Threads of many processes wait for one another, and time and memory tell nothing."""
     with OwnProcess(f"{SAMPLES}:threads", {}, 20, 2**30) as runner:
-        call = make_call(FORMS["views"], batches("views", 1)[0], "numpy", "float64", {})
+        call = make_call(VIEWS, batches("views", 1)[0], {})
         assert runner.run([call])[0].value == 1
 
 
 def test_a_process_that_died_is_started_again():
     with OwnProcess(f"{SAMPLES}:crashes", {}, 20, 2**30) as runner:
-        call = make_call(FORMS["views"], batches("views", 1)[0], "numpy", "float64", {})
+        call = make_call(VIEWS, batches("views", 1)[0], {})
         assert [o.died for o in runner.run([call])] == ["crash"]
         assert [o.died for o in runner.run([call])] == ["crash"]
 

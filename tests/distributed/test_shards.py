@@ -9,7 +9,7 @@ import torch
 from oracles import dense
 
 import nearfar as nf
-from nearfar.evaluate.strips import strip
+from nearfar.evaluate.partition.sharded import strip
 from nearfar.frameworks import Block
 from nearfar.frameworks.torch import NAMESPACE
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 import nearfar as nf
+from nearfar.evaluate.partition.exponentials import GUARDED, PLAIN, exponentials_for
+from nearfar.evaluate.partition.tile_cache import Store
 from nearfar.evaluate.plan import uniform
-from nearfar.evaluate.store import Store
-from nearfar.evaluate.tiles import GUARDED, PLAIN, exponentials_for
 from nearfar.frameworks.memory import Spare, Stores
 from nearfar.frameworks.numpy.namespace import NumPy
 from nearfar.frameworks.torch import namespace as torch_framework

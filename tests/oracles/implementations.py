@@ -83,6 +83,7 @@ IMPLEMENTATIONS = [
         [
             "open_clip/ClipLoss",
             "big_vision/softmax",
+            "keras-io/semisupervised_simclr",
             f"{_ST}MultipleNegativesRankingLoss:symmetric",
         ],
         *(1.087210, 0.110164),

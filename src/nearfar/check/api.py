@@ -5,9 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from nearfar.check.finding import FAULT, NOTE, Finding
+import numpy as np
+
+from nearfar.check.failures import failed
+from nearfar.check.finding import NOTE, Finding
 from nearfar.check.identity.expecting import Expected, compare, read_expected
-from nearfar.check.identity.identify import identify
+from nearfar.check.identity.identify import Identified, identify
 from nearfar.check.identity.implementations import sharing
 from nearfar.check.report import Report
 from nearfar.check.soundness.cost import check_cost
@@ -16,11 +19,10 @@ from nearfar.check.soundness.stability import check_stability
 from nearfar.check.target.adapters import FRAMEWORKS
 from nearfar.check.target.calls import Runner
 from nearfar.check.target.forms import FORMS
-from nearfar.check.target.probing import numbers_of, parameter_of, probe
+from nearfar.check.target.probing import Probe, numbers_of, parameter_of, probe
 from nearfar.check.target.running import InProcess
-from nearfar.check.target.targets import BadRequest, as_target
+from nearfar.check.target.targets import BadRequest, Target, as_target
 
-_ARITY = "positional argument"  # as Python words it
 PARTS = ("identity", "gradient", "stability", "cost")
 
 
@@ -36,6 +38,7 @@ def check(
     parts: Sequence[str] = PARTS,
     time_limit: float = 30.0,
     memory_limit: int = 4 * 2**30,
+    progress: Callable[[str], None] | None = None,
 ) -> Report:
     """Find out which loss a function is, and whether it is sound.
 
@@ -64,6 +67,8 @@ def check(
         Seconds for a request to a target in its own process.
     memory_limit
         Bytes that such a process may take beyond what it has after importing the target.
+    progress
+        Is told what is being done, a few words a step.
 
     Raises
     ------
@@ -79,13 +84,14 @@ def check(
     """
     _refuse(call, framework, batches, parts)
     wanted = None if expect is None else read_expected(expect)
+    say = progress or (lambda _: None)
+    asked = (call, framework, wanted, expect, batches, seed, parts, memory_limit, say)
     if not isinstance(fn, str):
-        return _check(InProcess(as_target(fn, arguments)), call, framework, wanted, expect,
-                      batches, seed, parts, memory_limit)  # fmt: skip
+        return _check(InProcess(as_target(fn, arguments)), *asked)
     from nearfar.check.target.process import OwnProcess
 
     with OwnProcess(fn, dict(arguments or {}), time_limit, memory_limit) as runner:
-        return _check(runner, call, framework, wanted, expect, batches, seed, parts, memory_limit)
+        return _check(runner, *asked)
 
 
 def _refuse(call: str | None, framework: str | None, batches: int, parts: Sequence[str]) -> None:
@@ -111,60 +117,88 @@ def _check(
     seed: int,
     parts: Sequence[str],
     memory_limit: int,
+    say: Callable[[str], None],
 ) -> Report:
     start = time.perf_counter()
     target = runner.target
     parameter, numbers = parameter_of(target), numbers_of(target)
+    say("trying how it is called")
     probes, failures = probe(runner, call, framework, parameter)
-    if not probes:
-        return Report(target.text, False, findings=tuple(_failed(failures)), expected=expect)
-    identity, own, findings = identify(runner, probes, parameter, numbers, count, seed)
-    if own.outcome.printed:
-        findings.append(Finding("run", NOTE, f"prints {own.outcome.printed} characters a call"))
-    report = Report(
-        target.text,
-        True,
-        form=own.form.name,
-        call=own.form.text,
-        framework=own.framework,
-        dtype=own.outcome.dtype,
-        identity=identity,
-        expected=expect,
-        findings=tuple(findings),
-    )
-    if identity.exact is not None:
-        shared = sharing(identity.exact, identity.fixed, identity.indifferent)
-        report = replace(report, implementations=shared)
-    at_hand = (runner, own, parameter, identity)
+    found = None
+    if probes:
+        say(f"comparing its values with every convention ({_ways(probes)})")
+        found = identify(runner, probes, parameter, numbers, count, seed)
+    if found is None or found.identity.statement is None:
+        # Some take unit rows for granted, and are no loss of any others.
+        on_unit_rows, _ = probe(runner, call, framework, parameter, unit=True)
+        if found is not None:
+            on_unit_rows = [p for p in on_unit_rows if _is_other(p, probes)]
+        if on_unit_rows:
+            say("comparing its values on unit rows")
+            other = identify(runner, on_unit_rows, parameter, numbers, count, seed)
+            if other.identity.statement is not None and other.identity.sure:
+                found = other
+    if found is None:
+        return Report(target.text, False, findings=tuple(failed(failures)), expected=expect)
+    report = _described(target, found, expect)
+    at_hand = (runner, found.probe, found.parameter, found.identity)
     more: list[Finding] = []
     if "gradient" in parts:
-        facts, found = check_gradient(*at_hand, seed)
-        report, more = replace(report, gradient=facts), more + found
+        say("gradient")
+        facts, finds = check_gradient(*at_hand, seed)
+        report, more = replace(report, gradient=facts), more + finds
     if "stability" in parts:
-        facts, found = check_stability(*at_hand, seed)
-        report, more = replace(report, stability=facts), more + found
+        say("stability")
+        facts, finds = check_stability(*at_hand, seed)
+        report, more = replace(report, stability=facts), more + finds
     if "cost" in parts:
-        facts, found = check_cost(*at_hand, memory_limit)
-        report, more = replace(report, cost=facts), more + found
+        say("cost")
+        facts, finds = check_cost(*at_hand, memory_limit)
+        report, more = replace(report, cost=facts), more + finds
     report = replace(report, findings=(*report.findings, *more))
     if wanted is not None:
-        as_expected, differences = compare(identity, wanted)
+        as_expected, differences = compare(found.identity, wanted)
         report = replace(report, as_expected=as_expected, differences=differences)
     return replace(report, seconds=time.perf_counter() - start)
 
 
-def _failed(failures: list[tuple[str, str]]) -> list[Finding]:
-    """One line for each way of failing, with the forms it came in.
+def _ways(probes: list[Probe]) -> str:
+    return ", ".join(dict.fromkeys(found.form.name for found in probes))
 
-    What does not take so many arguments says nothing where another form came further.
-    """
-    grouped: dict[str, list[str]] = {}
-    for form, text in failures:
-        forms = grouped.setdefault(text, [])
-        if form not in forms:
-            forms.append(form)
-    further = {text: forms for text, forms in grouped.items() if _ARITY not in text}
-    return [
-        Finding("run", FAULT, f"called as {', '.join(forms)}: {text}")
-        for text, forms in (further or grouped).items()
-    ]
+
+def _is_other(unit: Probe, probes: list[Probe]) -> bool:
+    """Whether unit rows gave a value that the same rows, of any length, did not."""
+    value = unit.outcome.value
+    values = [p.outcome.value for p in probes if p.form is unit.form]
+    return not any(v is not None and value is not None and np.allclose(v, value) for v in values)
+
+
+def _described(target: Target, found: Identified, expect: str | None) -> Report:
+    own, identity, findings = found.probe, found.identity, list(found.findings)
+    if own.unit:
+        text = (
+            "it takes unit rows for granted: it is this loss of rows that are normalised "
+            "before, and of others it is none"
+        )
+        findings.append(Finding("identity", NOTE, text))
+    if own.outcome.note:
+        findings.append(Finding("run", NOTE, own.outcome.note))
+    if own.outcome.printed:
+        findings.append(Finding("run", NOTE, f"prints {own.outcome.printed} characters a call"))
+    parameter = found.parameter
+    if parameter is not None and parameter.inverse and identity.statement is not None:
+        text = f"its {parameter.name!r} multiplies: the temperature is 1 / {parameter.name}"
+        findings.append(Finding("identity", NOTE, text))
+    return Report(
+        target.text,
+        True,
+        form=own.form.name,
+        call=own.form.text,
+        arguments=target.positional,
+        framework=own.framework,
+        dtype=own.outcome.dtype,
+        identity=identity,
+        implementations=sharing(identity),
+        expected=expect,
+        findings=tuple(findings),
+    )

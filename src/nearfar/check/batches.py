@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-KINDS = ("views", "labels", "labelled_views", "targets", "wide_targets", "queue", "own", "triplets")
+KINDS = ("views", "labels", "labelled_views", "targets", "wide_targets", "queue", "own", "triplets",
+         "target_views")  # fmt: skip
 """What a loss may be given: two views, embeddings with labels or with targets, ..."""
 
 _CONES = (0.0, 1.5, 5.0, 0.6, 12.0, 2.5)  # how far the cone's axis outweighs the directions
@@ -53,6 +54,22 @@ def batches(kind: str, count: int, seed: int = 0) -> list[Batch]:
     return [_sized(_MAKERS[kind](rng, k), k) for k in range(count)]
 
 
+def whole(batch: Batch) -> Batch:
+    """The same with nothing missing: no class of one row, no target that comes once."""
+    facts = batch.facts
+    if facts is None or batch.kind not in ("labels", "targets"):
+        return batch
+    if batch.kind == "targets":
+        facts = facts.copy()
+        facts[1::2] = facts[0::2][: len(facts[1::2])]
+        if len(facts) % 2:
+            facts[-1] = facts[0]
+    else:
+        names, places, counts = np.unique(facts, return_inverse=True, return_counts=True)
+        facts = np.where(counts[places] > 1, facts, names[counts.argmax()])
+    return Batch(batch.kind, batch.parts, facts)
+
+
 def rows(rng: np.random.Generator, shape: tuple[int, ...], axis: Floats, cone: float) -> Floats:
     """Rows of different lengths around an axis."""
     lengths = rng.uniform(0.6, 1.7, (*shape[:-1], 1))
@@ -61,8 +78,14 @@ def rows(rng: np.random.Generator, shape: tuple[int, ...], axis: Floats, cone: f
     return found
 
 
-def _frame(rng: np.random.Generator, k: int) -> tuple[int, Floats, float]:
-    d = 5 + k % 3
+# Features, unlike any number of rows of the same batch: what broadcasts by chance is no call.
+_FEATURES = {"views": (5, 7, 9), "queue": (5, 7, 10), "own": (5, 7, 10), "triplets": (5, 8, 4),
+             "targets": (5, 4, 7)}  # fmt: skip
+_PAIRS = (4, 6, 3, 8)
+
+
+def _frame(rng: np.random.Generator, k: int, kind: str = "") -> tuple[int, Floats, float]:
+    d = _FEATURES.get(kind, (5, 6, 7))[k % 3]
     return d, rng.normal(size=d), _CONES[k % len(_CONES)]
 
 
@@ -80,8 +103,8 @@ def _near(rng: np.random.Generator, x: Floats, cone: float) -> Floats:
 
 
 def _views(rng: np.random.Generator, k: int) -> Batch:
-    d, axis, cone = _frame(rng, k)
-    a = rows(rng, ((5, 4, 6, 3)[k % 4], d), axis, cone)
+    d, axis, cone = _frame(rng, k, "views")
+    a = rows(rng, (_PAIRS[k % 4], d), axis, cone)
     return Batch("views", (a, _near(rng, a, cone)))
 
 
@@ -106,12 +129,25 @@ def _labelled_views(rng: np.random.Generator, k: int) -> Batch:
 
 
 def _targets(rng: np.random.Generator, k: int) -> Batch:
-    d, axis, cone = _frame(rng, k)
-    n = (8, 6, 9, 7)[k % 4]
-    # Quarters, whose distances are exact in every dtype; some tie.
+    d, axis, cone = _frame(rng, k, "targets")
+    targets = _numbers(rng, (8, 6, 9, 7)[k % 4])
+    return Batch("targets", (rows(rng, (len(targets), d), axis, cone),), targets)
+
+
+def _numbers(rng: np.random.Generator, n: int) -> Floats:
+    """Quarters, whose distances are exact in every dtype; some tie."""
     targets = rng.integers(-7, 8, n) / 4
     targets[1] = targets[0]
-    return Batch("targets", (rows(rng, (n, d), axis, cone),), targets)
+    return np.asarray(targets)
+
+
+def _target_views(rng: np.random.Generator, k: int) -> Batch:
+    """Rows 2i and 2i + 1 are views of an object, and have its target."""
+    d, axis, cone = _frame(rng, k)
+    n = (4, 3, 5)[k % 3]
+    first = rows(rng, (n, d), axis, cone)
+    both = np.stack([first, _near(rng, first, cone)], axis=1)
+    return Batch("target_views", (both.reshape(-1, d),), np.repeat(_numbers(rng, n), 2))
 
 
 def _wide_targets(rng: np.random.Generator, k: int) -> Batch:
@@ -121,9 +157,9 @@ def _wide_targets(rng: np.random.Generator, k: int) -> Batch:
 
 
 def _query(rng: np.random.Generator, k: int) -> tuple[Floats, Floats, int, Floats, float]:
-    d, axis, cone = _frame(rng, k)
-    query = rows(rng, ((5, 4, 6, 3)[k % 4], d), axis, cone)
-    return query, _near(rng, query, cone), (9, 7, 11, 8)[k % 4], axis, cone
+    d, axis, cone = _frame(rng, k, "queue")
+    query = rows(rng, (_PAIRS[k % 4], d), axis, cone)
+    return query, _near(rng, query, cone), (9, 8, 11, 6)[k % 4], axis, cone
 
 
 def _queue(rng: np.random.Generator, k: int) -> Batch:
@@ -138,7 +174,7 @@ def _own(rng: np.random.Generator, k: int) -> Batch:
 
 
 def _triplets(rng: np.random.Generator, k: int) -> Batch:
-    d, axis, _ = _frame(rng, k)
+    d, axis, _ = _frame(rng, k, "triplets")
     cone = _CONES[k % 2]  # distances have no temperature that would need a narrow one
     anchor = rows(rng, ((7, 5, 9, 6)[k % 4], d), axis, cone)
     return Batch("triplets", (anchor, _near(rng, anchor, cone), _near(rng, anchor, cone / 2)))
@@ -147,5 +183,5 @@ def _triplets(rng: np.random.Generator, k: int) -> Batch:
 _MAKERS: dict[str, Callable[[np.random.Generator, int], Batch]] = {
     "views": _views, "labels": _labels, "labelled_views": _labelled_views, "targets": _targets,
     "wide_targets": _wide_targets,
-    "queue": _queue, "own": _own, "triplets": _triplets,
+    "queue": _queue, "own": _own, "triplets": _triplets, "target_views": _target_views,
 }  # fmt: skip

@@ -82,7 +82,7 @@ def assert_equivalent(
             limit = rtol or _TOLERANCE.get(ran.outcome.dtype, _TOLERANCE["float32"])
             wrong = ""
             for k, batch in enumerate(make_batches(form.kind, batches, seed)):
-                given = make_call(form, batch, ran.framework, ran.dtype, {}, gradient)
+                given = make_call(ran, batch, {}, gradient)
                 wrong = _difference(runner.run([given])[0], loss, form, given, batch, limit)
                 if wrong:
                     wrong = f"batch {k}, called as {form.name}: {wrong}"

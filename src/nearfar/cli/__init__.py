@@ -11,6 +11,10 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name != "typer":
             raise
+        if sys.argv[1:2] == ["check"]:  # which needs none of them
+            from nearfar.check.__main__ import main as check
+
+            sys.exit(check(sys.argv[2:], "nearfar check"))
         sys.exit("error: the command line needs more packages: pip install 'nearfar[cli]'")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -321,8 +321,8 @@ def check(
 ) -> None:
     """Find out which loss a function really is, and whether it is sound.
 
-    Exit code 0: it is the loss that --expect names (or a known one) and sound; 1: it is not;
-    2: it could not be run. TARGET runs in a process of its own, under the limits.
+    Exit code 0: it is the loss that --expect names (or a known one) and sound; 1: it differs or is
+    unsafe; 2: it could not be run. TARGET runs in a process of its own, under the limits.
     """
     from nearfar.cli.check import check as run
 
@@ -331,7 +331,8 @@ def check(
     }  # fmt: skip
     if only:
         options["parts"] = only
-    code = run(target, set_ or [], json, time_limit, memory_limit, batches=batches, **options)
+    options |= {"time_limit": time_limit, "memory_limit": memory_limit * 2**20}
+    code = run(target, set_ or [], json, batches=batches, **options)
     raise typer.Exit(code)
 
 

@@ -1,10 +1,9 @@
 """How a loss is computed in bounded memory; the only place that holds a tile."""
 
-from nearfar.evaluate.options import Options
-from nearfar.evaluate.partition import PartitionEvaluation
-from nearfar.evaluate.queries import QueryEvaluation
-from nearfar.evaluate.reduction import Reduction
-from nearfar.evaluate.within import WithinEvaluation
+from nearfar.evaluate.partition.evaluation import PartitionEvaluation
+from nearfar.evaluate.rows.in_batch import WithinEvaluation
+from nearfar.evaluate.rows.queries import QueryEvaluation
+from nearfar.evaluate.settings import Options, Reduction
 
 __all__ = [
     "Options",

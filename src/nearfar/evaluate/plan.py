@@ -5,7 +5,7 @@ from functools import lru_cache
 from math import ceil, lcm
 from typing import Any, NamedTuple
 
-from nearfar.evaluate.options import Options
+from nearfar.evaluate.settings import Options
 from nearfar.frameworks import Block, Every, Items
 
 # Rows of a large tile begin where a line of the cache does: 4 % faster at 8,192 rows.

@@ -53,6 +53,7 @@ LABELS = [
         ),
         original="NCALoss(softmax_scale=1)(z, y)",
         call="loss(z / np.linalg.norm(z, axis=1, keepdims=True), y)",
+        normalises=True,
         inputs=_ROWS + " The original normalises them; squared distances need unit rows here.",
         evidence="run",
     ),

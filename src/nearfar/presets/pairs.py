@@ -65,6 +65,7 @@ PAIRS = [
         traps=("The margin is 0.2 from version 3 on.", "With a miner it is another loss."),
         original="TripletMarginLoss(margin=0.05)(z, y)",
         call=_UNIT,
+        normalises=True,
         inputs=_PML_ROWS,
         evidence="run",
     ),
@@ -76,6 +77,7 @@ PAIRS = [
         differs="All triplets, averaged over all of them; distances are not squared.",
         original="TripletMarginLoss(margin=0.05, reducer=reducers.MeanReducer())(z, y)",
         call=_UNIT,
+        normalises=True,
         inputs=_PML_ROWS,
         evidence="run",
     ),
@@ -89,6 +91,7 @@ PAIRS = [
         original="TripletMarginLoss(margin=0.05, reducer=reducers.MeanReducer())"
         "(z, y, BatchHardMiner()(z, y))",
         call=_UNIT,
+        normalises=True,
         inputs=_PML_ROWS,
         evidence="run",
     ),
@@ -102,6 +105,7 @@ PAIRS = [
         original="TripletMarginLoss(margin=0.2)(z, y, "
         'TripletMarginMiner(margin=0.2, type_of_triplets="semihard")(z, y))',
         call=_UNIT,
+        normalises=True,
         inputs=_PML_ROWS,
         evidence="run",
     ),

@@ -96,6 +96,7 @@ QUERIES = [
         ),
         original="F.cross_entropy(*model(im_q, im_k))",
         call="loss(q, k, queue)",
+        queue=True,
         inputs=_OWN_QUEUE,
     ),
     Preset(
@@ -111,6 +112,7 @@ QUERIES = [
         ),
         original="NTXentLoss(temperature=0.5, memory_bank_size=(K, d))(q, k)",
         call="loss(q, k, queue)",
+        queue=True,
         inputs=_OWN_QUEUE,
         evidence="run",
     ),
@@ -167,6 +169,22 @@ QUERIES = [
         original="bidirectional_contrastive_loss(x, w, t=1 / 0.07)",
         call="loss(x, w)",
         inputs=_SIDES + _OUTSIDE,
+        evidence="calculated",
+    ),
+    Preset(
+        name="keras-io/semisupervised_simclr",
+        version="01aae9b",
+        source="examples/vision/semisupervised_simclr.py",
+        loss=CLIP(temperature=0.1),
+        differs="It is CLIP's loss of two views, though it goes by the name of NT-Xent: rows of an "
+        "anchor's own view are no negatives.",
+        traps=(
+            "It returns one value per pair: the mean is shown, and the gradient is the sum's.",
+            "An embedding that is right for SimCLR meets half as many negatives here.",
+        ),
+        original="ContrastiveModel().contrastive_loss(a, b)",
+        call="loss(a, b)",
+        inputs="Two views, (B, d) each, in the same order.",
         evidence="calculated",
     ),
     Preset(

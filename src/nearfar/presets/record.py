@@ -37,6 +37,10 @@ class Preset:
     """The same in nearfar, where `loss` is the preset."""
     inputs: str = ""
     """How the original's inputs become nearfar's."""
+    normalises: bool = False
+    """Rows are normalised inside, where `loss` takes them as they are and `call` does it."""
+    queue: bool = False
+    """Candidates come from outside of the batch, in a third argument."""
     evidence: Evidence = "read"
     """"run": the original was run and gave this value; "calculated": its formula was computed
     again; "read": only its source was read."""

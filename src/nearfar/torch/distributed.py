@@ -6,8 +6,8 @@ from typing import Any, NamedTuple, cast
 import torch
 
 from nearfar.evaluate import PartitionEvaluation
-from nearfar.evaluate.rows import RowEvaluation
-from nearfar.evaluate.strips import strip
+from nearfar.evaluate.partition.sharded import strip
+from nearfar.evaluate.rows.evaluation import RowEvaluation
 from nearfar.frameworks import Block
 from nearfar.frameworks.torch import NAMESPACE, full_precision
 from nearfar.losses import Loss as Statement

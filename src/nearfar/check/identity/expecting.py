@@ -1,13 +1,21 @@
 """What a target is expected to be, and how what it is differs from that."""
 
 import ast
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, fields
 
-from nearfar.check.identity.identify import Identity
+from nearfar.check.identity.alike import (
+    canonical,
+    equal,
+    equal_values,
+    free_numbers,
+    with_numbers_of,
+)
+from nearfar.check.identity.identify import SMALL, Identity
+from nearfar.check.identity.implementations import is_preset
+from nearfar.check.identity.naming import NORMALISED
 from nearfar.check.target.targets import BadRequest
-from nearfar.losses import DCL, HCL, LOSSES, Loss, NTXent, key_of
-from nearfar.presets import preset, table
+from nearfar.losses import LOSSES, Loss, key_of
+from nearfar.presets import Preset, describe, preset, table
 
 
 @dataclass(frozen=True)
@@ -16,18 +24,16 @@ class Expected:
 
     loss: Loss
     free: frozenset[str]
+    row: Preset | None = None
 
-    def matches(self, found: Loss) -> bool:
-        own = canonical(found)
-        return canonical(self._filled(own)) == own
-
-    def _filled(self, found: Loss) -> Loss:
-        """With what is free as it was found."""
-        if type(found) is not type(canonical(self.loss)):
-            return self.loss
-        names = {f.name for f in fields(self.loss)} & {f.name for f in fields(found)}
-        taken: dict[str, Any] = {n: getattr(found, n) for n in self.free & names}
-        return replace(self.loss, **taken)
+    def matches(self, identity: Identity) -> bool:
+        if self.row is not None:
+            return is_preset(identity, self.row, self.free)
+        found = identity.exact
+        if found is None or identity.statement is None or identity.statement.swapped:
+            return False
+        own, expected = canonical(found), canonical(self.loss)
+        return equal(with_numbers_of(expected, own, self.free | identity.indifferent), own)
 
 
 def read_expected(text: str) -> Expected:
@@ -52,7 +58,7 @@ def read_expected(text: str) -> Expected:
         loss = cls(**named)
     except TypeError as error:
         raise BadRequest(f"{text!r}: {error}; nearfar losses {name} shows its fields") from error
-    return Expected(loss, _numbers(loss) - {"scale", *named})
+    return Expected(loss, free_numbers(loss) - set(named))
 
 
 def _preset(name: str) -> Expected:
@@ -60,54 +66,48 @@ def _preset(name: str) -> Expected:
         loss = preset(name)
     except ValueError as error:
         raise BadRequest(str(error)) from error
-    return Expected(loss, _numbers(loss) - {"scale"})
-
-
-def _numbers(loss: Loss) -> frozenset[str]:
-    return frozenset(f.name for f in fields(loss) if "number" in f.metadata)
-
-
-def canonical(loss: Loss) -> Loss:
-    """One name for what is the same under several."""
-    if isinstance(loss, DCL):
-        own = {f.name: getattr(loss, f.name) for f in fields(loss)}
-        return NTXent(**own, denominator="negatives")
-    if isinstance(loss, HCL) and loss.tau_plus == 0 and loss.beta == 0:
-        return NTXent(temperature=loss.temperature, similarity=loss.similarity, scale=loss.scale,
-                      reduction=loss.reduction)  # fmt: skip
-    if isinstance(loss, NTXent) and loss.denominator == "own_positive":
-        return replace(loss, denominator="all")
-    if loss.stated("distance") == "minkowski":
-        changed: Any = {"distance": "euclidean"}
-        return replace(loss, **changed)
-    return loss
+    return Expected(loss, free_numbers(loss), describe(name))
 
 
 def compare(identity: Identity, expected: Expected) -> tuple[bool, tuple[str, ...]]:
     """Whether it is; and what would make it so."""
     if identity.statement is None or not identity.sure:
         return False, ()
-    expected = replace(expected, free=expected.free | identity.indifferent)
-    found = identity.exact
-    if found is not None and not identity.statement.swapped and expected.matches(found):
+    if expected.matches(identity):
         return True, ()
     return False, tuple(_differences(identity, expected))
 
 
 def _differences(identity: Identity, expected: Expected) -> list[str]:
     assert identity.statement is not None
-    own, wanted = canonical(identity.statement.loss), canonical(expected.loss)
+    row = expected.row
+    statement = identity.statement
+    unit = statement.changes == (NORMALISED,)
+    own = canonical(statement.loss, unit)
+    wanted = canonical(expected.loss, row is not None and row.normalises)
     if type(own) is not type(wanted):
         return [f"another loss: {own} instead of {wanted}"]
+    free = expected.free | identity.indifferent
+    filled = with_numbers_of(wanted, own, free)
     found = []
     for field in fields(wanted):
-        is_, should = getattr(own, field.name), getattr(wanted, field.name)
-        if is_ == should or field.name in expected.free:
+        is_, should = getattr(own, field.name), getattr(filled, field.name)
+        if equal_values(is_, should):
             continue
         if field.name == "scale":
             found.append(f"divide by {is_ / should:.6g}")
         else:
             found.append(f"{field.name} is {is_!r}, expected {should!r}")
-    if identity.statement.swapped:
+    if statement.swapped:
         found.append("call it with the inputs swapped")
-    return [*found, *(f"undo: {change}" for change in identity.statement.changes)]
+    if row is not None:
+        if row.queue != (identity.kind in ("queue", "own")):
+            found.append(f"negatives come from {'a queue' if row.queue else 'the batch'} there")
+        if row.normalises and not unit:
+            found.append("rows are normalised there")
+        if row.normalises and unit:
+            return found
+    changes = [f"undo: {change}" for change in statement.changes]
+    if identity.small and identity.deviation > SMALL:
+        changes.append("undo: something small is added")
+    return [*found, *changes]

@@ -4,7 +4,16 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from nearfar.check.identity.search import Match
-from nearfar.check.identity.space import Hard, Pairs, Ranks, Sigmoid, Softmax, Triplets
+from nearfar.check.identity.space import (
+    HALVES,
+    WHOLE,
+    Hard,
+    Pairs,
+    Ranks,
+    Sigmoid,
+    Softmax,
+    Triplets,
+)
 from nearfar.losses import (
     CLIP,
     HCL,
@@ -99,25 +108,35 @@ def _neat(x: float) -> float:
     return short if abs(short - x) <= 1e-9 * abs(x) else x
 
 
+NORMALISED = "rows are normalised first"
+"""Of distances, which do it nowhere by themselves; libraries that do are losses with this said."""
+
+
 def _similarity(shape: Any) -> tuple[str, list[str]]:
     changes = []
+    if shape.metric == "half":
+        return "cosine", ["the similarity is (cos + 1) / 2: the temperature acts as twice as high"]
     if shape.metric == "dot":
         name = "cosine" if shape.normalised == "all" else "dot"
     else:
         name = f"neg_{shape.metric}"
         if shape.normalised == "all":
-            changes.append("rows are normalised first")
+            changes.append(NORMALISED)
     if shape.normalised not in ("all", "none"):
         inputs = " and ".join(("first", "second", "third")[int(k)] for k in shape.normalised
                               if k in "012")  # fmt: skip
         changes.append(
-            "columns are normalised instead of rows"
-            if shape.normalised == "columns"
-            else f"only the {inputs} input's rows are normalised"
+            _COLUMNS.get(shape.normalised, f"only the {inputs} input's rows are normalised")
         )
     if shape.sign < 0:
         changes.append("the similarity has the wrong sign")
     return name, changes
+
+
+_COLUMNS = {
+    "columns": "columns are normalised instead of rows",
+    "columns of both": "columns are normalised instead of rows, over both views together",
+}
 
 
 def _temperature(powers: tuple[int, int]) -> list[str]:
@@ -155,11 +174,11 @@ def _divided(divisor: str, *known: str) -> list[str]:
 
 def _softmax(shape: Softmax, divisor: str, kind: str, temperature: float) -> Statement:
     similarity, changes = _similarity(shape)
-    changes += _temperature(shape.powers)
+    changes += _temperature(shape.powers) + _slips(shape)
     base: dict[str, Any] = {"temperature": temperature, "similarity": similarity}
-    if divisor == "nothing" and shape.over not in ("log_of_sums", "log_of_mean"):
+    if divisor == "nothing" and shape.over not in WHOLE:
         base["reduction"] = "sum"
-    if shape.one:
+    if shape.one and not shape.softmaxed:
         changes.append("1 is added to every denominator")
     if shape.averaged:
         changes.append("the denominator is a mean instead of a sum")
@@ -200,16 +219,34 @@ def _softmax(shape: Softmax, divisor: str, kind: str, temperature: float) -> Sta
     return _of_views(shape, base, alone, changes)
 
 
+def _slips(shape: Softmax) -> list[str]:
+    found = []
+    if shape.margin:
+        found.append(f"a margin of {shape.margin:g} is taken off the positive's similarity")
+    if shape.smoothing:
+        found.append(f"labels are smoothed by {shape.smoothing:g}")
+    if shape.softmaxed:
+        masked = "; a masked entry counts as exp(0)" if shape.one else ""
+        found.append(f"softmax is taken before cross-entropy, which takes it again{masked}")
+    if shape.mispaired:
+        found.append("positives are rows i and i ^ 1 of the views one below the other: no partners")
+    if shape.over in HALVES:
+        once = "" if shape.over == "log_of_two" else ", with the positive in it once"
+        found.append(f"one logarithm of the sums over both views{once}")
+    return found
+
+
 def _as_field(shape: Softmax) -> bool:
     """The anchor is a positive like the others: in a denominator where they are."""
     return shape.self_positive and shape.self_in == (shape.inside == "all")
 
 
 def _of_views(shape: Softmax, base: dict[str, Any], alone: bool, changes: list[str]) -> Statement:
+    everyone = shape.group == "all" or shape.over in HALVES
     if shape.scope == "other":
         if shape.inside == "none":
             changes.append("the positive is left out of the denominator")
-        if shape.group == "all":
+        if everyone:
             # A pair's term is the mean of its two anchors'.
             scale = 2.0 if base.get("reduction") == "sum" else 1.0
             return Statement(CLIP(**base, scale=scale), tuple(changes))
@@ -220,7 +257,7 @@ def _of_views(shape: Softmax, base: dict[str, Any], alone: bool, changes: list[s
         **base,
         denominator="negatives" if shape.inside == "none" else "all",
         include_self=alone,
-        anchors="both" if shape.group == "all" else "first",
+        anchors="both" if everyone else "first",
     )
     return Statement(loss, tuple(changes), shape.group == "second")
 
@@ -330,7 +367,7 @@ def _distance(shape: Any) -> tuple[str, list[str]]:
         if shape.normalised == "all":
             return "cosine", []
         return "cosine", ["rows are not normalised"]
-    return shape.metric, ["rows are normalised first"] if shape.normalised == "all" else []
+    return shape.metric, [NORMALISED] if shape.normalised == "all" else []
 
 
 def _triplets(shape: Triplets, divisor: str, kind: str, margin: float) -> Statement:
@@ -340,7 +377,7 @@ def _triplets(shape: Triplets, divisor: str, kind: str, margin: float) -> Statem
             {"squared hinge": "each triplet's loss is squared",
              "soft": "softplus instead of a hinge", "linear": "no hinge"}[shape.form]
         )  # fmt: skip
-        if shape.form != "squared hinge":
+        if not shape.with_margin:
             margin = 0.0
     if shape.swapped:
         changes.append("positive and negative have changed places")

@@ -14,11 +14,14 @@ import numpy as np
 from nearfar.check.batches import Floats
 from nearfar.check.identity.space import WHOLE, Shape, Softmax, Stack, View
 
+LIKELY, UNLIKELY = (-1.0, 2.8), (2.8, 8.0)
+"""Costs of conventions, as `search` looks for them."""
+
 SCREEN = 4  # batches that choose; all others are held back for the verdict
 
 _GRIDS = {
     "temperature": np.geomspace(0.004, 8, 30),
-    "margin": np.concatenate([[0.0], np.geomspace(0.02, 12, 50)]),
+    "margin": np.concatenate([[0.0], np.geomspace(0.02, 40, 60)]),
 }
 
 
@@ -82,22 +85,23 @@ class _Rows(NamedTuple):
 
 
 @np.errstate(all="ignore")  # at some temperature some convention overflows: it does not agree
-def search(evidence: Evidence, shapes: Iterable[Shape], thorough: bool = True) -> list[Match]:
+def search(
+    evidence: Evidence, shapes: Iterable[Shape], solve: tuple[float, float] | None
+) -> list[Match]:
     """All that agree, the simplest first; else the nearest ones.
 
     Parameters
     ----------
-    thorough
-        Look for fixed temperatures and margins among the less likely conventions too.
+    solve
+        Look for temperatures and margins that the function does not take, among conventions of a
+        cost above the first and up to the second: each takes a grid of them.
     """
     everything = list(shapes)
     few = evidence.stack.take(range(min(SCREEN, len(evidence.stack))))
     found = _told(evidence, few, everything)
     agreeing = _agreeing(found, evidence)
-    likely = (-1.0, 2.8)
-    for low, high in (likely, (2.8, 8.0)) if thorough else (likely,):
-        if agreeing:
-            break
+    if not agreeing and solve is not None:
+        low, high = solve
         found += _solved(evidence, few, [s for s in everything if low < s.cost <= high])
         agreeing = _agreeing(found, evidence)
         if agreeing:
@@ -199,6 +203,10 @@ def fit(
             continue
         factor = _rounded(factor, evidence.tolerances[0])
         deviation = _deviation(evidence.values, factor * base)
+        if evidence.tolerances[0] < deviation <= evidence.tolerances[-1]:
+            # What small term is added must not pass for a factor.
+            meant = _rounded(factor, deviation)
+            factor, deviation = meant, _deviation(evidence.values, meant * base)
         if deviation < best.deviation * (0.1 if power else 1):
             best = replace(best, factor=factor, power=power, deviation=deviation)
     return best

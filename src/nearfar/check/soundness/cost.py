@@ -1,7 +1,7 @@
 """How time and memory grow with the number of rows, beside nearfar's."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ SIZES = (32, 64, 128, 256, 512, 1024, 2048)
 CUBIC = 2.6  # the exponent from which memory is a fault
 _SECONDS = 0.4  # of a call, beyond which no larger size is tried
 _BUDGET = 12.0  # seconds for all sizes
+_SLOW = 10.0  # times nearfar's time, from which it is worth a note
 _SEEN = 6e6  # bytes above which the kernel's count can be trusted
 
 Facts = dict[str, Any]
@@ -70,6 +71,10 @@ def check_cost(
         }
         text = f"{_size(last.nearfar.bytes)}, {_time(last.nearfar.seconds)} at n = {last.n}"
         lines.append(("nearfar", text))
+        slower = last.own.seconds / last.nearfar.seconds
+        if slower >= _SLOW:
+            text = f"it takes {slower:.2g} times as long as nearfar at n = {last.n}"
+            findings.append(Finding("cost", NOTE, text))
     facts["lines"] = lines
     return facts, findings
 
@@ -95,7 +100,7 @@ def _measure(
         dtype = "float64"
     for n in SIZES:
         batch = large(probe.form.kind, n)
-        call = make_call(probe.form, batch, probe.framework, dtype, arguments, True)
+        call = make_call(replace(probe, dtype=dtype), batch, arguments, True)
         own = runner.measure(call, None)
         theirs = None if loss is None or own.error else runner.measure(call, loss)
         rows.append(_Row(n, own, theirs))

@@ -32,7 +32,7 @@ def check_gradient(
     batch = batches(probe.form.kind, 4, seed)[1]
     value = parameter.default if parameter else 1.0
     arguments = parameter.arguments(value) if parameter else {}
-    call = make_call(probe.form, batch, probe.framework, probe.dtype, arguments, gradient=True)
+    call = make_call(probe, batch, arguments, gradient=True)
     outcome = runner.run([call])[0]
     precision = coarser(probe.dtype, outcome.dtype)
     if outcome.value is None:
@@ -182,7 +182,7 @@ def _detached_weights(
     loss = reference.loss(parameter, value)
     if not isinstance(loss, HCL) or loss.beta == 0:
         return False
-    arrays = make_call(probe.form, batch, probe.framework, probe.dtype, {})
+    arrays = make_call(probe, batch, {})
     own = list(probe.form.take(_inputs(arrays, given)))
     plain, detached = (
         list(reference.gradients_of(replace(loss, detach_weights=d), batch)) for d in (False, True)

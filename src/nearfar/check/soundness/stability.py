@@ -40,6 +40,12 @@ class _Setting:
         return "float64" if self.probe.framework == "numpy" else "float32"
 
     @property
+    def small(self) -> float:
+        """Relative: what is added to the loss, and told elsewhere, is no loss of digits."""
+        identity = self.reference.identity
+        return 10 * identity.deviation if identity.small else 1e-9
+
+    @property
     def temperature(self) -> float:
         return self.parameter.default if self.parameter else 1.0
 
@@ -47,9 +53,7 @@ class _Setting:
         value = self.temperature if value is None else value
         arguments = self.parameter.arguments(value) if self.parameter else {}
         with_gradient = self.probe.framework != "numpy"
-        call = make_call(
-            self.probe.form, batch, self.probe.framework, dtype, arguments, with_gradient
-        )
+        call = make_call(replace(self.probe, dtype=dtype), batch, arguments, with_gradient)
         return self.runner.run([call])[0]
 
 
@@ -81,15 +85,20 @@ def check_stability(
 
 
 def _lines(facts: Facts) -> Iterator[tuple[str, str]]:
-    def limits(key: str, end: float, beyond: str) -> str:
+    def limits(key: str, end: float, towards: str, times: str) -> str:
         found = {dtype: limit for dtype, (limit, _, _) in facts[key].items()}
-        texts = {d: "none" if x is None else f"{x:g}" for d, x in found.items()}
-        return ", ".join(f"{d} {texts[d]}{beyond * (x == end)}" for d, x in found.items())
+        texts = [
+            f"nowhere in {dtype}"
+            if limit is None
+            else f"{towards} {limit:g}{times} in {dtype}{' and beyond' * (limit == end)}"
+            for dtype, limit in found.items()
+        ]
+        return "right " + ", ".join(texts)
 
     if facts["temperature"]:
-        yield "right down to", "temperature: " + limits("temperature", TEMPERATURES[-1], " or less")
+        yield "temperature", limits("temperature", TEMPERATURES[-1], "down to", "")
     if facts["scale"]:
-        yield "right up to", "rows times: " + limits("scale", SCALES[-1], " or more")
+        yield "row length", limits("scale", SCALES[-1], "up to", " times")
     yield from facts["cases"].items()
 
 
@@ -136,11 +145,19 @@ def _wrong(s: _Setting, batch: Batch, dtype: str, value: float) -> str:
         return ""
     size = 1 + abs(true) + _largest_logit(s, batch, value)
     precision = coarser(dtype, outcome.dtype)
-    tolerance = max(_STEPS_OFF[precision] * _ROUNDING[precision], 1e-9) * size
+    tolerance = max(_STEPS_OFF[precision] * _ROUNDING[precision], s.small) * size
     if abs(total - true) > tolerance * max(1, outcome.value.size):
-        return f"the value is {total:.6g}, right is {true:.6g}"
+        return "the value is {}, right is {}".format(*_digits(total, true))
     own = s.reference.gradients(batch, s.parameter, value) if s.gradients else None
     return _wrong_gradient(s, batch, outcome, own, tolerance) if own else ""
+
+
+def _digits(x: float, y: float) -> tuple[str, str]:
+    """As many as it takes to see the difference."""
+    for count in (4, 6, 9, 12, 17):
+        if f"{x:.{count}g}" != f"{y:.{count}g}":
+            break
+    return f"{x:.{count}g}", f"{y:.{count}g}"
 
 
 def _wrong_gradient(

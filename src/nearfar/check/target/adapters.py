@@ -1,16 +1,18 @@
 """Calling a function in a framework: arrays in, value and gradients out as NumPy."""
 
 import importlib
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from nearfar.check.target.calls import Call
+from nearfar.check.target.returned import Value, framework_of, loss_of, to_numpy, value_of
+
 FRAMEWORKS = ("numpy", "torch", "tensorflow", "jax")
 DTYPES = ("float64", "float32", "bfloat16", "float16")
 
-Value = tuple[np.ndarray, str, str]
+Gradients = list[np.ndarray | None]
 
 
 def coarser(given: str, returned: str) -> str:
@@ -19,153 +21,101 @@ def coarser(given: str, returned: str) -> str:
     return DTYPES[max(ranks)]
 
 
-def framework_of(x: Any) -> str | None:
-    """Whose array it is; plain numbers are NumPy's."""
-    torch, tf, jax = (sys.modules.get(m) for m in ("torch", "tensorflow", "jax"))
-    if torch is not None and isinstance(x, torch.Tensor):
-        return "torch"
-    if tf is not None and isinstance(x, (tf.Tensor, tf.Variable)):
-        return "tensorflow"
-    if jax is not None and isinstance(x, jax.Array):
-        return "jax"
-    if isinstance(x, (np.ndarray, np.generic, float, int)) and not isinstance(x, bool):
-        return "numpy"
-    return None
+def call(fn: Callable[..., Any], asked: Call) -> tuple[Value, Gradients]:
+    """The value, and a gradient for each embedding argument, None where there is none."""
+    if asked.unit:
+        fn = _on_unit_rows(fn, asked.embeddings)
+    return _CALLS[asked.framework](fn, asked)
 
 
-def loss_of(x: Any) -> Any:
-    """The loss, where it comes with other things: the first of a tuple, ``loss`` of a mapping."""
-    for _ in range(2):
-        if isinstance(x, (tuple, list)) and x and framework_of(x[0]) is not None:
-            x = x[0]
-        elif isinstance(x, dict):
-            names = [k for k in x if "loss" in str(k).lower()]
-            x = x[names[0]] if names else next(iter(x.values()), None)
-    return x
+def _on_unit_rows(fn: Callable[..., Any], embeddings: Sequence[int]) -> Callable[..., Any]:
+    """The function after its embeddings are normalised, which gradients go through."""
+
+    def composed(*arrays: Any) -> Any:
+        return fn(*(_unit(x) if k in embeddings else x for k, x in enumerate(arrays)))
+
+    return composed
 
 
-def to_numpy(x: Any) -> np.ndarray:
-    """Any array as NumPy float64."""
-    kind = framework_of(x)
-    if kind == "torch":
-        x = x.detach().cpu().double().numpy()
-    elif kind == "tensorflow":
-        tf = sys.modules["tensorflow"]
-        x = tf.cast(x, tf.float64).numpy()
-    return np.asarray(x, dtype=np.float64)
+def _unit(x: Any) -> Any:
+    if framework_of(x) == "tensorflow":
+        return x / importlib.import_module("tensorflow").norm(x, axis=-1, keepdims=True)
+    if framework_of(x) == "torch":
+        return x / x.norm(dim=-1, keepdim=True)
+    return x / (x * x).sum(axis=-1, keepdims=True) ** 0.5
 
 
-def call(
-    fn: Callable[..., Any],
-    framework: str,
-    arrays: Sequence[np.ndarray],
-    embeddings: Sequence[int],
-    dtype: str,
-    gradient: bool,
-) -> tuple[np.ndarray, str, str, list[np.ndarray | None]]:
-    """Value (float64), its framework and dtype, and a gradient for each embedding argument."""
-    return _CALLS[framework](fn, arrays, embeddings, dtype, gradient)
-
-
-def _numpy(
-    fn: Callable[..., Any], arrays: Sequence[np.ndarray], embeddings: Sequence[int], dtype: str,
-    gradient: bool,
-) -> tuple[np.ndarray, str, str, list[np.ndarray | None]]:  # fmt: skip
-    if dtype == "bfloat16":
+def _numpy(fn: Callable[..., Any], asked: Call) -> tuple[Value, Gradients]:
+    if asked.dtype == "bfloat16":
         raise TypeError("NumPy has no bfloat16")
-    given = [x.astype(dtype) if x.dtype.kind == "f" else x.copy() for x in arrays]
-    out = fn(*given)
-    value, kind, name = _value(out)
-    return value, kind, name, [None for _ in embeddings]
+    given = [x.astype(asked.dtype) if x.dtype.kind == "f" else x.copy() for x in asked.arrays]
+    return value_of(fn(*given)), [None for _ in asked.embeddings]
 
 
-def _value(out: Any) -> Value:
-    loss = loss_of(out)
-    kind = framework_of(loss)
-    if kind is None:
-        raise TypeError(f"returned {type(loss).__name__}, expected a number or an array")
-    dtype = getattr(loss, "dtype", np.dtype(np.float64))
-    name = getattr(dtype, "name", str(dtype).rpartition(".")[2])  # PyTorch's have no name
-    if name.startswith("complex"):
-        raise TypeError("returned a complex number, expected a real one")
-    return to_numpy(loss), kind, name
-
-
-def _torch(
-    fn: Callable[..., Any], arrays: Sequence[np.ndarray], embeddings: Sequence[int], dtype: str,
-    gradient: bool,
-) -> tuple[np.ndarray, str, str, list[np.ndarray | None]]:  # fmt: skip
+def _torch(fn: Callable[..., Any], asked: Call) -> tuple[Value, Gradients]:
     torch = importlib.import_module("torch")
+    dtype = getattr(torch, asked.dtype)
     given = [
-        torch.tensor(x, dtype=getattr(torch, dtype)) if x.dtype.kind == "f" else torch.tensor(x)
-        for x in arrays
+        torch.tensor(x, dtype=dtype) if x.dtype.kind == "f" else torch.tensor(x)
+        for x in asked.arrays
     ]
-    for k in embeddings if gradient else ():
+    for k in asked.embeddings if asked.gradient else ():
         given[k].requires_grad_(True)
     out = fn(*given)
-    value, kind, name = _value(out)
-    found: list[np.ndarray | None] = [None for _ in embeddings]
-    loss = loss_of(out)
-    if gradient and kind == "torch" and loss.requires_grad:
-        wanted = [given[k] for k in embeddings]
+    value = value_of(out)
+    found: Gradients = [None for _ in asked.embeddings]
+    loss, _ = loss_of(out)
+    if asked.gradient and value.framework == "torch" and loss.requires_grad:
+        wanted = [given[k] for k in asked.embeddings]
         grads = torch.autograd.grad(loss.sum(), wanted, allow_unused=True)
         found = [None if g is None else to_numpy(g) for g in grads]
-    return value, kind, name, found
+    return value, found
 
 
-def _tensorflow(
-    fn: Callable[..., Any], arrays: Sequence[np.ndarray], embeddings: Sequence[int], dtype: str,
-    gradient: bool,
-) -> tuple[np.ndarray, str, str, list[np.ndarray | None]]:  # fmt: skip
+def _tensorflow(fn: Callable[..., Any], asked: Call) -> tuple[Value, Gradients]:
     tf = importlib.import_module("tensorflow")
+    dtype = getattr(tf, asked.dtype)
     given = [
-        tf.constant(x, dtype=getattr(tf, dtype)) if x.dtype.kind == "f" else tf.constant(x)
-        for x in arrays
+        tf.constant(x, dtype=dtype) if x.dtype.kind == "f" else tf.constant(x) for x in asked.arrays
     ]
-    wanted = [given[k] for k in embeddings]
+    wanted = [given[k] for k in asked.embeddings]
     with tf.GradientTape() as tape:
-        for x in wanted if gradient else ():
+        for x in wanted if asked.gradient else ():
             tape.watch(x)
         out = fn(*given)
-        loss = loss_of(out)
+        loss, _ = loss_of(out)
         total = tf.reduce_sum(loss) if framework_of(loss) == "tensorflow" else None
-    value, kind, name = _value(out)
-    found: list[np.ndarray | None] = [None for _ in embeddings]
-    if gradient and total is not None:
+    found: Gradients = [None for _ in asked.embeddings]
+    if asked.gradient and total is not None:
         grads = tape.gradient(total, wanted)
         found = [None if g is None else to_numpy(tf.convert_to_tensor(g)) for g in grads]
-    return value, kind, name, found
+    return value_of(out), found
 
 
-def _jax(
-    fn: Callable[..., Any], arrays: Sequence[np.ndarray], embeddings: Sequence[int], dtype: str,
-    gradient: bool,
-) -> tuple[np.ndarray, str, str, list[np.ndarray | None]]:  # fmt: skip
+def _jax(fn: Callable[..., Any], asked: Call) -> tuple[Value, Gradients]:
     jax = importlib.import_module("jax")
     given = [
-        jax.numpy.asarray(x, dtype=dtype) if x.dtype.kind == "f" else jax.numpy.asarray(x)
-        for x in arrays
+        jax.numpy.asarray(x, dtype=asked.dtype) if x.dtype.kind == "f" else jax.numpy.asarray(x)
+        for x in asked.arrays
     ]
-    if not gradient:
-        return (*_value(fn(*given)), [None for _ in embeddings])
-    seen: list[Any] = []
+    nothing: Gradients = [None for _ in asked.embeddings]
+    if not asked.gradient:
+        return value_of(fn(*given)), nothing
 
     def total(*wanted: Any) -> Any:
         inputs = list(given)
-        for k, x in zip(embeddings, wanted, strict=True):
+        for k, x in zip(asked.embeddings, wanted, strict=True):
             inputs[k] = x
-        loss = loss_of(fn(*inputs))
-        seen.append(loss)
-        return jax.numpy.sum(loss)
+        return jax.numpy.sum(loss_of(fn(*inputs))[0])
 
-    wanted = [given[k] for k in embeddings]
+    wanted = [given[k] for k in asked.embeddings]
     try:
         grads = jax.grad(total, argnums=tuple(range(len(wanted))))(*wanted)
     except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError):
-        return (*_value(fn(*given)), [None for _ in embeddings])
-    return (*_value(fn(*given)), [to_numpy(g) for g in grads])
+        return value_of(fn(*given)), nothing
+    return value_of(fn(*given)), [to_numpy(g) for g in grads]
 
 
-_CALLS: dict[str, Callable[..., tuple[np.ndarray, str, str, list[np.ndarray | None]]]] = {
+_CALLS: dict[str, Callable[[Callable[..., Any], Call], tuple[Value, Gradients]]] = {
     "numpy": _numpy, "torch": _torch, "tensorflow": _tensorflow, "jax": _jax,
 }  # fmt: skip

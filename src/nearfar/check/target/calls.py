@@ -20,6 +20,7 @@ class Call:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     gradient: bool = False
     rows: int = 0  # of the batch; two views of an object are one
+    unit: bool = False  # embeddings become unit rows on their way in
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Outcome:
     error: str = ""
     died: str = ""  # "time", "memory" or "crash" of the process, or nothing
     printed: int = 0  # characters
+    note: str = ""  # what was made of what it returned, where that was no value yet
 
     @property
     def finite(self) -> bool:

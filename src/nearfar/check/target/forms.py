@@ -22,6 +22,10 @@ class Form:
     take: Callable[[Inputs], Inputs]
     hints: tuple[str, ...] = ()
     """What the names of such a function's parameters begin with, in order."""
+    arguments: tuple[str, ...] = ("a", "b")
+    """What they are called where they have no names."""
+    inputs: str = "{0}, {1}"
+    """What a loss of nearfar takes, made of the arguments."""
 
     def embeddings(self, inputs: Inputs) -> tuple[int, ...]:
         """Numbers of the arguments that are embeddings."""
@@ -30,7 +34,10 @@ class Form:
         return (0,) if self.kind in _WITH_FACTS else tuple(range(len(inputs)))
 
 
-_WITH_FACTS = ("labels", "labelled_views", "targets")
+_WITH_FACTS = ("labels", "labelled_views", "targets", "target_views")
+
+OF_VIEWS = ("labelled_views", "target_views")
+"""Kinds whose rows 2i and 2i + 1 are two views of an object, which is one row of the call."""
 
 
 def _parts(batch: Batch) -> Inputs:
@@ -58,6 +65,10 @@ def _facts(batch: Batch) -> np.ndarray:
     return batch.facts
 
 
+def _column(facts: np.ndarray) -> np.ndarray:
+    return facts if facts.ndim == 2 else facts[:, None]
+
+
 def _pairs(batch: Batch) -> np.ndarray:
     x = batch.parts[0]
     return x.reshape(len(x) // 2, 2, x.shape[1])
@@ -72,36 +83,61 @@ def _halves(given: Inputs) -> Inputs:
     return given[0][:n], given[0][n:]
 
 
+_FLAT = "{0}.reshape(-1, {0}.shape[-1])"
+
 FORMS = {
     form.name: form
     for form in (
         Form("views", "views", "two views (N, d)", _parts, _same),
         Form("labels", "labels", "embeddings (n, d), labels (n,)", _facts_last, _first,
-             ("", "label|target|y|class")),
+             ("", "label|target|y|class"),
+             arguments=("z", "labels")),
         Form("targets", "targets", "embeddings (n, d), targets (n,)", _facts_last, _first,
-             ("", "target|value|y|age|label")),
+             ("", "target|value|y|age|label"),
+             arguments=("z", "targets")),
         Form("queue", "queue", "query (N, d), key (N, d), queue (K, d)", _parts, _same,
-             ("", "", "queue|neg|bank|mem")),
+             ("", "", "queue|neg|bank|mem"),
+             arguments=("query", "key", "queue"), inputs="{0}, {1}, {2}"),
         Form("triplets", "triplets", "anchor, positive, negative, each (N, d)", _parts, _same,
-             ("anchor|a", "pos|p", "neg|n")),
+             ("anchor|a", "pos|p", "neg|n"),
+             arguments=("anchor", "positive", "negative"), inputs="{0}, {1}, {2}"),
         Form("negatives", "own", "query (N, d), key (N, d), negatives (N, K, d)", _parts, _same,
-             ("", "", "neg")),
+             ("", "", "neg"),
+             arguments=("query", "key", "negatives"), inputs="{0}, {1}, {2}"),
         Form("stacked", "views", "both views stacked, (N, 2, d)",
-             lambda b: (np.stack(b.parts, axis=1),), lambda g: (g[0][:, 0], g[0][:, 1])),
+             lambda b: (np.stack(b.parts, axis=1),), lambda g: (g[0][:, 0], g[0][:, 1]),
+             arguments=("views",), inputs="{0}[:, 0], {0}[:, 1]"),
         Form("concatenated", "views", "one view below the other, (2N, d)",
-             lambda b: (np.concatenate(b.parts),), _halves),
+             lambda b: (np.concatenate(b.parts),), _halves,
+             arguments=("z",), inputs="{0}[: len({0}) // 2], {0}[len({0}) // 2 :]"),
         Form("interleaved", "views", "rows of both views in turn, (2N, d)",
              lambda b: (np.stack(b.parts, axis=1).reshape(-1, b.parts[0].shape[1]),),
-             lambda g: (g[0][0::2], g[0][1::2])),
+             lambda g: (g[0][0::2], g[0][1::2]),
+             arguments=("z",), inputs="{0}[0::2], {0}[1::2]"),
         Form("labels_first", "labels", "labels (n,), embeddings (n, d)", _facts_first,
-             lambda g: g[1:], ("label|target|y", "")),
+             lambda g: g[1:], ("label|target|y", ""),
+             arguments=("labels", "z"), inputs="{1}, {0}"),
         Form("targets_first", "targets", "targets (n,), embeddings (n, d)", _facts_first,
-             lambda g: g[1:], ("target|value|y|label", "")),
+             lambda g: g[1:], ("target|value|y|label", ""),
+             arguments=("targets", "z"), inputs="{1}, {0}"),
         Form("stacked_labels", "labelled_views", "stacked views (N, 2, d), labels (N,)",
-             lambda b: (_pairs(b), _facts(b)[::2]), _unpair, ("", "label|target|y")),
+             lambda b: (_pairs(b), _facts(b)[::2]), _unpair, ("", "label|target|y"),
+             arguments=("views", "labels"), inputs=_FLAT + ", np.repeat({1}, 2)"),
+        Form("target_columns", "targets", "embeddings (n, d), targets (n, 1)",
+             lambda b: (b.parts[0], _column(_facts(b))), _first,
+             ("", "target|value|y|age|label"),
+             arguments=("z", "targets"), inputs="{0}, {1}[:, 0]"),
+        Form("stacked_targets", "target_views", "stacked views (N, 2, d), targets (N,)",
+             lambda b: (_pairs(b), _facts(b)[::2]), _unpair, ("", "target|value|y|age|label"),
+             arguments=("views", "targets"), inputs=_FLAT + ", np.repeat({1}, 2)"),
+        Form("stacked_target_columns", "target_views", "stacked views (N, 2, d), targets (N, 1)",
+             lambda b: (_pairs(b), _column(_facts(b)[::2])), _unpair,
+             ("", "target|value|y|age|label"),
+             arguments=("views", "targets"), inputs=_FLAT + ", np.repeat({1}[:, 0], 2)"),
         Form("queue_columns", "queue", "query (N, d), key (N, d), queue (d, K)",
              lambda b: (*b.parts[:2], b.parts[2].T), lambda g: (*g[:2], g[2].T),
-             ("", "", "queue|neg|bank|mem")),
+             ("", "", "queue|neg|bank|mem"),
+             arguments=("query", "key", "queue"), inputs="{0}, {1}, {2}.T"),
     )
 }  # fmt: skip
 """In the order in which they are tried."""

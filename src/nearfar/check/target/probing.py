@@ -5,11 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from nearfar.check.batches import Batch, batches
 from nearfar.check.target.calls import Call, Outcome, Runner
-from nearfar.check.target.forms import FORMS, Form, by_names
+from nearfar.check.target.forms import FORMS, OF_VIEWS, Form, by_names
 from nearfar.check.target.targets import INVERSES, MARGINS, NUMBERS, TEMPERATURES, Target
 
 TRIAL = 20.0  # seconds that a first call may take
@@ -23,6 +21,7 @@ class Probe:
     framework: str
     dtype: str
     outcome: Outcome
+    unit: bool = False  # embeddings are normalised before it sees them
 
 
 @dataclass(frozen=True)
@@ -36,6 +35,10 @@ class Parameter:
 
     def arguments(self, value: float) -> dict[str, float]:
         return {self.name: 1 / value if self.inverse else value}
+
+    def other_way(self) -> "Parameter":
+        """Read as what multiplies where it was read as what divides."""
+        return replace(self, default=1 / self.default, inverse=not self.inverse)
 
 
 def parameter_of(target: Target) -> Parameter | None:
@@ -75,23 +78,31 @@ def _number(x: Any) -> float | None:
 
 
 def make_call(
-    form: Form,
-    batch: Batch,
-    framework: str,
-    dtype: str,
-    arguments: Mapping[str, Any],
-    gradient: bool = False,
+    probe: Probe, batch: Batch, arguments: Mapping[str, Any], gradient: bool = False
 ) -> Call:
-    """A batch in a call form."""
-    given = form.give(batch)
-    rows = len(batch.parts[0]) // (2 if batch.kind == "labelled_views" else 1)
-    return Call(given, form.embeddings(given), framework, dtype, arguments, gradient, rows)
+    """A batch in the form, framework and dtype of a probe."""
+    given = probe.form.give(batch)
+    rows = len(batch.parts[0]) // (2 if batch.kind in OF_VIEWS else 1)
+    return Call(
+        given,
+        probe.form.embeddings(given),
+        probe.framework,
+        probe.dtype,
+        arguments,
+        gradient,
+        rows,
+        probe.unit,
+    )
 
 
 def probe(
-    runner: Runner, call: str | None, framework: str | None, parameter: Parameter | None
+    runner: Runner,
+    call: str | None,
+    framework: str | None,
+    parameter: Parameter | None,
+    unit: bool = False,
 ) -> tuple[list[Probe], list[tuple[str, str]]]:
-    """All ways in which the target gives a number, and what became of the others."""
+    """All ways in which the target gives numbers on two sizes, and what became of the others."""
     forms = [FORMS[call]] if call else by_names(list(runner.target.positional))
     arguments = parameter.arguments(parameter.default) if parameter else {}
     if parameter and runner.target.known.get(parameter.name) is not None:
@@ -101,14 +112,24 @@ def probe(
     failures: list[tuple[str, str]] = []
     dead = 0
     for form in forms:
-        batch = batches(form.kind, 1)[0]
+        made = batches(form.kind, 2)
+        taken = _taken_for_a_number(runner.target, form, made[0])
+        if taken and not call:
+            failures.append((form.name, f"an array would be the argument {taken!r}"))
+            continue
         for kind, dtype in itertools.product(order, ("float64", "float32")):
-            outcome = runner.run([make_call(form, batch, kind, dtype, arguments)])[0]
+            tried = Probe(form, kind, dtype, Outcome(), unit)
+            outcome = runner.run([make_call(tried, made[0], arguments)])[0]
             if outcome.value is not None:
-                if _sized(outcome.value, batch):
-                    found.append(Probe(form, kind, dtype, outcome))
-                    break
-                failures.append((form.name, f"returned an array of shape {outcome.value.shape}"))
+                wrong = _unlike(outcome, made[0])
+                if not wrong:
+                    other = runner.run([make_call(tried, made[1], arguments)])[0]
+                    wrong = other.error or other.died or _unlike(other, made[1])
+                    wrong = wrong and f"on a batch of another size: {wrong}"
+                if wrong:
+                    failures.append((form.name, wrong))
+                else:
+                    found.append(replace(tried, outcome=outcome))
                 break
             failures.append((form.name, outcome.error or outcome.died))
             if outcome.died:
@@ -121,9 +142,32 @@ def probe(
     return [replace(p, framework=_own(p)) for p in found], failures
 
 
-def _sized(value: np.ndarray, batch: Batch) -> bool:
-    rows = sum(len(x) for x in batch.parts[:2]) if batch.kind == "views" else len(batch.parts[0])
-    return value.size == 1 or (value.ndim == 1 and value.size in (rows, len(batch.parts[0])))
+def _taken_for_a_number(target: Target, form: Form, batch: Batch) -> str:
+    """A parameter with a plain default, or one that is varied, in the place of an array."""
+    others = (name for names in NUMBERS.values() for name in names)
+    numbers = {*TEMPERATURES, *INVERSES, *MARGINS, *others}
+    count = len(form.give(batch))
+    for name in target.positional[:count]:
+        plain = isinstance(target.known.get(name), (bool, int, float, str))
+        # Of names a letter long only those with a default are numbers for sure.
+        if plain or (len(name) > 1 and name.lower() in numbers):
+            return name
+    return ""
+
+
+def _unlike(outcome: Outcome, batch: Batch) -> str:
+    """How what came back is no value for a batch, or nothing."""
+    assert outcome.value is not None
+    rows = len(batch.parts[0])
+    known = {1, rows}
+    if batch.kind == "views":
+        known.add(2 * rows)
+    elif batch.kind in OF_VIEWS:
+        known.add(rows // 2)
+    shape = outcome.value.shape
+    # Views may come back side by side, (N, 2) or (2, N).
+    flat = len(shape) <= 1 or (len(shape) == 2 and min(shape) in (1, 2))
+    return "" if flat and outcome.value.size in known else f"returned an array of shape {shape}"
 
 
 def _order(runner: Runner) -> list[str]:

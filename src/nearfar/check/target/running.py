@@ -47,11 +47,16 @@ def run_one(target: Target, call: Call) -> Outcome:
         ):
             warnings.simplefilter("ignore")
             fn = target.on(call.rows, call.arguments)
-            value, kind, dtype, gradients = adapters.call(
-                fn, call.framework, call.arrays, call.embeddings, call.dtype, call.gradient
-            )
+            value, gradients = adapters.call(fn, call)
     except MemoryError as error:
         return Outcome(error=one_line(error), died="memory", printed=len(said.getvalue()))
     except (Exception, SystemExit) as error:
         return Outcome(error=one_line(error), printed=len(said.getvalue()))
-    return Outcome(value, kind, dtype, tuple(gradients), printed=len(said.getvalue()))
+    return Outcome(
+        value.array,
+        value.framework,
+        value.dtype,
+        tuple(gradients),
+        printed=len(said.getvalue()),
+        note=value.note,
+    )

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 TEMPERATURES = ("temperature", "tau", "temp", "t", "temperature_init", "softmax_temperature")
-INVERSES = ("logit_scale", "inverse_temperature", "inv_temperature", "inv_tau")
+INVERSES = ("logit_scale", "inverse_temperature", "inv_temperature", "inv_tau", "softmax_scale")
 ROWS = ("batch_size", "batchsize", "bsz", "bs")
 MARGINS = ("margin", "m", "alpha")
 NUMBERS = {
     "tau_plus": ("tau_plus", "tau_p", "tauplus", "prior"),
     "beta": ("beta",),
     "bias": ("bias", "logit_bias", "b"),
+    "margin": ("margin", "m"),
+    "smoothing": ("label_smoothing", "smoothing"),
 }
 
 

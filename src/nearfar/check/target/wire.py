@@ -55,6 +55,7 @@ def pack_call(call: Call) -> tuple[dict[str, Any], list[np.ndarray]]:
         "arguments": dict(call.arguments),
         "gradient": call.gradient,
         "rows": call.rows,
+        "unit": call.unit,
     }
     return fields, list(call.arrays)
 
@@ -68,6 +69,7 @@ def unpack_call(fields: dict[str, Any], arrays: list[np.ndarray]) -> Call:
         fields["arguments"],
         fields["gradient"],
         fields["rows"],
+        fields["unit"],
     )
 
 
@@ -81,6 +83,7 @@ def pack_outcome(outcome: Outcome) -> tuple[dict[str, Any], list[np.ndarray]]:
         "error": outcome.error,
         "died": outcome.died,
         "printed": outcome.printed,
+        "note": outcome.note,
     }
     return fields, arrays
 
@@ -97,4 +100,5 @@ def unpack_outcome(fields: dict[str, Any], arrays: list[np.ndarray]) -> Outcome:
         fields["error"],
         fields["died"],
         fields["printed"],
+        fields["note"],
     )

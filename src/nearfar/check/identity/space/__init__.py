@@ -1,16 +1,17 @@
 """The space of conventions, in general forms: what a loss may be, published or mistaken."""
 
-from nearfar.check.identity.space.hard import Hard, hard_shapes
-from nearfar.check.identity.space.pairs import Pairs, pair_shapes
-from nearfar.check.identity.space.ranks import Ranks, rank_shapes
-from nearfar.check.identity.space.sigmoid import Sigmoid, sigmoid_shapes
-from nearfar.check.identity.space.softmax import POWERS, WHOLE, Softmax, softmax_shapes
+from nearfar.check.identity.space.every import shapes_for
+from nearfar.check.identity.space.hard import Hard
+from nearfar.check.identity.space.pairs import Pairs
+from nearfar.check.identity.space.ranks import Ranks
+from nearfar.check.identity.space.sigmoid import Sigmoid
+from nearfar.check.identity.space.softmax import HALVES, WHOLE, Softmax
 from nearfar.check.identity.space.stack import Stack
-from nearfar.check.identity.space.triplets import Triplets, triplet_shapes
+from nearfar.check.identity.space.triplets import Triplets
 from nearfar.check.identity.space.view import Shape, View
 
 __all__ = [
-    "POWERS",
+    "HALVES",
     "WHOLE",
     "Hard",
     "Pairs",
@@ -21,10 +22,5 @@ __all__ = [
     "Stack",
     "Triplets",
     "View",
-    "hard_shapes",
-    "pair_shapes",
-    "rank_shapes",
-    "sigmoid_shapes",
-    "softmax_shapes",
-    "triplet_shapes",
+    "shapes_for",
 ]

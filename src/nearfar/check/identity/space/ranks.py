@@ -15,7 +15,7 @@ from nearfar.check.identity.space.softmax import (
     similarity_cost,
 )
 from nearfar.check.identity.space.softmax import similarities as all_similarities
-from nearfar.check.identity.space.stack import Marks
+from nearfar.check.identity.space.stack import Marks, Stack
 from nearfar.check.identity.space.view import View
 
 ORDERS = {">=": "farther", "<=": "nearer", ">": "farther", "<": "nearer"}
@@ -72,6 +72,17 @@ class Ranks:
         chosen = self._chosen(view) & np.isfinite(terms)
         values = over_positives(np.where(chosen, terms, 0), chosen, self.over)
         return np.where(chosen.any(axis=-1), values, 0)
+
+    def empty(self, stack: Stack) -> Marks:
+        """Pairs (B, n, n) with nobody in their denominator: whoever takes its logarithm has inf."""
+        view = View(stack)
+        return np.asarray(self._chosen(view) & ~(self._inside(view) > 0).any(axis=-1))
+
+    def why_empty(self) -> str:
+        """Whose denominator is empty, in words."""
+        if self.self_positive and self.order == "<=":
+            return "denominators of the diagonal are empty where no other target is the anchor's"
+        return "denominators are empty where no row is beyond the positive"
 
     def _chosen(self, view: View) -> Marks:
         stack = view.stack

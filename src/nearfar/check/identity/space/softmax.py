@@ -1,18 +1,19 @@
 """The softmax family: log D(i, p) - s_ip over positives p, D a sum over a set of candidates."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 
 from nearfar.check.batches import Floats
-from nearfar.check.identity.space.stack import ALL, COLUMNS, NONE, Marks
+from nearfar.check.identity.space.stack import ALL, COLUMNS, NONE, Marks, Stack
 from nearfar.check.identity.space.view import View, add_logs, log_sum
 
 OVER = ("mean_log", "sum_log", "log_mean", "log_sum")
 WHOLE = ("log_of_sums", "log_of_mean")  # one logarithm for the whole batch
+HALVES = ("log_of_two", "log_of_two_once")  # one for both views, the positive added twice or once
 
 POWERS = ((1, 1), (0, 0), (2, 2), (-1, -1), (0, 1), (1, 0), (2, 1), (1, 2))
 """Of the temperature that divides the positive's logit, and those in the denominator."""
@@ -34,6 +35,10 @@ class Softmax:
     averaged: bool = False  # the denominator is a mean
     self_positive: bool = False
     over: str = "mean_log"
+    margin: float = 0.0  # taken off the positive's similarity
+    smoothing: float = 0.0  # of the labels, over all candidates
+    softmaxed: bool = False  # probabilities in place of logits
+    mispaired: bool = False  # rows 2i and 2i + 1 of the views one below the other
 
     @property
     def parameter(self) -> str | None:
@@ -52,6 +57,10 @@ class Softmax:
             + 3 * self.averaged
             + 2 * self.self_positive
             + {"mean_log": 0, "sum_log": 0.6, "log_mean": 0.6, "log_sum": 0.7}.get(self.over, 3)
+            + 3 * bool(self.margin)
+            + 3 * bool(self.smoothing)
+            + 3 * self.softmaxed
+            + 3 * self.mispaired
         )
 
     def divisors(self, view: View) -> dict[str, Floats]:
@@ -79,7 +88,10 @@ class Softmax:
             pulled = log_sum(log_sum(self._positive(view), chosen), axis=-1)
             pushed = log_sum(self._denominator(view), group, axis=-1)
             return np.asarray(pushed - pulled)[..., None]
-        terms = view.keep((self._denominator_key(), self.powers[0]), lambda: self._terms(view))
+        if self.over in HALVES:
+            return self._of_both_views(view, chosen)
+        key = (self._denominator_key(), self.powers[0], self.smoothing, self.softmaxed)
+        terms = view.keep(key, lambda: self._terms(view))
         values = over_positives(terms, chosen, self.over)
         values = np.where(self._usable(view) & np.isfinite(values), values, 0)
         if self.over == "log_of_mean":
@@ -88,8 +100,33 @@ class Softmax:
             return np.asarray(np.log(some) - log_sum(shares, group, axis=-1))[..., None]
         return np.asarray(values)
 
+    def _of_both_views(self, view: View, chosen: Marks) -> Floats:
+        below = self._of_anchors(view)
+        partner = np.broadcast_to(self._positives(view.stack).argmax(axis=2), below.shape)
+        both = add_logs(below, np.take_along_axis(below, partner, axis=-1))
+        own = np.where(chosen, self._positive(view), 0).sum(axis=-1)
+        values = both - own - (np.log(2) if self.over == "log_of_two" else 0)
+        return np.asarray(np.where(chosen.any(axis=-1), values, 0))
+
+    def _of_anchors(self, view: View) -> Floats:
+        """log D, (K, B, n), where an anchor has one positive."""
+        below = self._denominator(view)
+        if below.ndim == 4:
+            below = np.where(self._positives(view.stack), below, 0).sum(axis=-1)
+        return below
+
+    def _positives(self, stack: Stack) -> Marks:
+        return stack.neighbours if self.mispaired else stack.positives
+
+    def _negatives(self, stack: Stack) -> Marks:
+        if not self.mispaired:
+            return stack.scopes[self.scope]
+        return stack.valid & ~stack.itself & ~stack.neighbours
+
     def _chosen(self, view: View) -> Marks:
         stack = view.stack
+        if self.mispaired:
+            return stack.neighbours
         return stack.positives | stack.itself if self.self_positive else stack.positives
 
     def _usable(self, view: View) -> Marks:
@@ -100,19 +137,45 @@ class Softmax:
         return np.asarray(usable)
 
     def _positive(self, view: View) -> Floats:
-        return view.logits(self.metric, self.normalised, self.sign, self.powers[0])
+        return self._logits(view, self.powers[0])
 
     def _candidates(self, view: View) -> Floats:
-        return view.logits(self.metric, self.normalised, self.sign, self.powers[1])
+        return self._logits(view, self.powers[1])
+
+    def _logits(self, view: View, power: int) -> Floats:
+        found = view.logits(self.metric, self.normalised, self.sign, power)
+        if self.margin:
+            found = found - self.margin / view.spread() ** power * view.stack.positives
+        return found
 
     def _terms(self, view: View) -> Floats:
+        if self.softmaxed:
+            return self._softmax_again(view)
+        if self.smoothing:
+            return self._smoothed(view)
         below = self._denominator(view)
         return (below if below.ndim == 4 else below[..., None]) - self._positive(view)
 
+    def _smoothed(self, view: View) -> Floats:
+        terms = self._of_anchors(view)[..., None] - self._positive(view)
+        inside = self._negatives(view.stack) | self._positives(view.stack)
+        count = np.maximum(inside.sum(axis=-1, keepdims=True), 1)
+        all_of = np.where(inside, terms, 0).sum(axis=-1, keepdims=True) / count
+        return np.asarray((1 - self.smoothing) * terms + self.smoothing * all_of)
+
+    def _softmax_again(self, view: View) -> Floats:
+        """Cross-entropy of probabilities; a row that is masked has one of 0, and counts as 1."""
+        plain = replace(self, one=False, softmaxed=False)
+        shares = np.exp(self._candidates(view) - plain._of_anchors(view)[..., None])
+        inside = self._negatives(view.stack) | self._positives(view.stack)
+        again = log_sum(shares, inside)
+        again = add_logs(again, 0.0) if self.one else again
+        return np.asarray(again[..., None] - shares)
+
     def _denominator_key(self) -> tuple[Any, ...]:
         return (
-            self.metric, self.normalised, self.sign, self.powers[1], self.scope, self.inside,
-            self.self_in, self.one, self.averaged,
+            self.metric, self.normalised, self.sign, self.powers[1], self.margin, self.mispaired,
+            self.scope, self.inside, self.self_in, self.one, self.averaged,
         )  # fmt: skip
 
     def _denominator(self, view: View) -> Floats:
@@ -121,8 +184,8 @@ class Softmax:
 
     def _sum(self, view: View) -> Floats:
         stack, x = view.stack, self._candidates(view)
-        rows = self._denominator_key()[:4]
-        negatives, positives = stack.scopes[self.scope], stack.positives
+        rows = self._denominator_key()[:6]
+        negatives, positives = self._negatives(stack), self._positives(stack)
         found = view.keep((*rows, self.scope), lambda: log_sum(x, negatives))
         count = negatives.sum(axis=2)
         if self.self_in:

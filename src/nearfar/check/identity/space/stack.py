@@ -11,15 +11,18 @@ from nearfar.check.batches import Batch, Floats
 
 Marks = NDArray[np.bool_]
 
-ALL, NONE, COLUMNS = "all", "none", "columns"
+ALL, NONE, COLUMNS, BOTH_COLUMNS = "all", "none", "columns", "columns of both"
 
 _SELF = (
     "views",
     "labels",
     "labelled_views",
     "targets",
+    "target_views",
     "wide_targets",
 )  # rows that are candidates too
+
+_ALIKE = {"labelled_views": "labels", "target_views": "targets", "wide_targets": "targets"}
 
 
 class Stack:
@@ -27,9 +30,7 @@ class Stack:
 
     def __init__(self, given: Sequence[Batch]) -> None:
         self.batches = list(given)
-        self.kind = {"labelled_views": "labels", "wide_targets": "targets"}.get(
-            given[0].kind, given[0].kind
-        )
+        self.kind = _ALIKE.get(given[0].kind, given[0].kind)
         self.parts = len(given[0].parts)
         self._similar: dict[tuple[str, str], Floats] = {}
         self._sides = [_sides(batch.parts, self.kind) for batch in given]
@@ -80,6 +81,15 @@ class Stack:
         return np.asarray(self._pad([_positives(batch, self.kind) for batch in self.batches]))
 
     @cached_property
+    def neighbours(self) -> Marks:
+        """(B, n, m), rows 2i and 2i + 1 of all, which are partners in another order only."""
+        found = np.zeros_like(self.valid)
+        for k, (x, _) in enumerate(self._sides):
+            i = np.arange(len(x))
+            found[k, i, i ^ 1] = True
+        return np.asarray(found & self.valid)
+
+    @cached_property
     def scopes(self) -> dict[str, Marks]:
         """Which candidates may be negatives."""
         others = self.valid & ~self.itself & ~self.positives
@@ -116,9 +126,11 @@ class Stack:
 
 
 def normalise(parts: Sequence[Floats], which: str) -> list[Floats]:
-    """Unit rows in "all" parts or "none", in some ("0", "01"), or unit "columns"."""
+    """Unit rows in "all" parts or "none", in some ("0", "01"), or unit columns."""
     if which == COLUMNS:
         return [_unit(x, 0) for x in parts]
+    if which == BOTH_COLUMNS:
+        return np.split(_unit(np.concatenate(parts), 0), len(parts))
     chosen = {ALL: range(len(parts)), NONE: ()}.get(which)
     numbers = tuple(map(int, which)) if chosen is None else tuple(chosen)
     return [_unit(x, -1) if k in numbers else x for k, x in enumerate(parts)]
@@ -148,9 +160,9 @@ def _sides(parts: Sequence[Floats], kind: str) -> tuple[Floats, Floats]:
 
 def _compare(metric: str, x: Floats, y: Floats) -> Floats:
     y = y if y.ndim == 3 else y[None]
-    if metric == "dot":
+    if metric in ("dot", "half"):
         found: Floats = (x[:, None] * y).sum(axis=-1)
-        return found
+        return found if metric == "dot" else (found + 1) / 2
     apart = np.abs(x[:, None] - y)
     if metric == "cityblock":
         return np.asarray(-apart.sum(axis=-1))

@@ -34,11 +34,11 @@ class Triplets:
     form: str = "hinge"
     swapped: bool = False  # positive and negative changed places
     mining: str = "given"
+    with_margin: bool = True
 
     @property
     def parameter(self) -> str | None:
-        # Without a hinge a margin is a constant, or takes its place at 0.
-        return "margin" if self.form in ("hinge", "squared hinge") else None
+        return "margin" if self.with_margin else None
 
     @property
     def cost(self) -> float:
@@ -50,7 +50,12 @@ class Triplets:
             + {"hinge": 0, "soft": 1, "squared hinge": 2, "linear": 3}[self.form]
             + 3 * self.swapped
             + 2 * (self.mining == "easy")
+            + 0.5 * (self.with_margin and not self._hinged)
         )
+
+    @property
+    def _hinged(self) -> bool:
+        return self.form in ("hinge", "squared hinge")
 
     def divisors(self, view: View) -> dict[str, Floats]:
         u, taken = self._terms(view)
@@ -59,7 +64,7 @@ class Triplets:
         if self.mining != "given":
             found["used anchors"] = taken.any(axis=(-1, -2)).sum(axis=-1).astype(float)
             found["triplets"] = taken.sum(axis=(-1, -2, -3)).astype(float)
-        if self.parameter:
+        if self._hinged:
             found["active"] = (taken & (u > 0)).sum(axis=(-1, -2, -3)).astype(float)
         return found
 
@@ -114,3 +119,5 @@ def triplet_shapes(given: bool) -> Iterator[Triplets]:
         METRICS, (NONE, ALL), FORMS, (False, True), ("given",) if given else MINING
     ):
         yield Triplets(metric, normalised, form, swapped, mining)
+        if form in ("soft", "linear"):
+            yield Triplets(metric, normalised, form, swapped, mining, with_margin=False)

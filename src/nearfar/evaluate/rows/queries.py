@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from nearfar.evaluate.crew import Left, sweep_anchors
+from nearfar.evaluate.partition.tile import replaced
 from nearfar.evaluate.plan import each_block, row_block
-from nearfar.evaluate.rows import Found, RowBatch, RowEvaluation
-from nearfar.evaluate.tiling import replaced
+from nearfar.evaluate.rows.evaluation import Found, RowBatch, RowEvaluation
+from nearfar.evaluate.schedule import CandidatePart, over_anchor_blocks
 from nearfar.frameworks import Array, Block, Namespace, Scratch
 from nearfar.rules import QueryRule
 from nearfar.similarity import Flow, Rows
@@ -72,7 +72,7 @@ class QueryBatch(RowBatch):
             start = (start[0], tuple(ns.zeros(shape, one) for shape in shapes))
         self._weights = weights
         width = self.width if self.own is None else 0
-        loss, gradients = sweep_anchors(ns, self.blocks, self, start, width, self.workers)
+        loss, gradients = over_anchor_blocks(ns, self.blocks, self, start, width, self.workers)
         if weights is None:
             return Found(loss, None, (None,) * len(self.inputs))
         restored = [
@@ -90,7 +90,7 @@ class QueryBatch(RowBatch):
 
     def anchors(
         self, carry: Carry, i: Block, window: Block | None, scratch: Scratch | None
-    ) -> tuple[Carry, Left | None]:
+    ) -> tuple[Carry, CandidatePart | None]:
         ns = self.ns
         loss, gradients = carry
         query, positive = (self.sides[k].block(ns, i) for k in (_QUERY, _POSITIVE))
@@ -126,7 +126,9 @@ class QueryBatch(RowBatch):
         if self.own is None:
             flow = self.similarity.weigh_(ns, slopes, tile)
             gradients = self._flows(gradients, _QUERY, i, flow, query, others, scratch)
-            return (loss, gradients), Left(query, flow) if self._pulls_candidates() else None
+            return (loss, gradients), CandidatePart(
+                query, flow
+            ) if self._pulls_candidates() else None
         flat = ns.xp.reshape(slopes, (columns.size,))
         to_query, to_others = self.similarity.pull_paired(ns, repeated, others, flat)
         to_query = ns.xp.sum(ns.xp.reshape(to_query, (i.size, self.own, -1)), axis=1)
@@ -134,7 +136,7 @@ class QueryBatch(RowBatch):
         return (loss, _added(ns, gradients, _NEGATIVE, columns, to_others)), None
 
     def candidates(
-        self, carry: Carry, left: Left, columns: Block, scratch: Scratch | None
+        self, carry: Carry, left: CandidatePart, columns: Block, scratch: Scratch | None
     ) -> Carry:
         ns, side = self.ns, self.facing
         loss, gradients = carry

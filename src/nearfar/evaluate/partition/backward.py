@@ -11,11 +11,11 @@ half of the tiles are enough: two products a pair of rows in place of three.
 from collections.abc import Iterable
 from functools import partial
 
+from nearfar.evaluate.partition.exponentials import LogSum, State
+from nearfar.evaluate.partition.forward import Seen
+from nearfar.evaluate.partition.tile import Only, Tiling, across, each_once, replaced, zeros
 from nearfar.evaluate.plan import Kind
-from nearfar.evaluate.see import Seen
-from nearfar.evaluate.sweep import Step, sweep, unchanged
-from nearfar.evaluate.tiles import LogSum, State
-from nearfar.evaluate.tiling import Only, Tiling, across, each_once, replaced, zeros
+from nearfar.evaluate.schedule import Step, over_tiles, unchanged
 from nearfar.frameworks import Array, Block, Namespace, Scratch
 from nearfar.rules import Pair, Slopes
 from nearfar.similarity import Place
@@ -121,7 +121,7 @@ def _pull_pairs(
 
     plan = tuple(t for t in tiling.plan if t.kind.positives)
     start = (gradients, tuple(tiling.start_each(zeros)))
-    return sweep(ns, plan, body, start, tiling.workers, tiling.mixed)
+    return over_tiles(ns, plan, body, start, tiling.workers, tiling.mixed)
 
 
 def _rows(ns: Namespace, state: State, block: Block) -> State:
@@ -171,4 +171,4 @@ def _pull_sums(
         return step
 
     plan = tuple(t for t in tiling.plan if tiling.sums(t.kind) or (linear and t.kind.positives))
-    return sweep(ns, plan, body, gradients, tiling.workers, tiling.mixed)
+    return over_tiles(ns, plan, body, gradients, tiling.workers, tiling.mixed)

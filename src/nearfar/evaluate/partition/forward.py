@@ -9,10 +9,10 @@ less the largest logit of its anchor, which is known last.
 
 from typing import NamedTuple
 
+from nearfar.evaluate.partition.exponentials import GUARDED, LogSum, State, finite, relative
+from nearfar.evaluate.partition.tile import Tiling, across, replaced, zeros
 from nearfar.evaluate.plan import Kind
-from nearfar.evaluate.sweep import Step, sweep, unchanged
-from nearfar.evaluate.tiles import GUARDED, LogSum, State, finite, relative
-from nearfar.evaluate.tiling import Tiling, across, replaced, zeros
+from nearfar.evaluate.schedule import Step, over_tiles, unchanged
 from nearfar.frameworks import Array, Block, Scratch
 from nearfar.rules import Pair
 from nearfar.similarity import Place
@@ -90,7 +90,7 @@ def _see_sums(tiling: Tiling) -> tuple[list[tuple[LogSum, ...]], tuple[Array, ..
     start = [tuple(tiling.start_each(tiling.exponentials.start)) for _ in rule.sums]
     linear = tuple(tiling.start_each(zeros)) if in_tiles else ()
     plan = tuple(t for t in tiling.plan if tiling.sums(t.kind) or (linear and t.kind.positives))
-    sums, linear = sweep(ns, plan, body, (start, linear), tiling.workers, tiling.mixed)
+    sums, linear = over_tiles(ns, plan, body, (start, linear), tiling.workers, tiling.mixed)
     if tiling.partners and rule.linear:
         linear = tiling.partners.linear(ns, tiling.similarity)
     empty = {"negatives": -float("inf"), "positives": 0.0}
@@ -121,7 +121,7 @@ def _see_linear(tiling: Tiling, shifts: tuple[Array, ...]) -> tuple[Array, ...]:
 
     plan = tuple(t for t in tiling.plan if t.kind.positives)
     start = tuple(tiling.start_each(zeros))
-    return sweep(ns, plan, body, start, tiling.workers, tiling.mixed)
+    return over_tiles(ns, plan, body, start, tiling.workers, tiling.mixed)
 
 
 def _see_pairs(
@@ -148,7 +148,9 @@ def _see_pairs(
 
     start = GUARDED.start if pair.log else (lambda ns, n, like: (zeros(ns, n, like),))
     plan = tuple(t for t in tiling.plan if t.kind.positives)
-    states = sweep(ns, plan, body, tuple(tiling.start_each(start)), tiling.workers, tiling.mixed)
+    states = over_tiles(
+        ns, plan, body, tuple(tiling.start_each(start)), tiling.workers, tiling.mixed
+    )
     if not pair.log:
         return tuple(sums for (sums,) in states)
     found = tuple(GUARDED.log(ns, state, 0.0) for state in states)

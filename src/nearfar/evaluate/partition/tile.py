@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
-from nearfar.evaluate.partners import Partners
+from nearfar.evaluate.partition.exponentials import Exponentials, LogSum, finite
+from nearfar.evaluate.partition.matched import Partners
+from nearfar.evaluate.partition.tile_cache import Store
 from nearfar.evaluate.plan import Kind, Plan
-from nearfar.evaluate.store import Store
-from nearfar.evaluate.tiles import Exponentials, LogSum, finite
 from nearfar.frameworks import Array, Block, Namespace, Scratch
 from nearfar.pairing import Compared
 from nearfar.rules import PartitionRule

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from nearfar.evaluate.partners import Partners
+from nearfar.evaluate.partition.backward import pull
+from nearfar.evaluate.partition.exponentials import Exponentials, LogSum, exponentials_for, relative
+from nearfar.evaluate.partition.forward import Seen, see
+from nearfar.evaluate.partition.matched import Partners
+from nearfar.evaluate.partition.tile import Tiling, each_once
+from nearfar.evaluate.partition.tile_cache import Store
 from nearfar.evaluate.plan import Plan, all_pairs, by_class, rectangular, tile_side, uniform
-from nearfar.evaluate.pull import pull
-from nearfar.evaluate.see import Seen, see
 from nearfar.evaluate.settings import Settings
-from nearfar.evaluate.store import Store
-from nearfar.evaluate.tiles import Exponentials, LogSum, exponentials_for, relative
-from nearfar.evaluate.tiling import Tiling, each_once
 from nearfar.frameworks import Array, Kept, Namespace
 from nearfar.pairing import Pairing, PairingKind, Partnered, pair_up
 from nearfar.rules import Anchors, PartitionRule, Slopes

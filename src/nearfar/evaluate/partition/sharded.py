@@ -5,18 +5,18 @@ these sums are known of all anchors, G_ij = dL_i/ds_ij + dL_j/ds_ij is known for
 2 over the same strip gives the whole gradient of the process's own rows. No gradient travels.
 
 The sum of anchor j was made by the process whose row it is, of s_ji. Where a logit's rounding
-shows in its exponential (see `tiles.py`), both processes make the two logits of a pair by one and
-the same product: of the same blocks, the rows of the one with the lower number first.
+shows in its exponential (see `exponentials.py`), both processes make the two logits of a pair by
+one and the same product: of the same blocks, the rows of the one with the lower number first.
 """
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from nearfar.evaluate.partition import PartitionBatch, PartitionEvaluation
+from nearfar.evaluate.partition.backward import pull
+from nearfar.evaluate.partition.evaluation import PartitionBatch, PartitionEvaluation
+from nearfar.evaluate.partition.forward import Seen, see
+from nearfar.evaluate.partition.tile import Tiling
 from nearfar.evaluate.plan import Kind, Plan, Tiles, balanced
-from nearfar.evaluate.pull import pull
-from nearfar.evaluate.see import Seen, see
-from nearfar.evaluate.tiling import Tiling
 from nearfar.frameworks import Array, Block, Namespace
 from nearfar.pairing import DeviceLabels, Pairing
 from nearfar.rules import Slopes

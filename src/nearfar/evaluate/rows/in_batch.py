@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from nearfar.evaluate.crew import Left, sweep_anchors
 from nearfar.evaluate.plan import all_pairs, anchors_by_class, each_block, row_block
-from nearfar.evaluate.rows import Found, RowBatch, RowEvaluation
+from nearfar.evaluate.rows.evaluation import Found, RowBatch, RowEvaluation
+from nearfar.evaluate.schedule import CandidatePart, over_anchor_blocks
 from nearfar.frameworks import Array, Block, Namespace, Scratch
 from nearfar.pairing import Pairing, PairingKind, pair_up
 from nearfar.rules import Others, Picked, WithinRule
@@ -69,7 +69,7 @@ class WithinBatch(RowBatch):
         ns = self.ns
         self._weights = weights
         start = (ns.zeros((self.n,), self.all.p), ns.zeros((self.n,), self.all.p), self._start())
-        loss, terms, found = sweep_anchors(ns, self.blocks, self, start, self.n, self.workers)
+        loss, terms, found = over_anchor_blocks(ns, self.blocks, self, start, self.n, self.workers)
         if weights is None:
             return Found(loss, terms, (None,) * len(self.inputs))
         gradient = self._pull_picked(*found) if self.rule.picks else found[0]
@@ -92,7 +92,7 @@ class WithinBatch(RowBatch):
 
     def anchors(
         self, carry: Carry, i: Block, window: Block | None, scratch: Scratch | None
-    ) -> tuple[Carry, Left | None]:
+    ) -> tuple[Carry, CandidatePart | None]:
         ns = self.ns
         loss, terms, found = carry
         everyone = Block(0, self.n)
@@ -111,10 +111,10 @@ class WithinBatch(RowBatch):
         flow = self.similarity.weigh_(ns, slopes, tile)
         add = self.similarity.add_flow_
         gradient = add(ns, found[0], i, flow, anchors, self.all, scratch)
-        return (loss, terms, (gradient,)), Left(anchors, flow)
+        return (loss, terms, (gradient,)), CandidatePart(anchors, flow)
 
     def candidates(
-        self, carry: Carry, left: Left, columns: Block, scratch: Scratch | None
+        self, carry: Carry, left: CandidatePart, columns: Block, scratch: Scratch | None
     ) -> Carry:
         ns = self.ns
         loss, terms, (gradient,) = carry

@@ -1,0 +1,45 @@
+"""What ``nearfar check`` and ``python -m nearfar.check`` do with their arguments."""
+
+import ast
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from nearfar.check.api import check
+from nearfar.check.report import Report
+from nearfar.check.target.targets import BadRequest
+
+
+def run(
+    target: str,
+    settings: Sequence[str],
+    as_json: bool,
+    show: Callable[[Report], None],
+    **options: Any,
+) -> int:
+    """Check a target, tell of the steps on stderr, show the report, and give the exit code."""
+    report = check(target, arguments=arguments(settings), progress=_say, **options)
+    if as_json:
+        print(json.dumps(report.to_dict(), indent=2))
+    else:
+        show(report)
+    return report.exit_code
+
+
+def arguments(settings: Sequence[str]) -> dict[str, Any]:
+    """NAME=VALUE, several; a value that is no literal is a string."""
+    found = {}
+    for text in settings:
+        name, equals, value = text.partition("=")
+        if not (equals and name.isidentifier()):
+            raise BadRequest(f"--set: expected NAME=VALUE, received '{text}'")
+        try:
+            found[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            found[name] = value
+    return found
+
+
+def _say(step: str) -> None:
+    print(f"... {step}", file=sys.stderr, flush=True)

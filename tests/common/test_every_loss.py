@@ -1,0 +1,51 @@
+"""Every loss passes what `nearfar.testing` holds a loss of anybody's to, against its oracle."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from support.cases import FEW, LOSSES
+
+from nearfar.testing import check_loss
+
+# Logits of thousands have no digits left in float32: tests/losses holds it to bounds of its own.
+TOO_SHARP = {"supcr-wide"}
+CASES = {
+    name: (case.loss, entry.loops)
+    for entry in LOSSES.values()
+    for name, case in entry.cases.items()
+    if name not in TOO_SHARP
+}
+
+
+def hold(case, frameworks):
+    loss, loops = CASES[case]
+    fields = {f.name: getattr(loss, f.name) for f in dataclasses.fields(loss)}
+
+    def reference(*inputs):
+        return loops(*(np.asarray(x).tolist() for x in inputs), **fields)
+
+    exact = not loss.stated("detach_weights", False)
+    report = check_loss(loss, reference, frameworks=frameworks, exact_gradient=exact)
+    assert not report.left_out
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_numpy(case):
+    hold(case, ["numpy"])
+
+
+def cells():
+    """Few by default: tests/modes runs every program of every case."""
+    for framework in ("torch", "tensorflow", "jax"):
+        for case in CASES:
+            quick = framework == "torch" and case in FEW
+            marks = [] if quick else [pytest.mark.long]
+            yield pytest.param(framework, case, id=f"{framework}-{case}", marks=marks)
+
+
+@pytest.mark.parametrize(("framework", "case"), list(cells()))
+def test_frameworks(framework, case):
+    if framework == "jax":
+        pytest.importorskip("jax").config.update("jax_enable_x64", True)
+    hold(case, [framework])
