@@ -12,7 +12,17 @@
 
 from typing import Any as _Any
 
-from nearfar import distances, divergences, losses, metrics, presets, queue, rules, samplers
+from nearfar import (
+    distances,
+    divergences,
+    kernels,
+    losses,
+    metrics,
+    presets,
+    queue,
+    rules,
+    samplers,
+)
 from nearfar.losses import (
     CLIP,
     DCL,
@@ -53,6 +63,7 @@ __all__ = [
     "distances",
     "divergences",
     "flatten_views",
+    "kernels",
     "loss_from_dict",
     "losses",
     "metrics",

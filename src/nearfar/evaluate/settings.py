@@ -1,9 +1,10 @@
 """What all evaluations share: options, reduction, sorting inputs, aligning gradients."""
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any, NamedTuple
 
-from nearfar.frameworks import Array, Namespace
+from nearfar.frameworks import Array, Block, Kernel, Namespace, Problem, choose
 from nearfar.similarity import Similarity
 
 
@@ -15,6 +16,8 @@ class Options(NamedTuple):
     """None: what the device of the inputs offers, see `Namespace.memory`."""
     workers: int | None = None
     check_finite: bool | None = None
+    kernel: str | None = None
+    """"tiles", "fused", or None: fused where it fits."""
 
 
 class Reduction(NamedTuple):
@@ -67,6 +70,7 @@ class Inputs(NamedTuple):
 class Settings:
     """Inputs come as embeddings, then facts, then those parameters that are arrays."""
 
+    rule: Any
     similarity: Similarity
     """Or a distance, taken negative."""
     parts: int
@@ -93,6 +97,42 @@ class Settings:
         if self.options.memory is not None:
             return self.options
         return self.options._replace(memory=ns.memory(like))
+
+    def kernel(
+        self, ns: Namespace, inputs: tuple[Array, ...], own: Block | None = None
+    ) -> tuple[Kernel | None, str]:
+        """The fused kernel that computes this, or None; and its name, or why none does.
+
+        `own`: rows whose anchors this process computes.
+        """
+        if self.options.kernel == "tiles":
+            return None, 'kernel="tiles" was asked for'
+        kernels = ns.kernels(inputs[0])
+        if not kernels:  # which a small batch notices
+            return None, f"there are no fused kernels for {ns.name} on this device"
+        return choose(kernels, self.problem(ns, inputs, own))
+
+    def problem(self, ns: Namespace, inputs: tuple[Array, ...], own: Block | None) -> Problem | str:
+        """What a kernel is asked, or why none need be."""
+        return f"there are no fused kernels for the rule {type(self.rule).__name__}"
+
+    def _problem(
+        self, ns: Namespace, inputs: tuple[Array, ...], own: Block | None, **more: Any
+    ) -> Problem:
+        parts, like = inputs[: self.parts], inputs[0]
+        dtypes = [str(x.dtype).rpartition(".")[2] for x in parts]
+        return Problem(
+            framework=ns.name,
+            device=ns.device_kind(like),
+            dtype=dtypes[0] if len(set(dtypes)) == 1 else ",".join(dtypes),
+            rows=tuple(ns.shape(x)[0] for x in parts),
+            features=prod(ns.shape(like)[1:]) if len(like.shape) > 1 else 1,
+            similarity=self.similarity.name,
+            rule=type(self.rule).__name__,
+            learned=tuple(known is None for known in self.parameters),
+            own=own,
+            **more,
+        )
 
     def _learned(self) -> int:
         return sum(known is None for known in self.parameters)

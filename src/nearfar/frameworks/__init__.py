@@ -9,6 +9,15 @@
 
 from nearfar.frameworks.dispatch import framework_name, glue_of, namespace_of
 from nearfar.frameworks.protocol.glue import Evaluation, Kept, Statement, register_rebuild
+from nearfar.frameworks.protocol.kernels import (
+    Kernel,
+    KernelSlopes,
+    KernelSums,
+    PartitionPasses,
+    Problem,
+    QueryPass,
+    choose,
+)
 from nearfar.frameworks.protocol.namespace import HOST_MEMORY, Namespace
 from nearfar.frameworks.protocol.types import Array, Block, Every, Items, Run, Scratch
 from nearfar.frameworks.reading import missing, to_host
@@ -21,10 +30,17 @@ __all__ = [
     "Every",
     "Items",
     "Kept",
+    "Kernel",
+    "KernelSlopes",
+    "KernelSums",
     "Namespace",
+    "PartitionPasses",
+    "Problem",
+    "QueryPass",
     "Run",
     "Scratch",
     "Statement",
+    "choose",
     "framework_name",
     "glue_of",
     "missing",

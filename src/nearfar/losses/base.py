@@ -9,6 +9,7 @@ from nearfar.evaluate import Options, Reduction
 from nearfar.frameworks import (
     Array,
     Evaluation,
+    Kernel,
     Namespace,
     Statement,
     glue_of,
@@ -254,6 +255,7 @@ class Loss(Declared, family=True):
         memory: int | None = None,
         workers: int | None = None,
         check_finite: bool | None = None,
+        kernel: str | None = None,
     ) -> Self:
         """The same loss, evaluated otherwise; values change by rounding only.
 
@@ -268,8 +270,11 @@ class Loss(Declared, family=True):
         check_finite
             Refuse NaN and infinity; None does so for NumPy inputs only. True reads the values,
             which `jax.jit` and `tf.function` do not have.
+        kernel
+            "tiles"; "fused": kernels that write no tile to memory, and an error that says why where
+            none fits; None: fused where one does. See `nearfar.kernels.fits`.
         """
-        return self._with(options=Options(tile, memory, workers, check_finite))
+        return self._with(options=Options(tile, memory, workers, check_finite, kernel))
 
     def to_dict(self) -> dict[str, Any]:
         """The name and every field, ready for JSON; see `loss_from_dict`."""
@@ -309,7 +314,21 @@ class Loss(Declared, family=True):
             replaced[name] for name, p in zip(self.parameters, parameters, strict=True) if p is None
         ]
         arrays = (*embeddings.values(), *facts, *learned)
-        return _Call(ns, embeddings, arrays, parameters, self._evaluation(arrays, parameters))
+        call = _Call(ns, embeddings, arrays, parameters, self._evaluation(arrays, parameters))
+        if self.options.kernel == "fused":
+            kernel, reason = call.kernel()
+            if kernel is None:
+                raise ValueError(
+                    f'{owner}: expected a call that a fused kernel takes, with kernel="fused"; '
+                    f"received one that none does: {reason}; use with_options(kernel=None), which "
+                    "takes tiles there"
+                )
+        return call
+
+    def _kernel(self, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[bool, str]:
+        """See `nearfar.kernels.fits`."""
+        kernel, reason = self._open(given, named).kernel()
+        return kernel is not None, reason
 
     def _parameters(self, ns: Namespace, replaced: dict[str, Any]) -> tuple[float | None, ...]:
         """Of each parameter a number, or None where the call gives an array."""
@@ -373,7 +392,12 @@ class _Call(NamedTuple):
     embeddings: dict[str, Array]
     arrays: tuple[Array, ...]
     parameters: tuple[float | None, ...]
-    evaluation: Evaluation
+    evaluation: Any
+
+    def kernel(self) -> tuple[Kernel | None, str]:
+        """The fused kernel that computes it, or None, and why."""
+        found: tuple[Kernel | None, str] = self.evaluation.kernel(self.ns, self.arrays)
+        return found
 
 
 def _checked_options(loss: Loss, options: Any) -> Options:
@@ -382,12 +406,15 @@ def _checked_options(loss: Loss, options: Any) -> Options:
             f"{type(loss).__name__}: expected options as loss.options has them; received "
             f"{options!r}; use loss.with_options(tile=..., memory=...)"
         )
-    arguments.one_of(type(loss).__name__, "check_finite", options.check_finite, (None, True, False))
+    name = type(loss).__name__
+    arguments.one_of(name, "check_finite", options.check_finite, (None, True, False))
+    arguments.one_of(name, "kernel", options.kernel, (None, "tiles", "fused"))
     return Options(
         arguments.whole("tile", options.tile, optional=True),
         arguments.whole("memory", options.memory, optional=True),
         arguments.whole("workers", options.workers, optional=True),
         options.check_finite,
+        options.kernel,
     )
 
 

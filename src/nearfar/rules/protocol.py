@@ -1,6 +1,6 @@
 """What a loss must say for an evaluator to compute it, and nothing about how."""
 
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from nearfar.frameworks import Array, Block, Namespace, Scratch
 from nearfar.similarity import Meeting
@@ -15,18 +15,24 @@ class Sum(NamedTuple):
     times: float = 1.0
 
 
-class Pair(Protocol):
+class Pair:
     """An elementwise function of u = (logit of a positive) - (logarithm of the first sum)."""
+
+    name: ClassVar[str] = "other"
+    """What a fused kernel may know it by: see `Problem.pair`."""
 
     @property
     def log(self) -> bool:
         """Aggregate as a sum (False) or as log of a sum of exponentials (True)."""
+        raise NotImplementedError
 
     def value(self, ns: Namespace, u: Array) -> Array:
         """phi(u); may consume u."""
+        raise NotImplementedError
 
     def slope(self, ns: Namespace, u: Array) -> Array:
         """phi'(u); may consume u."""
+        raise NotImplementedError
 
 
 class Anchors(NamedTuple):

@@ -13,9 +13,10 @@ from nearfar.frameworks import Array, Namespace
 from nearfar.rules.protocol import Anchors, Pair, PartitionRule, QueryRule, Slopes, Sum
 
 
-class _Softplus:
+class _Softplus(Pair):
     """softplus(-u) = log(1 + exp(N - s_p)), summed over the positives."""
 
+    name: ClassVar[str] = "softplus"
     log: ClassVar[bool] = False
 
     def value(self, ns: Namespace, u: Array) -> Array:
@@ -26,9 +27,10 @@ class _Softplus:
         return ns.mul_(ns.sigmoid_(ns.mul_(u, -1)), -1)
 
 
-class _LogSigmoid:
+class _LogSigmoid(Pair):
     """-softplus(-u) = log(exp(s_p) / (exp(s_p) + exp(N))), for a log of a sum over positives."""
 
+    name: ClassVar[str] = "log_sigmoid"
     log: ClassVar[bool] = True
 
     def value(self, ns: Namespace, u: Array) -> Array:

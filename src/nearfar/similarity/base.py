@@ -73,6 +73,8 @@ Meeting = tuple[Block, Block]
 
 
 class Similarity(ABC):
+    name: ClassVar[str | None] = None
+    """As losses spell it, where a fused kernel may know it."""
     degree: ClassVar[int]
     keeps_logits: ClassVar[bool]
     """Whether `weigh_` reads the logits, so that they must outlive the gradient's computation."""

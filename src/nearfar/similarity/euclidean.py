@@ -150,6 +150,7 @@ class _Euclidean(Similarity):
 class NegSqeuclidean(_Euclidean):
     """-|x - y|**2"""
 
+    name = "neg_sqeuclidean"
     degree = 2
     steep = -2
 
@@ -165,6 +166,7 @@ class NegSqeuclidean(_Euclidean):
 class NegEuclidean(_Euclidean):
     """-|x - y|; equal rows have no gradient."""
 
+    name = "neg_euclidean"
     degree = 1
     steep = 1
 

@@ -1,6 +1,6 @@
 """Inner products and cosines."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from nearfar.frameworks import Array, Block, Namespace, Scratch
 from nearfar.similarity.base import Flow, Meeting, Rows, Similarity, Tile, largest, row_products
@@ -40,6 +40,8 @@ class _Inner(Similarity):
 class Dot(_Inner):
     """x . y"""
 
+    name = "dot"
+
     def prepare(
         self, ns: Namespace, parts: tuple[Array, ...], temperature: Any
     ) -> tuple[Rows, ...]:
@@ -57,6 +59,8 @@ class Dot(_Inner):
 
 class Cosine(_Inner):
     """x . y / (|x| |y|); a zero row has similarity 0 to everything, and no gradient."""
+
+    name: ClassVar[str | None] = "cosine"
 
     def prepare(
         self, ns: Namespace, parts: tuple[Array, ...], temperature: Any
@@ -99,6 +103,8 @@ class Cosine(_Inner):
 
 class NegCosineDistance(Cosine):
     """-(1 - x . y / (|x| |y|)); a zero row is at distance 1 from everything."""
+
+    name = None
 
     def tile(
         self, ns: Namespace, a: Rows, b: Rows, meeting: Meeting | None, scratch: Scratch | None

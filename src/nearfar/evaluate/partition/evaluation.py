@@ -8,13 +8,14 @@ from typing import Any
 from nearfar.evaluate.partition.backward import pull
 from nearfar.evaluate.partition.exponentials import Exponentials, LogSum, exponentials_for, relative
 from nearfar.evaluate.partition.forward import Seen, see
+from nearfar.evaluate.partition.fused import FusedPasses
 from nearfar.evaluate.partition.matched import Partners
 from nearfar.evaluate.partition.tile import Tiling, each_once
 from nearfar.evaluate.partition.tile_cache import Store
 from nearfar.evaluate.plan import Plan, all_pairs, by_class, rectangular, tile_side, uniform
 from nearfar.evaluate.settings import Settings
-from nearfar.frameworks import Array, Kept, Namespace
-from nearfar.pairing import Pairing, PairingKind, Partnered, pair_up
+from nearfar.frameworks import Array, Block, Kept, Namespace, Problem
+from nearfar.pairing import DeviceLabels, Pairing, PairingKind, Partnered, pair_up
 from nearfar.rules import Anchors, PartitionRule, Slopes
 from nearfar.similarity import Rows
 
@@ -25,6 +26,9 @@ _NOTHING_TO_DO = (
     "no anchor of this batch has a positive (or every denominator is empty): the loss is 0 and has "
     "no gradient; give batches with at least two rows of a class and more than one class"
 )
+
+
+Passes = Tiling | FusedPasses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,20 +52,19 @@ class PartitionEvaluation(Settings):
         kept: Kept | None = None,
     ) -> tuple[Array, tuple[Array, ...]]:
         batch = PartitionBatch(self, ns, inputs)
-        tiling = batch.tiling(store=kept is not None and any(wanted))
-        seen = see(tiling)
+        passes = batch.passes(inputs, store=kept is not None and any(wanted))
+        seen = batch.see(passes)
         finished = [self.rule.finish(ns, batch.anchors(side)) for side in seen]
         if kept is not None and any(wanted):
-            kept.leave((batch, tiling, seen, [slopes for _, slopes in finished]))
+            kept.leave((batch, passes, seen, [slopes for _, slopes in finished]))
         loss = sum((losses for losses, _ in finished[1:]), finished[0][0])
         loss = batch.weights * batch.only_counted(loss)
         if batch.counted is not None:
             ns.warn_if(~ns.xp.any(batch.counted), _NOTHING_TO_DO)
         saved = tuple(x for side in seen for x in batch.flattened(side))
-        if not batch.guarded:
-            # As many arrays as there may be: a compiled program is told their number beforehand.
-            missing = len(seen) * self._log_sums()
-            saved += tuple(ns.xp.zeros_like(saved[0]) for _ in range(missing))
+        # As many arrays as there may be: a compiled program is told their number beforehand.
+        missing = len(seen) * self._saved() - len(saved)
+        saved += tuple(ns.xp.zeros_like(saved[0]) for _ in range(missing))
         if self.reduction.reduction == "none":
             loss = batch.pairing.restore(ns, loss)
             return (ns.xp.reshape(loss, (2, -1))[0, :] if self.first_only else loss), saved
@@ -77,7 +80,8 @@ class PartitionEvaluation(Settings):
         kept: Kept | None = None,
     ) -> tuple[Array | None, ...]:
         pairing, rows, slope = self._pulled(ns, inputs, saved, upstream, kept)
-        aligned = self.align(ns, inputs, wanted, pairing.scatter(ns, rows), (slope,))
+        embeddings = rows if pairing is None else pairing.scatter(ns, rows)
+        aligned = self.align(ns, inputs, wanted, embeddings, (slope,))
         return self.in_their_dtypes(ns, inputs, aligned)
 
     def _pulled(
@@ -87,59 +91,77 @@ class PartitionEvaluation(Settings):
         saved: tuple[Array, ...],
         upstream: Array | None,
         kept: Kept | None,
-    ) -> tuple[Pairing, tuple[Array, ...], Array]:
+    ) -> tuple[Pairing | None, tuple[Array, ...], Array]:
         """The gradients of the sides and of the temperature, after which the batch is gone: a
-        pairing may need its room for another order."""
-        batch, tiling, seen, own = (kept and kept.take()) or self._again(ns, inputs, saved)
+        pairing may need its room for another order. Without one they are those of the inputs."""
+        batch, passes, seen, own = (kept and kept.take()) or self._again(ns, inputs, saved)
         if self.reduction.reduction == "none":
             assert upstream is not None
             if self.first_only:
                 upstream = ns.xp.concat([upstream, ns.xp.zeros_like(upstream)], axis=0)
             upstream = batch.pairing.arrange(ns, upstream)
         slopes = tuple(batch.weighted(s, upstream) for s in own)
-        gradients = pull(tiling, seen, slopes)
+        by_temperature = [ns.xp.sum(s.temperature) for s in slopes if s.temperature is not None]
+        if isinstance(passes, FusedPasses):
+            gradients, slope = passes.backward(seen, slopes)
+            return None, gradients, sum(by_temperature, 0.0 if slope is None else slope)
         restored = [
             batch.similarity.restore(ns, rows, g, batch.temperature)
-            for rows, g in zip(batch.sides, gradients, strict=True)
+            for rows, g in zip(batch.sides, pull(passes, seen, slopes), strict=True)
         ]
-        by_temperature = [slope for _, slope in restored]
-        by_temperature += [ns.xp.sum(s.temperature) for s in slopes if s.temperature is not None]
-        slope = sum(by_temperature[1:], by_temperature[0])
-        return batch.pairing, tuple(z for z, _ in restored), slope
+        slope = sum((slope for _, slope in restored[1:]), restored[0][1])
+        return batch.pairing, tuple(z for z, _ in restored), sum(by_temperature, slope)
 
     def _again(
         self, ns: Namespace, inputs: tuple[Array, ...], saved: tuple[Array, ...]
-    ) -> tuple["PartitionBatch", Tiling, tuple[Seen, ...], list[Slopes]]:
+    ) -> tuple["PartitionBatch", "Passes", tuple[Seen, ...], list[Slopes]]:
         """What the forward pass knew, from what it saved."""
         batch = PartitionBatch(self, ns, inputs)
         found = iter(saved)
-        seen = tuple(batch.recalled(found) for _ in batch.sides)
+        seen = tuple(batch.recalled(found) for _ in range(self.sides))
         slopes = [self.rule.finish(ns, batch.anchors(side))[1] for side in seen]
-        return batch, batch.tiling(), seen, slopes
+        return batch, batch.passes(inputs), seen, slopes
 
     def idle(self, ns: Namespace, inputs: tuple[Array, ...]) -> Array:
         """True for anchors whose loss does not depend on their negatives, though they have some."""
         batch = PartitionBatch(self, ns, inputs)
-        (seen,) = see(batch.tiling())
+        (seen,) = batch.see(batch.passes(inputs))
         _, slopes = self.rule.finish(ns, batch.anchors(seen))
         return batch.pairing.restore(ns, (slopes.logs[0] == 0) & (batch.negatives > 0))
 
-    def _log_sums(self) -> int:
-        """How many of the sums of one side are logarithms."""
+    @property
+    def sides(self) -> int:
+        return 2 if self.pairing == "matched" else 1
+
+    def _saved(self) -> int:
+        """How many arrays of one side may be saved: the logarithms of sums are two each, and a
+        function of pairs may bring a slope."""
+        rule, pair = self.rule, self.rule.pair
+        return 2 * len(rule.sums) + rule.linear + (0 if pair is None else 2 + pair.log)
+
+    def problem(self, ns: Namespace, inputs: tuple[Array, ...], own: Block | None) -> Problem:
         pair = self.rule.pair
-        return len(self.rule.sums) + (pair is not None and pair.log)
+        return self._problem(
+            ns,
+            inputs,
+            own,
+            kind="partition",
+            pairing=self.pairing,
+            labels=str(inputs[1].dtype).rpartition(".")[2] if "labels" in self.pairing else None,
+            sums=tuple((s.over, float(s.times)) for s in self.rule.sums),
+            linear=self.rule.linear,
+            pair=None if pair is None else pair.name,
+            include_self=self.include_self,
+            first_only=self.first_only,
+        )
 
     def outline(
         self, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
     ) -> tuple[tuple[Any, ...], ...]:
-        sides = 2 if self.pairing == "matched" else 1
-        n = self.parts // sides * ns.shape(inputs[0])[0]
+        n = self.parts // self.sides * ns.shape(inputs[0])[0]
         anchors = ns.shape(inputs[0])[0] if self.first_only else n
-        pair = self.rule.pair
-        found = len(self.rule.sums) + self.rule.linear + (pair is not None)
-        saved = found + self._log_sums()
         value = (anchors,) if self.reduction.reduction == "none" else ()
-        return value, *((n,),) * (saved * sides)
+        return value, *((n,),) * (self._saved() * self.sides)
 
 
 class PartitionBatch:
@@ -155,25 +177,57 @@ class PartitionBatch:
     """As `count`."""
 
     def __init__(
-        self, settings: PartitionEvaluation, ns: Namespace, inputs: tuple[Array, ...]
+        self,
+        settings: PartitionEvaluation,
+        ns: Namespace,
+        inputs: tuple[Array, ...],
+        own: Block | None = None,
     ) -> None:
         self.ns, self.settings = ns, settings
-        self.pairing = self._pair_up(inputs)
         self.similarity = settings.similarity
-        given = settings.sort_out(ns, inputs)
+        self.own = own
+        self.kernel, _ = settings.kernel(ns, inputs, own)
+        self.pairing = self._pair_up(inputs)
+        if self.kernel is None:
+            self._prepare(inputs)
+        else:
+            some = settings.sort_out(ns, tuple(x[:1, ...] if x.shape else x for x in inputs))
+            self.temperature = some.temperature
+            self.like, self.bound = some.embeddings[0], float("inf")
+        self.itemsize = ns.itemsize(self.like)
+        self.options = settings.options_on(ns, self.like)
+        best = ns.tile(settings.sides, self.pairing.n, self.like)
+        self.side = tile_side(self.options, self.itemsize, best)
+        self._weigh()
+
+    def _prepare(self, inputs: tuple[Array, ...]) -> None:
+        ns, given = self.ns, self.settings.sort_out(self.ns, inputs)
         self.temperature = given.temperature
         gathered = self.pairing.gather(ns, tuple(ns.matrix(z) for z in given.embeddings))
         self.sides = self.similarity.prepare(ns, gathered, self.temperature)
-        self.itemsize = ns.itemsize(self.sides[0].p)
-        self.options = settings.options_on(ns, self.sides[0].p)
-        best = ns.tile(len(self.sides), self.pairing.n, self.sides[0].p)
-        self.side = tile_side(self.options, self.itemsize, best)
-        largest = max(abs(s.times) for s in settings.rule.sums)
+        self.like = self.sides[0].p
+        largest = max(abs(s.times) for s in self.settings.rule.sums)
         self.bound = largest * self.similarity.bound(ns, self.sides, self.temperature)
-        self._weigh()
 
     def _pair_up(self, inputs: tuple[Array, ...]) -> Pairing:
+        # A kernel takes the rows as they are.
+        if self.kernel is not None and self.settings.pairing == "labels":
+            return DeviceLabels(self.ns, inputs[1])
         return pair_up(self.ns, self.settings.pairing, inputs)
+
+    def passes(self, inputs: tuple[Array, ...], store: bool = False) -> Passes:
+        """Who computes both passes: a fused kernel where one fits, or tiles."""
+        if self.kernel is None:
+            return self.tiling(store)
+        ns, settings = self.ns, self.settings
+        embeddings = tuple(ns.matrix(x) for x in inputs[: settings.parts])
+        labels = inputs[settings.parts] if "labels" in settings.pairing else None
+        problem = settings.problem(ns, inputs, self.own)
+        found = self.kernel.partition(problem, embeddings, labels, self.temperature)
+        return FusedPasses(ns, settings.rule, found)
+
+    def see(self, passes: Passes) -> tuple[Seen, ...]:
+        return passes.forward(self.count) if isinstance(passes, FusedPasses) else see(passes)
 
     def _counts(self, like: Array) -> Array:
         return self.pairing.counts(self.ns, like, all_pairs(self.pairing.n, self.side))
@@ -187,7 +241,8 @@ class PartitionBatch:
 
     def _weigh(self) -> None:
         n, rule = self.pairing.n, self.settings.rule
-        itself = 0 if self.settings.include_self or len(self.sides) == 2 else 1
+        sides = self.settings.sides
+        itself = 0 if self.settings.include_self or sides == 2 else 1
         if (
             isinstance(n, int)
             and n > 1 + itself
@@ -196,9 +251,9 @@ class PartitionBatch:
         ):
             # All anchors are alike, and numbers say of them what arrays would.
             self.count, self.counted, self.negatives = 1, None, n - 1 - itself
-            self.weights = self.settings.reduction.weight(n) / len(self.sides)
+            self.weights = self.settings.reduction.weight(n) / sides
             return
-        empty = self.ns.zeros((n,), self.sides[0].p)
+        empty = self.ns.zeros((n,), self.like)
         self.count = self._counts(empty)
         if self.settings.include_self == "positive":
             self.count = self.count + 1
@@ -213,7 +268,7 @@ class PartitionBatch:
         if rule.needs_negatives:
             self.counted = self.counted & (self.negatives > 0)
         weights = self.settings.reduction.weights(self.ns, self.count, self.counted)
-        self.weights = weights / len(self.sides)
+        self.weights = weights / sides
 
     def tiling(self, store: bool = False) -> Tiling:
         ns, rule, options = self.ns, self.settings.rule, self.options
@@ -264,7 +319,7 @@ class PartitionBatch:
 
     def _plan(self) -> Plan:
         pairing = self.pairing
-        if len(self.sides) == 2:
+        if self.settings.sides == 2:
             return rectangular(pairing.n, self.side)
         if pairing.sizes is None:
             return uniform(pairing.n, self.side, pairing.together)
@@ -292,6 +347,8 @@ class PartitionBatch:
             yield seen.linear
         if seen.pair is not None:
             yield from self._parts(seen.pair) if isinstance(seen.pair, LogSum) else (seen.pair,)
+        if seen.pair_slope is not None:
+            yield seen.pair_slope
 
     def recalled(self, found: Iterator[Array]) -> Seen:
         """Undo `flattened`."""
@@ -300,7 +357,8 @@ class PartitionBatch:
         linear = next(found) if rule.linear else None
         if rule.pair is None:
             return Seen(logs, linear, None)
-        return Seen(logs, linear, self._log_sum(found) if rule.pair.log else next(found))
+        pair = self._log_sum(found) if rule.pair.log else next(found)
+        return Seen(logs, linear, pair, None if self.kernel is None else next(found))
 
     def _parts(self, log: LogSum) -> tuple[Array, ...]:
         return tuple(log) if self.guarded else (log.log,)

@@ -26,6 +26,8 @@ class Seen(NamedTuple):
     """Each logit less the shift of its anchor: see `relative`."""
     pair: LogSum | Array | None
     """A `LogSum` where the rule's function of pairs is aggregated as one."""
+    pair_slope: Array | None = None
+    """Its derivative by the first sum's logarithm, where a kernel gives it."""
 
 
 _States = tuple[State, ...]

@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from nearfar.evaluate.partition.backward import pull
-from nearfar.evaluate.partition.evaluation import PartitionBatch, PartitionEvaluation
+from nearfar.evaluate.partition.evaluation import PartitionBatch, PartitionEvaluation, Passes
 from nearfar.evaluate.partition.forward import Seen, see
+from nearfar.evaluate.partition.fused import FusedPasses
 from nearfar.evaluate.partition.tile import Tiling
 from nearfar.evaluate.plan import Kind, Plan, Tiles, balanced
 from nearfar.frameworks import Array, Block, Namespace
@@ -46,14 +47,15 @@ def strip(
     """The value of all `inputs`, and the gradient of the own rows of each embedding: of the shares
     of all processes, the one with this number."""
     batch = _OwnBatch(evaluation, ns, inputs, shares, number, complete)
-    seen = batch.see()
+    passes = batch.passes(inputs)
+    seen = batch.complete_sums(passes)
     finished = [evaluation.rule.finish(ns, batch.anchors(side)) for side in seen]
     loss = sum((loss for loss, _ in finished[1:]), finished[0][0])
     value = ns.xp.sum(batch.weights * batch.only_counted(loss))
     if not gradient:
         return Strip(value, (), None)
     slopes = tuple(batch.weighted(s, ns.xp.ones_like(value)) for _, s in finished)
-    return Strip(value, *batch.pull(seen, slopes))
+    return Strip(value, *batch.own_gradients(passes, seen, slopes))
 
 
 class _OwnBatch(PartitionBatch):
@@ -71,7 +73,7 @@ class _OwnBatch(PartitionBatch):
         self._rows, self._complete = shares[number], complete
         self._shares = [Block(each.start * times, each.size * times) for each in shares]
         self._own = self._shares[number]
-        super().__init__(settings, ns, inputs)
+        super().__init__(settings, ns, inputs, self._rows)
 
     def _pair_up(self, inputs: tuple[Array, ...]) -> Pairing:
         # Sorted by class, the own rows would not stand together.
@@ -113,9 +115,8 @@ class _OwnBatch(PartitionBatch):
             found.setdefault(kind, []).append((i, j))
         return tuple(Tiles(kind, (items,)) for kind, items in found.items())
 
-    def _directions(self) -> list[Tiling]:
+    def _directions(self, tiling: Tiling) -> list[Tiling]:
         """One for each side: its own rows against all of the other side, or of the same."""
-        tiling = self.tiling()
         guarded, sides = self.guarded, len(tiling.sides)
         below = (lambda i, j: j.start < i.start) if guarded and sides == 1 else None
         tiling = tiling._replace(complete=self._whole, aligned=guarded, turned=below)
@@ -126,28 +127,38 @@ class _OwnBatch(PartitionBatch):
         )
         return [tiling, turned][:sides]
 
-    def see(self) -> tuple[Seen, ...]:
-        found = [see(tiling)[0] for tiling in self._directions()]
-        parts = tuple(self.ns.rows(x, self._own) for side in found for x in self.flattened(side))
+    def complete_sums(self, passes: Passes) -> tuple[Seen, ...]:
+        """Pass 1 over the own anchors, and what the other processes found for theirs."""
+        ns = self.ns
+        if isinstance(passes, FusedPasses):
+            alike = isinstance(self.count, int)
+            found = passes.forward(self.count if alike else ns.rows(self.count, self._own))
+            parts = tuple(x for side in found for x in self.flattened(side))
+        else:
+            found = tuple(see(tiling)[0] for tiling in self._directions(passes))
+            parts = tuple(ns.rows(x, self._own) for side in found for x in self.flattened(side))
         whole = iter(self._complete(parts))
         return tuple(self.recalled(whole) for _ in found)
 
-    def pull(
-        self, seen: tuple[Seen, ...], slopes: tuple[Slopes, ...]
+    def own_gradients(
+        self, passes: Passes, seen: tuple[Seen, ...], slopes: tuple[Slopes, ...]
     ) -> tuple[tuple[Array, ...], Array]:
         """Gradients of the own rows, and this process's part of that of the temperature."""
         ns = self.ns
-        restored = []
-        for side, tiling in enumerate(self._directions()):
-            turn = slice(None, None, -1 if side else 1)
-            gradient = pull(tiling, seen[turn], slopes[turn])[0]
-            rows = self.sides[side]
-            restored.append(self.similarity.restore(ns, rows, gradient, self.temperature))
-        parts = [slope for _, slope in restored]
-        parts += [
+        parts = [
             ns.xp.sum(ns.rows(s.temperature, self._own))
             for s in slopes
             if s.temperature is not None
         ]
+        if isinstance(passes, FusedPasses):
+            gradients, slope = passes.backward(seen, slopes)
+            return gradients, sum(parts, 0.0 if slope is None else slope)
+        restored = []
+        for side, tiling in enumerate(self._directions(passes)):
+            turn = slice(None, None, -1 if side else 1)
+            gradient = pull(tiling, seen[turn], slopes[turn])[0]
+            rows = self.sides[side]
+            restored.append(self.similarity.restore(ns, rows, gradient, self.temperature))
+        parts += [slope for _, slope in restored]
         whole = self.pairing.scatter(ns, tuple(z for z, _ in restored))
         return tuple(ns.rows(z, self._rows) for z in whole), sum(parts[1:], parts[0])

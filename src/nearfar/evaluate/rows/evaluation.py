@@ -85,7 +85,7 @@ class RowEvaluation(Settings):
     ) -> tuple[Array, tuple[Array, ...]]:
         wanted = self.differentiated(inputs, wanted)
         each = self.reduction.reduction == "none"
-        batch = self.batch(self, ns, inputs, wanted)
+        batch = self._batch(ns, inputs, wanted)
         # Anchors weigh alike but under an upstream vector: the gradient costs no second look.
         found = batch.run(batch.one if any(wanted) and not each else None)
         factor = self._factor(ns, batch, found)
@@ -116,7 +116,7 @@ class RowEvaluation(Settings):
         wanted = self.differentiated(inputs, wanted)
         if self.reduction.reduction == "none":
             assert upstream is not None
-            batch = (kept and kept.take()) or self.batch(self, ns, inputs, wanted)
+            batch = (kept and kept.take()) or self._batch(ns, inputs, wanted)
             gradients = batch.run(batch.arrange(upstream) * self.reduction.scale).gradients
         else:
             found = iter(saved)
@@ -124,6 +124,11 @@ class RowEvaluation(Settings):
             if upstream is not None:
                 gradients = tuple(None if g is None else g * upstream for g in gradients)
         return self.in_their_dtypes(ns, inputs, gradients)
+
+    def _batch(
+        self, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
+    ) -> RowBatch:
+        return self.batch(self, ns, inputs, wanted)
 
     def outline(
         self, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
@@ -147,7 +152,7 @@ class RowEvaluation(Settings):
         self, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
     ) -> Partial:
         """This process's part of all that is summed over anchors, before any average."""
-        batch = self.batch(self, ns, inputs, wanted)
+        batch = self._batch(ns, inputs, wanted)
         found = batch.run(batch.one if any(wanted) else None)
         loss = ns.xp.sum(found.losses)
         # Of all anchors each process counts its part.

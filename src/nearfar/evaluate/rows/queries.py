@@ -6,8 +6,9 @@ from typing import ClassVar, Literal
 from nearfar.evaluate.partition.tile import replaced
 from nearfar.evaluate.plan import each_block, row_block
 from nearfar.evaluate.rows.evaluation import Found, RowBatch, RowEvaluation
+from nearfar.evaluate.rows.fused import FusedQueries
 from nearfar.evaluate.schedule import CandidatePart, over_anchor_blocks
-from nearfar.frameworks import Array, Block, Namespace, Scratch
+from nearfar.frameworks import Array, Block, Namespace, Problem, Scratch
 from nearfar.rules import QueryRule
 from nearfar.similarity import Flow, Rows
 
@@ -178,3 +179,24 @@ class QueryEvaluation(RowEvaluation):
     negatives: Negatives
 
     batch: ClassVar[type[RowBatch]] = QueryBatch
+
+    def problem(self, ns: Namespace, inputs: tuple[Array, ...], own: Block | None) -> Problem:
+        return self._problem(ns, inputs, own, kind="queries", pairing=self.negatives)
+
+    def _batch(
+        self, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
+    ) -> RowBatch:
+        own = self._own(ns, inputs)
+        kernel, _ = self.kernel(ns, inputs, own)
+        if kernel is None:
+            return super()._batch(ns, inputs, wanted)
+        return FusedQueries(self, ns, inputs, wanted, kernel, own)
+
+    def _own(self, ns: Namespace, inputs: tuple[Array, ...]) -> Block | None:
+        """The queries of this process, where it does not compute all."""
+        number, parts = self.share
+        if parts == 1:
+            return None
+        n = ns.shape(inputs[_QUERY])[0]
+        start, end = n * number // parts, n * (number + 1) // parts
+        return Block(start, end - start)

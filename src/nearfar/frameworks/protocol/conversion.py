@@ -29,6 +29,10 @@ class Conversion(Required):
         """Whether `x` lies on an accelerator, from where values are slow to read."""
         return False
 
+    def device_kind(self, x: Array) -> str:
+        """ "cpu", "cuda": what kind of device `x` lies on, as far as kernels ask."""
+        return "cpu"
+
     def place(self, x: Array) -> Any:
         """The device of `x`, for frameworks that take no arrays of two devices together and move
         none by themselves; otherwise None."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
+from nearfar.frameworks.protocol.kernels import Kernel
 from nearfar.frameworks.protocol.rows import RowWise
 from nearfar.frameworks.protocol.types import (
     Array,
@@ -45,6 +46,10 @@ class Namespace(RowWise):
     def memory(self, like: Array) -> int:
         """Bytes for tiles on the device of `like`, where nobody says how many."""
         return HOST_MEMORY
+
+    def kernels(self, like: Array) -> tuple[Kernel, ...]:
+        """Fused kernels for arrays on the device of `like`, the best first."""
+        return ()
 
     def loop(
         self,

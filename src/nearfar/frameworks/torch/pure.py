@@ -30,6 +30,9 @@ class Pure(Namespace):
     def is_dense(self, x: Array) -> bool:
         return x.layout == torch.strided and not x.is_nested
 
+    def device_kind(self, x: Array) -> str:
+        return str(x.device.type)
+
     def host(self, x: Array) -> np.ndarray | None:
         if self.accelerated(x) or is_wrapped(x):
             return None
