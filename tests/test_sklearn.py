@@ -96,8 +96,9 @@ class TestMap:
         steps = []
         projection = ContrastiveProjection(2, max_iter=25)
         projection._fit(*wine, lambda *step: steps.append(step))
-        assert [step[:2] for step in steps] == [(i, 25) for i in range(1, len(steps) + 1)]
-        values = [step[2] for step in steps]
+        assert [step[0] for step in steps] == list(range(1, len(steps) + 1))
+        assert [step[2] for step in steps] == [None] * len(steps)
+        values = [step[1] for step in steps]
         assert sorted(values, reverse=True) == values
         assert projection.n_iter_ == len(steps)
         assert values[-1] == pytest.approx(projection.loss_, abs=1e-3)
@@ -225,12 +226,51 @@ class TestLabels:
             np.testing.assert_array_equal(loss.calls[0][1], y, strict=True)
 
 
+class TestJudged:
+    def test_the_map_that_is_clearly_best_is_taken(self, wine):
+        X, y = wine
+        scores = iter([0.2, 0.5, 0.9, 0.7, 0.7, 0.7, 0.99])
+        projection = ContrastiveProjection(2)._fit(
+            X, y, judge=lambda embed: next(scores), tolerance=0.1, patience=3
+        )
+        assert (projection.n_iter_, projection.best_iter_) == (5, 2)
+        two = ContrastiveProjection(2, max_iter=2).fit(X, y)
+        np.testing.assert_array_equal(projection.transform(X), two.transform(X))
+
+    def test_the_last_one_where_the_best_is_no_better_than_by_chance(self, wine):
+        X, y = wine
+        scores = iter([0.2, 0.5, 0.9, 0.85, 0.84])
+        projection = ContrastiveProjection(2, max_iter=4)._fit(
+            X, y, judge=lambda embed: next(scores), tolerance=0.1, patience=2
+        )
+        assert projection.best_iter_ == projection.n_iter_ == 4
+
+    def test_the_start_where_nothing_learned_is_as_good(self, wine):
+        X, y = wine
+        scores = iter([0.9, 0.5, 0.6, 0.4])
+        projection = ContrastiveProjection(2)._fit(
+            X, y, judge=lambda embed: next(scores), patience=2
+        )
+        assert projection.best_iter_ == 0
+        pca = PCA(2).fit_transform(X - X.mean(axis=0))
+        Z = projection.transform(X)
+        np.testing.assert_allclose(np.abs(np.corrcoef(Z.T, pca.T)[:2, 2:]), np.eye(2), atol=1e-9)
+
+    def test_it_is_given_what_transform_will_give(self, wine):
+        X, y = wine
+        seen = []
+        projection = ContrastiveProjection(2, max_iter=3)._fit(
+            X, y, judge=lambda embed: seen.append(embed(X)) or 0.0
+        )
+        np.testing.assert_allclose(seen[-1], projection.transform(X), rtol=1e-9, atol=1e-12)
+
+
 class TestInterruption:
     def test_a_callback_that_interrupts_keeps_the_best_so_far(self, wine):
         X, y = wine
         values = []
 
-        def on_step(iteration, max_iter, value):
+        def on_step(iteration, value, score):
             values.append(value)
             if iteration == 4:
                 raise KeyboardInterrupt

@@ -23,7 +23,9 @@ from nearfar.losses import SupCon
 __all__ = ["ContrastiveProjection"]
 
 Floats = NDArray[np.float64]
-OnStep = Callable[[int, int, float], None]
+Embed = Callable[[Floats], Floats]
+Judge = Callable[[Embed], float]
+OnStep = Callable[[int, float, float | None], None]
 
 LABELS, TARGETS = ("embeddings", "labels"), ("embeddings", "targets")
 
@@ -90,6 +92,9 @@ class ContrastiveProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         The loss of the training rows under the map, without the penalty.
     n_iter_ : int
         Iterations done.
+    best_iter_ : int
+        The iteration whose map was taken: the last one, but for ``nearfar fit``, which judges the
+        maps by rows set aside.
     interrupted_ : bool
         Whether the search was ended early by its progress callback.
     n_features_in_ : int
@@ -168,8 +173,21 @@ class ContrastiveProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         Z = (rows.astype(np.float64) - self.mean_) @ self.components_.T + self.intercept_
         return np.asarray(Z.astype(rows.dtype))
 
-    def _fit(self, X: Any, y: Any, on_step: OnStep | None = None) -> Self:
-        """`fit` that reports every iteration as on_step(iteration, max_iter, objective).
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        on_step: OnStep | None = None,
+        judge: Judge | None = None,
+        tolerance: float = 0.0,
+        patience: int = 10,
+    ) -> Self:
+        """`fit` that reports every iteration as on_step(iteration, objective, score).
+
+        ``judge`` scores the map of an iteration, given as a function that embeds rows; higher is
+        better. Where the last score is below the best one by more than the ``tolerance``, the map
+        with the best is taken, the principal components of the start (iteration 0) among them; so
+        many iterations after the best as ``patience`` says the search then ends.
 
         A KeyboardInterrupt, raised by on_step or sent meanwhile, then ends the search with the best
         map so far. Without on_step it is let through, to end what called fit as well.
@@ -187,19 +205,34 @@ class ContrastiveProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         spread = peak * np.sqrt(np.square(X / peak).mean())  # no square leaves the range
         X /= spread
 
-        V, b, n_iter, interrupted = self._search(X, y, n_components, on_step)
+        def score(V: Floats, b: Floats) -> float | None:
+            if judge is None:
+                return None
+            return judge(lambda rows: (rows - mean) @ (V / spread) + b)
+
+        V, b, best_iter, n_iter, interrupted = self._search(
+            X, y, n_components, on_step, score, tolerance, patience
+        )
         self.mean_ = mean
         self.components_ = V.T / spread
         self.intercept_ = b
         self.loss_ = float(self.loss(X @ V + b, y))
         self.n_iter_ = n_iter
+        self.best_iter_ = best_iter
         self.interrupted_ = interrupted
         return self
 
     def _search(
-        self, X: Floats, y: NDArray[Any], n_components: int, on_step: OnStep | None
-    ) -> tuple[Floats, Floats, int, bool]:
-        """The best V (d, n_components) and b found, the iterations done, whether interrupted."""
+        self,
+        X: Floats,
+        y: NDArray[Any],
+        n_components: int,
+        on_step: OnStep | None,
+        score: Callable[[Floats, Floats], float | None],
+        tolerance: float,
+        patience: int,
+    ) -> tuple[Floats, Floats, int, int, bool]:
+        """The best V (d, n_components) and b, their iteration, those done, whether interrupted."""
 
         def split(flat: Floats) -> tuple[Floats, Floats]:
             return flat[:-n_components].reshape(-1, n_components), flat[-n_components:]
@@ -215,16 +248,29 @@ class ContrastiveProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             dV = X.T @ (dZ - (2 * penalty / signal / len(Z)) * Z) + (2 * self.alpha / signal) * V
             return float(value + penalty), np.concatenate([dV.ravel(), dZ.sum(axis=0)])
 
-        best = np.concatenate([self._start(X, n_components).ravel(), np.zeros(n_components)])
-        n_iter = 0
+        last = np.concatenate([self._start(X, n_components).ravel(), np.zeros(n_components)])
+        start, last_score = last, score(*split(last))
+        best, best_score = last, last_score
+        n_iter = best_iter = 0
+
+        def worse() -> bool:
+            """Whether the last map is clearly worse than the best."""
+            if last_score is None or best_score is None:
+                return False
+            return last_score < best_score - tolerance
 
         # SciPy hands the step over under this name only. Every step lowers the objective.
         def after_step(intermediate_result: OptimizeResult) -> None:
-            nonlocal best, n_iter
-            best = intermediate_result.x.copy()
+            nonlocal last, last_score, best, best_score, best_iter, n_iter
             n_iter += 1
+            last = intermediate_result.x.copy()
+            last_score = score(*split(last))
+            if last_score is None or best_score is None or last_score >= best_score:
+                best, best_score, best_iter = last, last_score, n_iter
             if on_step is not None:
-                on_step(n_iter, self.max_iter, float(intermediate_result.fun))
+                on_step(n_iter, float(intermediate_result.fun), last_score)
+            if worse() and n_iter - best_iter >= patience:
+                raise StopIteration
 
         interrupted = False
         try:
@@ -232,7 +278,7 @@ class ContrastiveProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             with threadpool_limits(limits=1, user_api="blas"):
                 minimize(
                     objective,
-                    best,
+                    start,
                     method="L-BFGS-B",
                     jac=True,
                     callback=after_step,
@@ -246,7 +292,9 @@ class ContrastiveProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
             if on_step is None:
                 raise
             interrupted = True
-        return *split(best), n_iter, interrupted
+        if worse():
+            return *split(best), best_iter, n_iter, interrupted
+        return *split(last), n_iter, n_iter, interrupted
 
     def _start(self, X: Floats, n_components: int) -> Floats:
         """The principal components, scaled to embeddings of mean squared norm 1."""
@@ -283,7 +331,7 @@ class ContrastiveProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
 
     def _checked_target(self, y: NDArray[Any]) -> NDArray[Any]:
         """Labels as class numbers (multi-hot ones as they are), targets as they are."""
-        inputs = getattr(self.loss, "inputs", None)
+        inputs = getattr(self.loss, "inputs", None)  # of whatever is called as a loss is
         if isinstance(self.loss, type):
             name = self.loss.__name__
             raise TypeError(
