@@ -105,7 +105,7 @@ def test_three_different_neighbours_give_the_label_that_sorts_first():
     model = Model(
         map=Linear(np.zeros(1), np.ones(1), np.ones((1, 1)), np.zeros(1), (1,)),
         reference=np.array([[1.0], [1.2], [1.4], [9.0]]),
-        answer=Vote(np.array([1, 2, 0, 0]), np.array(["a", "b", "c"])),
+        predictor=Vote(np.array([1, 2, 0, 0]), np.array(["a", "b", "c"])),
         metric="euclidean",
         loss={},
     )

@@ -19,7 +19,7 @@ def with_cell(row: int, column: str, value: object) -> pd.DataFrame:
 
 
 CSV_CASES = {
-    "missing value": (with_cell(4, "x", None), "kind", r"line 6 .*column 'x': missing value; fill"),
+    "missing value": (with_cell(4, "x", None), "kind", r"line 6 .*column 'x': missing value; fit"),
     "text": (with_cell(7, "y", "tall"), "kind", r"line 9 .*column 'y': text 'tall'.*encode it"),
     "infinite": (with_cell(0, "w", "inf"), "kind", r"line 2 .*column 'w': inf, expected a number"),
     "missing label": (with_cell(2, "kind", None), "kind", r"line 4 .*'kind': missing label"),
@@ -27,7 +27,7 @@ CSV_CASES = {
     "only labels": (frame()[["kind"]], "kind", r"no column of features"),
     "no rows": (frame()[:0], "kind", r"no rows below its header"),
     "one class": (frame().assign(kind="cat"), "kind", r"every row has the label 'cat'; give two"),
-    "one member": (with_cell(5, "kind", "emu"), "kind", r"one row only of class 'emu'.*drop it$"),
+    "one member": (with_cell(5, "kind", "emu"), "kind", r"one row only of class 'emu'.*-rows 2$"),
     "continuous labels": (frame().drop(columns="kind"), "z", r"class .* and 18 more, and .*supcr"),
     "constant": (frame().assign(w=1, x=2, y=3, z=4), "kind", r"every feature is constant"),
     "too large": (with_cell(4, "w", -1e200), "kind", r"line 6 .*'w': -1e\+200, expected .* below"),
@@ -87,7 +87,7 @@ NPZ_CASES = {
     "objects": (two_classes(y=np.array([{}] * 20)), r"array 'y' holds Python objects"),
     "NaN": (
         two_classes(X=with_nan()),
-        r"X\[3, 2\] is nan, expected .*; replace it or drop the row",
+        r"X\[3, 2\] is nan, expected .*; fit with --missing median",
     ),
     "text X": (two_classes(X=np.full((20, 4), "a")), r"X must hold numbers, received dtype <U1"),
     "flat X": (two_classes(X=np.arange(20.0)), r"X must be \(rows, features\).*\(20,\); reshape"),
@@ -124,7 +124,7 @@ def test_spoiled_npz(refused, tmp_path, spoil):
         ),
         ("nowhere.csv", r"nowhere.csv cannot be read"),
         ("kept.npz", r"kept.npz is a folder; name a file"),
-        ("data.xlsx", r"neither 'digits', 'wine', .*'diabetes' nor an .npz, .npy or .csv file"),
+        ("data.xlsx", r"neither 'digits', 'wine', .*'diabetes' nor an .npz, .npy, .csv"),
         ("digit", r"neither 'digits'"),
     ],
 )
@@ -159,7 +159,7 @@ OPTION_CASES = [
     ),
     (("--max-iter", 0), r"'--max-iter'"),
     (("--seed", -1), r"'--seed'"),
-    (("--label", "y"), r"--label belongs to .csv files"),
+    (("--label", "y"), r"--label belongs to tables"),
     (("--nonsense",), r"No such option: --nonsense.*\(see nearfar fit --help\)"),
 ]
 
@@ -210,6 +210,6 @@ def test_a_failing_run_leaves_no_trace(refused, tmp_path, monkeypatch, failing, 
 
     monkeypatch.setattr(nearfar.cli.commands.fit, failing, fail)
     path = write_npz(tmp_path, **two_classes())
-    args = ("--components", 2, "--max-iter", 2, "--out", tmp_path / out)
-    line = refused("fit", path, *args, silent=failing == "learn_projection")
+    args = ("--components", 2, "--max-iter", 2, "--out", tmp_path / out, "--overwrite", "--quiet")
+    line = refused("fit", path, *args)
     assert "No space left on device" in line

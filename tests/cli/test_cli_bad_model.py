@@ -57,20 +57,20 @@ class TestModelAndData:
         [
             ("no JSON", r"is no nearfar model; make a model"),
             ("[1, 2]", r"is no nearfar model"),
-            ('"nearfar model 3"', r"is no nearfar model"),
-            ('{"format": "nearfar model 4"}', r"a 'nearfar model 4', expected a 'nearfar model 3'"),
-            ('{"format": "nearfar model 3"}', r"a model of 'None', expected 'labels', 'targets'"),
+            ('"nearfar model 4"', r"is no nearfar model"),
+            ('{"format": "nearfar model 5"}', r"a 'nearfar model 5', expected a 'nearfar model 4'"),
+            ('{"format": "nearfar model 4"}', r"a model of 'None', expected 'labels', 'targets'"),
             (
-                '{"format": "nearfar model 3", "kind": "pixels"}',
+                '{"format": "nearfar model 4", "kind": "pixels"}',
                 r"is a model of 'pixels', expected 'labels', 'targets'; make a model",
             ),
             (
-                '{"format": "nearfar model 3", "kind": "targets", '
+                '{"format": "nearfar model 4", "kind": "targets", '
                 '"map": {"kind": "linear", "arrays": []}}',
                 r"has no array 'reference_targets'.*; make a model",
             ),
             (
-                '{"format": "nearfar model 3", "kind": "labels", "map": {"kind": "tree"}}',
+                '{"format": "nearfar model 4", "kind": "labels", "map": {"kind": "tree"}}',
                 r"has a map 'tree', expected 'linear', 'encoder'; make a model",
             ),
         ],
@@ -85,7 +85,7 @@ class TestModelAndData:
         record = np.array('{"format": "nearfar model 1", "metric": "cosine"}')
         np.savez(tmp_path / "model.npz", record=record, mean=trained.model["mean"])
         line = apply(refused, command, tmp_path, trained.npz, tmp_path / "kept")
-        assert_matches(line, r"is a 'nearfar model 1', expected a 'nearfar model 3'; make a model")
+        assert_matches(line, r"is a 'nearfar model 1', expected a 'nearfar model 4'; make a model")
 
     def test_output(self, refused, trained, tmp_path, command):
         suffix = {"transform": ".npy", "predict": ".csv"}[command]

@@ -41,7 +41,7 @@ def results(folder):
     report = json.loads((folder / "metrics.json").read_text())
     for space in ("raw", "pca", "learned"):
         del report[space]["seconds"]
-    del report["settings"]["resume"]
+    del report["options"]["resume"]
     return report
 
 
@@ -57,8 +57,8 @@ class TestFit:
         assert report["learned"]["dimensions"] == 6
         assert (tmp_path / "out" / "embedding.png").stat().st_size > 10_000
         assert "probe" in result.stdout
-        lines = result.stderr.splitlines()
-        assert sum(line.startswith("epoch ") for line in lines) == 4
+        lines = [line for line in result.stderr.splitlines() if line.startswith("epoch ")]
+        assert len(lines) == 4
         for word in ("loss", "validation", "temperature", "alignment", "uniformity"):
             assert f"{word} " in lines[-1]
 
@@ -95,7 +95,7 @@ class TestFit:
     def test_probe_labels(self, run, digits, tmp_path):
         args = (*QUICK, "--encoder", "mlp", "--epochs", 1, "--out", tmp_path)
         assert "logistic regression on 252 " in " ".join(run("fit", digits, *args).stdout.split())
-        few = run("fit", digits, *args, "--probe-labels", 3)
+        few = run("fit", digits, *args, "--probe-labels", 3, "--overwrite")
         assert "logistic regression on 30 training rows" in " ".join(few.stdout.split())
 
     def test_ends_early(self, run, tmp_path):
@@ -145,12 +145,18 @@ class TestStopped:
         run(*args, tmp_path / "broken", "--resume")
         assert results(tmp_path / "broken") == whole
 
-    def test_beginning_anew_is_told(self, run, digits, tmp_path):
-        args = ("fit", digits, *QUICK, "--encoder", "mlp", "--out", tmp_path)
-        assert "anew" not in run(*args).stderr
-        result = run(*args)
-        assert result.exit_code == 0
-        assert_matches(result.stderr, r"beginning anew: .*checkpoint\.npz is replaced; --resume")
+    def test_a_run_that_did_not_end_is_not_replaced_unasked(
+        self, run, refused, digits, tmp_path, monkeypatch
+    ):
+        args = ("fit", digits, *QUICK, "--encoder", "mlp", "--out", tmp_path / "out")
+        with monkeypatch.context() as patch:
+            self.stop_in_epoch(patch, 3, MemoryError())
+            with pytest.raises(MemoryError):
+                run(*args)
+        assert_matches(refused(*args), r"a run that did not end; --resume goes on .*--overwrite")
+        assert run(*args, "--overwrite").exit_code == 0
+        history = results(tmp_path / "out")["history"]
+        assert [epoch["number"] for epoch in history] == [1, 2, 3, 4]
 
     def test_interrupted(self, run, digits, tmp_path, monkeypatch):
         self.stop_in_epoch(monkeypatch, 3, KeyboardInterrupt())
@@ -175,13 +181,13 @@ class TestStopped:
         line = refused("fit", digits, *args, "--lr", 0.5)
         assert_matches(line, r"--resume: .*checkpoint.npz was made with lr 0.001, not 0.5; give")
         assert_matches(refused("fit", digits, *args, "--seed", 5), r"made with seed 0, not 5")
-        assert "leave --resume out" in refused("fit", table, *args, "--loss", "supcr")
+        assert "--overwrite without --resume" in refused("fit", table, *args, "--loss", "supcr")
 
     def test_damaged_checkpoint_is_refused(self, refused, run, digits, tmp_path):
         args = ("fit", digits, *QUICK, "--encoder", "mlp", "--out", tmp_path / "out", "--resume")
         assert run(*args).exit_code == 0
         damaged(tmp_path / "out" / "checkpoint.npz")
-        assert_matches(refused(*args), r"checkpoint.npz is damaged .*leave --resume out")
+        assert_matches(refused(*args), r"checkpoint.npz is damaged .*--overwrite without --resume")
         np.savez(tmp_path / "out" / "checkpoint.npz", record=np.array("{}"))
         assert_matches(refused(*args), r"checkpoint.npz is no checkpoint of nearfar")
 

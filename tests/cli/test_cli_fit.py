@@ -10,12 +10,12 @@ from sklearn.decomposition import PCA
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler, normalize
-from support.cli import read_arrays
+from support.cli import assert_matches, read_arrays
 
 import nearfar
 
 MEASURES = [
-    "knn3", "recall1", "map_at_r", "alignment", "uniformity", "dimensions", "seconds",
+    "knn3", "balanced", "recall1", "map_at_r", "alignment", "uniformity", "dimensions", "seconds",
 ]  # fmt: skip
 FILES = ["embedding.png", "metrics.json", "model.npz"]
 
@@ -30,7 +30,7 @@ def test_writes_three_files_and_nothing_else(trained):
 
 def test_metrics_json(trained):
     report = json.loads((trained.folder / "metrics.json").read_text())
-    assert list(report) == ["raw", "pca", "learned", "settings"]
+    assert list(report) == ["raw", "pca", "learned", "settings", "options", "history"]
     for row in ("raw", "pca", "learned"):
         assert list(report[row]) == MEASURES
     assert report["raw"]["dimensions"] == 6
@@ -85,7 +85,7 @@ def test_table_shows_the_numbers_of_metrics_json(trained):
         (line,) = [line for line in lines if line.startswith(row)]
         shown = [float(cell) for cell in line.split()[1:]]
         assert shown == pytest.approx([report[row][name] for name in MEASURES], abs=0.051)
-        assert shown[:5] == pytest.approx([report[row][name] for name in MEASURES[:5]], abs=6e-4)
+        assert shown[:6] == pytest.approx([report[row][name] for name in MEASURES[:6]], abs=6e-4)
     for heading in ("accuracy", "recall@1", "MAP@R", "alignment", "uniformity", "sec"):
         assert heading in trained.result.stdout
     assert "cosine" in trained.result.stdout
@@ -94,7 +94,7 @@ def test_table_shows_the_numbers_of_metrics_json(trained):
 def test_table_says_how_far_the_learned_space_is_above_pca(trained):
     report = json.loads((trained.folder / "metrics.json").read_text())
     (line,) = [text for text in trained.result.stdout.splitlines() if text.startswith("gain")]
-    gains = [report["learned"][name] - report["pca"][name] for name in MEASURES[:3]]
+    gains = [report["learned"][name] - report["pca"][name] for name in MEASURES[:4]]
     assert line.split()[1:] == [f"{gain:+.3f}" for gain in gains]  # nothing where lower is better
 
 
@@ -143,12 +143,20 @@ def test_results_go_to_runs_by_default(run, monkeypatch, tmp_path, trained):
     assert "runs/trees" in result.stdout
 
 
-def test_a_second_run_replaces_the_first(run, tmp_path, trained):
-    args = ("fit", trained.npz, "--max-iter", 2, "--out", tmp_path)
+def test_another_run_is_replaced_only_when_asked(run, refused, tmp_path, trained, slope):
+    out = tmp_path / "out"
+    args = ("fit", trained.npz, "--max-iter", 2, "--out", out)
     assert run(*args, "--components", 1).exit_code == 0
-    assert run(*args, "--components", 2).exit_code == 0
-    assert names(tmp_path) == FILES
-    assert read_arrays(tmp_path / "model.npz")["components"].shape == (2, 6)
+    assert run(*args, "--components", 1).exit_code == 0  # the same run, the same numbers
+    line = refused(*args, "--components", 2)
+    assert_matches(line, r"out holds another run, with components 1 and not 2; --overwrite")
+    other = tmp_path / "trees.npz"  # of the same name
+    np.savez(other, X=slope.X, y=slope.y > 40)
+    line = refused("fit", other, *args[2:], "--components", 1)
+    assert_matches(line, r"holds another run, with data ")
+    assert run(*args, "--components", 2, "--overwrite").exit_code == 0
+    assert names(out) == FILES
+    assert read_arrays(out / "model.npz")["components"].shape == (2, 6)
 
 
 @pytest.mark.parametrize("name", ["wine", "breast_cancer"])

@@ -8,7 +8,7 @@ from nearfar.cli.commands.catalogue import paragraph
 from nearfar.losses import LOSSES
 
 
-def test_every_loss_is_listed_with_formula_and_source(run):
+def test_every_loss_is_listed_with_what_it_is_and_its_source(run):
     result = run("losses")
     assert result.exit_code == 0
     cells = " ".join(result.stdout.split())

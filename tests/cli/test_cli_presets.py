@@ -17,9 +17,9 @@ def test_every_implementation_is_listed(run):
 def test_what_is_long_goes_on_under_its_beginning(run, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     lines = run("presets").stdout.splitlines()
-    texts = [n for n, line in enumerate(lines) if line.strip().startswith("denominator=")]
-    assert texts
-    assert all(lines[n].startswith("   denominator") for n in texts)
+    starts = [n for n, line in enumerate(lines) if line.strip().startswith("NTXent(")]
+    assert any(not lines[n].rstrip().endswith(")") for n in starts)
+    assert all(lines[n + 1].startswith("   ") for n in starts if ")" not in lines[n])
 
 
 def test_one_with_its_migration(run):
@@ -36,8 +36,18 @@ def test_one_that_is_not_covered(run):
     assert "Not covered yet: nearfar has no circle loss" in result.stdout
 
 
+def test_a_word_is_searched_for(run):
+    result = run("presets", "SimCLR")
+    assert result.exit_code == 0
+    found = [row.name for row in nf.presets.table() if "simclr" in row.name.lower()]
+    assert len(found) > 1
+    text = "".join(result.stdout.split())
+    assert all(name in text for name in found)
+    assert "optax/triplet" not in text
+
+
 def test_unknown(run):
-    result = run("presets", "optax/ntxen")
+    result = run("presets", "optax/ntxnet")
     assert result.exit_code == 2
     assert result.stderr.startswith("error: expected a name of nearfar.presets.table(); received")
     assert "'optax/ntxent'" in result.stderr

@@ -46,7 +46,7 @@ def test_version_and_help():
     assert process.returncode == 0
     assert err == ""
     assert "\x1b" not in out
-    for command in ("fit", "transform", "predict", "losses"):
+    for command in ("fit", "transform", "predict", "evaluate", "losses", "presets", "check"):
         assert command in out
 
 

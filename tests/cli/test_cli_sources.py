@@ -16,6 +16,7 @@ from support.datasets import (
 )
 
 from nearfar.cli.data.reading import BUILT_IN, read_features, read_labelled
+from nearfar.cli.options import LossOptions
 from nearfar.cli.tasks.losses import loss_for
 
 
@@ -43,7 +44,7 @@ def test_fit_transform_and_predict_on_a_folder_of_images(run, tmp_path, folder):
     assert result.exit_code == 0, result.output
     assert "from 48 features of 21 rows of trees" in result.stderr
     metrics = json.loads((out / "metrics.json").read_text())
-    assert metrics["settings"]["image_size"] == 4
+    assert metrics["options"]["image_size"] == 4
     assert metrics["learned"]["knn3"] == 1
 
     new = write_images(tmp_path / "new", photos(size=8))  # resized to what the model was made of
@@ -111,8 +112,8 @@ def test_named_set(run, tmp_path, monkeypatch):
 def test_default_losses():
     kinds = {name for name, kind in BUILT_IN.items() if kind == "targets"}
     assert kinds == {"diabetes", "hutto", "hutto-tweets", "hutto-amazon", "hutto-nyt"}
-    assert loss_for("hutto-nyt", None, None, (), False).inputs[1] == "targets"
-    assert loss_for("trec", None, None, (), False).inputs[1] == "labels"
+    assert loss_for("hutto-nyt", LossOptions(), False).inputs[1] == "targets"
+    assert loss_for("trec", LossOptions(), False).inputs[1] == "labels"
 
 
 def test_absent_named_set(refused, monkeypatch):
@@ -127,7 +128,7 @@ def test_image_size_belongs_to_folders(refused, tmp_path, folder):
     for data in ("digits", write_idx(tmp_path)):
         assert_matches(refused("fit", data, "--image-size", 4), r"--image-size belongs to folders")
     assert_matches(refused("fit", folder, "--image-size", 0), r"'--image-size'")
-    assert_matches(refused("fit", folder, "--label", "y"), r"--label belongs to .csv files")
+    assert_matches(refused("fit", folder, "--label", "y"), r"--label belongs to tables")
 
 
 def idx_with(tmp_path, change):

@@ -6,18 +6,26 @@ from typing import Annotated, Any
 import typer
 
 from nearfar.cli.errors import OneLineErrors
+from nearfar.cli.options import (
+    ColumnOptions,
+    DataOptions,
+    EncoderOptions,
+    Json,
+    LearningOptions,
+    LossOptions,
+    OutputOptions,
+    taking,
+)
 
 app = typer.Typer(
     cls=OneLineErrors,
-    help="Learn a projection or an encoder by a contrastive loss, use it, list the losses and the "
-    "public implementations that they equal.",
+    help="Contrastive losses: **fit** learns a projection or an encoder by one, **transform**, "
+    "**predict** and **evaluate** use it; **losses** and **presets** list the losses and the "
+    "public implementations that they equal, and **check** tells which loss a function really is.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-
-_ENCODER = "An encoder"
 
 Trained = Annotated[
     Path, typer.Argument(metavar="MODEL", help="model.npz, or the folder fit wrote it into.")
@@ -26,7 +34,7 @@ Rows = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="Rows to embed: .npz with an array X, .npy, .csv with the columns the model was "
+        help="Rows to embed: .npz with an array X, .npy, a table with the columns the model was "
         "fitted on (in any order; a label column is ignored), or anything else that fit reads; "
         "images need no labels.",
     ),
@@ -52,150 +60,8 @@ def _nearfar(
 
 
 @app.command()
-def fit(
-    data: Annotated[
-        str,
-        typer.Argument(
-            metavar="DATA",
-            help="Rows with class labels or numeric targets: .npz with arrays X and y, .csv with "
-            "--label, or built in: digits, wine, breast_cancer (classes), diabetes (targets). "
-            "Images: a folder with one folder per class, an MNIST *idx3-ubyte file, a CIFAR-10 "
-            ".bin file, or a folder of either. To be downloaded: mnist-5k, trec, trec-fine, "
-            "multiple-features (classes), hutto, hutto-tweets, hutto-amazon, hutto-nyt (targets).",
-        ),
-    ],
-    label: Annotated[
-        str | None,
-        typer.Option(metavar="COLUMN", help="The column of labels or targets in a .csv."),
-    ] = None,
-    image_size: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="Resize the images of a folder to N x N pixels, one side for all.",
-        ),
-    ] = None,
-    loss: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="A loss of (embeddings, labels), such as supcon, takes labels as classes; one of "
-            "(embeddings, targets), supcr, as numbers; nearfar losses shows them. "
-            "[default: supcr for diabetes and hutto, else supcon]",
-        ),
-    ] = None,
-    components: Annotated[
-        int | None,
-        typer.Option(min=1, help="Dimensions to learn. [default: 8, 64 with --encoder]"),
-    ] = None,
-    temperature: Annotated[
-        float | None,
-        typer.Option(help="Lower: more weight on near rows. [default: the loss's own]"),
-    ] = None,
-    field: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VALUE",
-            help="Any field of the loss; may be repeated. "
-            "[default: similarity=neg_euclidean positives=log_sum for supcon]",
-        ),
-    ] = None,
-    test_size: Annotated[
-        float,
-        typer.Option(
-            help="Share held out, of each class or, with targets, of all rows; these need 16 rows "
-            "or more to learn from, for 15 neighbours."
-        ),
-    ] = 0.3,
-    max_iter: Annotated[
-        int | None,
-        typer.Option(min=1, help="Iterations at most, without --encoder. [default: 100]"),
-    ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Chooses the held-out rows.")] = 0,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Folder for the results. [default: runs/NAME of DATA]"),
-    ] = None,
-    encoder: Annotated[
-        str | None,
-        typer.Option(
-            metavar="mlp|cnn",
-            help="Learn a neural network in place of a projection; with it, losses of two views "
-            "(ntxent, hcl, dcl, infonce, clip, siglip) can be chosen too.",
-            rich_help_panel=_ENCODER,
-        ),
-    ] = None,
-    framework: Annotated[
-        str | None,
-        typer.Option(help="Of the encoder: torch. [default: torch]", rich_help_panel=_ENCODER),
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="[default: 30]", rich_help_panel=_ENCODER)
-    ] = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(min=4, help="Rows in a batch. [default: 256]", rich_help_panel=_ENCODER),
-    ] = None,
-    lr: Annotated[
-        float | None,
-        typer.Option(help="Of AdamW, with a cosine. [default: 0.001]", rich_help_panel=_ENCODER),
-    ] = None,
-    weight_decay: Annotated[
-        float | None, typer.Option(help="[default: 0.0001]", rich_help_panel=_ENCODER)
-    ] = None,
-    patience: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Epochs without a lower validation loss, on a tenth of the training rows, before "
-            "the learning ends. [default: 10]",
-            rich_help_panel=_ENCODER,
-        ),
-    ] = None,
-    augmentation: Annotated[
-        float | None,
-        typer.Option(
-            help="How strongly rows are changed: images turned, scaled and shifted, features "
-            "replaced by those of other rows. [default: 1; 0 for labelled rows of features]",
-            rich_help_panel=_ENCODER,
-        ),
-    ] = None,
-    flip: Annotated[
-        bool | None,
-        typer.Option("--flip", help="Mirror half of the images.", rich_help_panel=_ENCODER),
-    ] = None,
-    learn_temperature: Annotated[
-        bool | None,
-        typer.Option(
-            "--learn-temperature",
-            help="Learn the temperature with the encoder.",
-            rich_help_panel=_ENCODER,
-        ),
-    ] = None,
-    probe_labels: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Labels the linear probe learns from: so many of each class, or targets in all. "
-            "[default: all]",
-            rich_help_panel=_ENCODER,
-        ),
-    ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(help="PyTorch's name of it. [default: cpu]", rich_help_panel=_ENCODER),
-    ] = None,
-    resume: Annotated[
-        bool | None,
-        typer.Option(
-            "--resume",
-            help="Go on from the last epoch that was completed in this folder, to the numbers of "
-            "an unbroken run.",
-            rich_help_panel=_ENCODER,
-        ),
-    ] = None,
-) -> None:
+@taking(DataOptions, ColumnOptions, LossOptions, LearningOptions, EncoderOptions, OutputOptions)
+def fit(*options: Any) -> None:
     """Learn a projection or an encoder that brings rows of one class, or of near targets, together.
 
     Compares raw features, PCA and the learned projection on held-out rows, by their 3 nearest
@@ -203,49 +69,21 @@ def fit(
     and writes model.npz, metrics.json and embedding.png. Ctrl-C ends the learning and keeps the
     best so far. With --encoder, a linear model is fitted on each of the three as well.
     """
-    from nearfar.cli.commands.fit import Settings
     from nearfar.cli.commands.fit import fit as run
-    from nearfar.cli.learn.settings import encoder_settings
 
-    deep = encoder_settings(
-        encoder,
-        framework,
-        max_iter,
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
-        weight_decay=weight_decay,
-        patience=patience,
-        augmentation=augmentation,
-        flip=flip,
-        learn_temperature=learn_temperature,
-        probe_labels=probe_labels,
-        device=device,
-        resume=resume,
-    )
-    settings = Settings(
-        data,
-        label,
-        loss,
-        components or (64 if deep else 8),
-        temperature,
-        tuple(field or ()),
-        test_size,
-        max_iter or 100,
-        seed,
-        deep,
-        image_size,
-    )
-    run(settings, out)
+    run(*options)
 
 
 @app.command()
 def transform(
     model: Trained,
     data: Rows,
-    out: Annotated[Path, typer.Option(metavar="FILE.npy", help="Where the embeddings go.")],
+    out: Annotated[
+        Path,
+        typer.Option(metavar="FILE", help="Where the embeddings go: .npy, .csv or .parquet."),
+    ],
 ) -> None:
-    """Write the embedding of every row as an array (rows, dimensions)."""
+    """Write the embedding of every row as an array (rows, dimensions), or as a table."""
     from nearfar.cli.commands.apply import transform as run
 
     run(model, data, out)
@@ -255,16 +93,37 @@ def transform(
 def predict(
     model: Trained,
     data: Rows,
-    out: Annotated[Path, typer.Option(metavar="FILE.csv", help="Where the predictions go.")],
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="Where the predictions go: .csv or .parquet.")
+    ],
 ) -> None:
     """Predict the label or target of every row by its neighbours among the rows of the fit.
 
     Writes row (from 0) and, by the 3 nearest, label and agreement: the share of them that have the
-    label; or, by the 15 nearest, target: the mean of theirs.
+    label; or, by the 15 nearest, target: the mean of theirs. nearfar evaluate tells how often that
+    is right.
     """
     from nearfar.cli.commands.apply import predict as run
 
     run(model, data, out)
+
+
+@app.command()
+def evaluate(
+    model: Trained,
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="Rows with labels or targets, as fit reads them.")
+    ],
+    label: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="The column of them. [default: that of the fit]"),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Measure a model on rows whose labels or targets are known: accuracy, or R2, and more."""
+    from nearfar.cli.commands.apply import evaluate as run
+
+    run(model, data, label, json)
 
 
 @app.command()
@@ -339,15 +198,15 @@ def check(
 @app.command()
 def presets(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="One implementation, with its traps.")
+        str | None,
+        typer.Argument(
+            metavar="[NAME]", help="One implementation, with its traps; or a word to search for."
+        ),
     ] = None,
 ) -> None:
     """List public implementations by the loss they equal, and how to move from one of them."""
     from rich.console import Console
 
-    from nearfar.cli.commands.catalogue import show_preset, show_presets
+    from nearfar.cli.commands.catalogue import show_presets
 
-    if name is None:
-        show_presets(Console())
-    else:
-        show_preset(Console(), name)
+    show_presets(Console(), name)

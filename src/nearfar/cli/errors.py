@@ -1,7 +1,8 @@
 """What the user can put right is one line on stderr and exit code 2; a bug keeps its traceback."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Any, NoReturn
 
 import typer
@@ -58,6 +59,13 @@ def library_errors(prefix: str = "") -> Iterator[None]:
         yield
     except (TypeError, ValueError) as error:
         raise BadInput(f"{prefix}{error}") from error
+
+
+def nearest(name: str, names: Iterable[object]) -> str:
+    """Ask whether one of the names that look alike was meant, or say nothing."""
+    by_folded = {str(known).casefold(): known for known in names}
+    found = get_close_matches(str(name).casefold(), by_folded, n=1, cutoff=0.6)
+    return f"; did you mean '{by_folded[found[0]]}'?" if found else ""
 
 
 def listed(names: Sequence[object], most: int = 12) -> str:

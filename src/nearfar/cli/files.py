@@ -1,20 +1,29 @@
 """Files read whole or refused, and written whole or not at all."""
 
+import bz2
+import gzip
+import lzma
 import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nearfar.cli.errors import BadInput, listed
 
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 _STAGE = ".nearfar-"
+_LOCK = ".nearfar.lock"
 
 
 def check_readable(path: Path) -> None:
@@ -28,6 +37,28 @@ def check_readable(path: Path) -> None:
         raise BadInput(f"{path} cannot be read ({error.strerror}); check the path") from error
     if empty:
         raise BadInput(f"{path} is empty; write it again")
+
+
+def opened(path: Path) -> IO[bytes]:
+    """Open a file for reading, unpacked where its name says that it is compressed."""
+    unpack = COMPRESSED.get(path.suffix.lower())
+    return path.open("rb") if unpack is None else unpack(path)
+
+
+def _only_member(path: Path) -> IO[bytes]:
+    archive = zipfile.ZipFile(path)
+    names = [name for name in archive.namelist() if not name.endswith("/")]
+    if len(names) != 1:
+        raise BadInput(f"{path} holds {len(names)} files, expected one; take it out")
+    return archive.open(names[0])
+
+
+COMPRESSED: dict[str, Callable[[Path], Any]] = {
+    ".gz": gzip.open,
+    ".bz2": bz2.open,
+    ".xz": lzma.open,
+    ".zip": _only_member,
+}
 
 
 def read_npz(path: Path, names: Sequence[str], remedy: str) -> dict[str, NDArray[Any]]:
@@ -67,49 +98,101 @@ def read_npy(path: Path, remedy: str) -> NDArray[Any]:
 
 
 @contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Keep a folder for one run: another that wants it meanwhile is refused.
+
+    Entering proves that the folder can be written, and removes what runs that were killed have left
+    in it; leaving removes folders that were made for it and hold nothing.
+    """
+    made = _missing(folder)
+    try:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = _locked(folder / _LOCK)
+        except OSError as error:
+            raise _unwritable(folder, error) from error
+        if lock is None:
+            raise BadInput(
+                f"--out: another run is at work in {folder}; wait for its end or choose another"
+            )
+        with lock:
+            try:
+                _sweep(folder)
+                yield
+            finally:
+                (folder / _LOCK).unlink(missing_ok=True)
+    finally:
+        _remove_empty(made)
+
+
+@contextmanager
 def staged(folder: Path) -> Iterator[Path]:
     """Give a hidden folder inside ``folder`` whose files move there once all of them are whole.
 
-    Entering proves that ``folder`` can be written; leaving by an error removes every trace.
+    Leaving by an error removes every trace.
     """
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    made = _missing(folder)
     stage = None
     try:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _sweep(folder)
-            stage = Path(tempfile.mkdtemp(prefix=f"{_STAGE}{os.getpid()}-", dir=folder))
+            stage = Path(tempfile.mkdtemp(prefix=_STAGE, dir=folder))
+            lock = _locked(stage / _LOCK)
         except OSError as error:
-            raise BadInput(
-                f"--out: folder {folder} cannot be written ({error.strerror}); choose another"
-            ) from error
-        yield stage
-        for file in sorted(stage.iterdir()):
-            with file.open("rb") as written:
-                os.fsync(written.fileno())  # or a power cut could leave the new name without data
-            file.replace(folder / file.name)
-        made = []
+            raise _unwritable(folder, error) from error
+        with lock or nullcontext():
+            yield stage
+            (stage / _LOCK).unlink(missing_ok=True)
+            for file in sorted(stage.iterdir()):
+                with file.open("rb") as written:
+                    os.fsync(written.fileno())  # or a power cut could leave a name without data
+                file.replace(folder / file.name)
     finally:
         if stage is not None:
             shutil.rmtree(stage, ignore_errors=True)
-        for path in made:
-            with suppress(OSError):
-                path.rmdir()
+        _remove_empty(made)
+
+
+def _missing(folder: Path) -> list[Path]:
+    return [path for path in (folder, *folder.parents) if not path.exists()]
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for path in folders:
+        with suppress(OSError):
+            path.rmdir()
+
+
+def _unwritable(folder: Path, error: OSError) -> BadInput:
+    return BadInput(f"--out: folder {folder} cannot be written ({error.strerror}); choose another")
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what processes that were killed have left."""
-    for path in folder.glob(f"{_STAGE}*"):
-        process = path.name.removeprefix(_STAGE).split("-")[0]
-        if not (process.isdigit() and _is_running(int(process))):
-            shutil.rmtree(path, ignore_errors=True)
+    """Remove the stages of processes that were killed: nobody holds their locks."""
+    for stage in folder.glob(f"{_STAGE}*/"):
+        if fcntl is not None and (stage / _LOCK).exists():
+            with suppress(OSError), _locked(stage / _LOCK) or nullcontext() as lock:
+                if lock is not None:
+                    shutil.rmtree(stage, ignore_errors=True)
 
 
-def _is_running(process: int) -> bool:
-    if os.name != "posix":  # where the call would end the process
-        return True
-    try:
-        os.kill(process, 0)
-    except OSError as error:
-        return not isinstance(error, ProcessLookupError)
-    return True
+def _locked(path: Path) -> IO[bytes] | None:
+    """Lock a file as long as it stays open, or find that another process has locked it.
+
+    The kernel frees the lock of a process that is killed. The number of a process would say nothing
+    of one in another container, or on another machine, that shares the folder.
+    """
+    while True:
+        file = path.open("ab")
+        if fcntl is None:
+            return file
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+            file.close()  # its owner removed it between the opening and the lock
+        except BlockingIOError:
+            file.close()
+            return None
+        except OSError:  # a file system without locks
+            return file

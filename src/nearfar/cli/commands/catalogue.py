@@ -13,18 +13,19 @@ from rich.text import Text
 
 from nearfar.cli.errors import BadInput, library_errors, listed
 from nearfar.losses import LOSSES, key_of
-from nearfar.presets import describe, table
+from nearfar.presets import Preset, describe, table
 
 
 def show_losses(console: Console) -> None:
     """Print one line for every loss."""
-    grid = Table("loss", "formula", "source", box=box.SIMPLE_HEAD, show_lines=True, pad_edge=False)
+    grid = Table("loss", "what it is", "source", box=box.SIMPLE_HEAD, pad_edge=False)
     for name, loss in LOSSES.items():
         doc = inspect.getdoc(loss) or ""
         call = f"{name}\n({', '.join(loss.inputs)})"
-        grid.add_row(*map(Text, (call, paragraph(doc, "Formula:"), paragraph(doc, "Source:"))))
+        summary = " ".join(doc.split("\n\n")[0].split())
+        grid.add_row(*map(Text, (call, summary, paragraph(doc, "Source:"))))
     console.print(grid)
-    typer.echo("nearfar losses NAME shows the fields of one.")
+    typer.echo("nearfar losses NAME shows the formula and the fields of one.")
 
 
 def show_loss(console: Console, name: str) -> None:
@@ -40,29 +41,32 @@ def show_loss(console: Console, name: str) -> None:
     console.print(grid)
 
 
-def show_presets(console: Console) -> None:
-    """Print the covered implementations under their losses, then the others with the reason."""
-    rows = table()
-    for kind in dict.fromkeys(type(row.loss) for row in rows if row.loss):
-        grid = Table(Column(kind.__name__, overflow="fold"), Column("version", no_wrap=True))
+def show_presets(console: Console, word: str | None) -> None:
+    """Print the implementations, or those that a word is found in; of one all that is known."""
+    rows: list[Preset] = table()
+    if word is not None:
+        rows = [row for row in rows if row.name.casefold() == word.casefold()] or [
+            row for row in rows if word.casefold() in f"{row} {row.loss}".casefold()
+        ]
+        if len(rows) < 2:
+            with library_errors():
+                # Of none at all this says which names are near.
+                console.print(Text(str(rows[0] if rows else describe(word))), soft_wrap=True)
+            return
+    for loss in dict.fromkeys(type(row.loss) for row in rows if row.loss):
+        grid = Table(Column(loss.__name__, overflow="fold"), Column("version", no_wrap=True))
         grid.box, grid.pad_edge = box.SIMPLE_HEAD, False
         for row in rows:
-            if isinstance(row.loss, kind):
+            if isinstance(row.loss, loss):
                 grid.add_row(_entry(row.name, str(row.loss)), Text(row.version))
         console.print(grid)
     rest = Table(Column("not covered yet", overflow="fold"), box=box.SIMPLE_HEAD, pad_edge=False)
     for row in rows:
         if row.loss is None:
             rest.add_row(_entry(row.name, row.reason))
-    console.print(rest)
-    typer.echo("nearfar presets NAME explains one, and the equal call.")
-
-
-def show_preset(console: Console, name: str) -> None:
-    """Print all that is known of one, and the migration."""
-    with library_errors():
-        row = describe(name)
-    console.print(Text(str(row)), soft_wrap=True)
+    if rest.row_count:
+        console.print(rest)
+    typer.echo("nearfar presets NAME explains one, and the equal call; a WORD searches.")
 
 
 def paragraph(doc: str, start: str) -> str:

@@ -1,21 +1,23 @@
 """DATA of the command line: sets known by name, files, folders; checked on the way in."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nearfar.cli.data.arrays import checked_features, checked_labels
 from nearfar.cli.data.sources import bare_rows, kind_of_path, labelled_rows
-from nearfar.cli.errors import BadInput, listed
-from nearfar.cli.files import read_npy, read_npz
+from nearfar.cli.errors import BadInput, listed, nearest
+from nearfar.cli.files import COMPRESSED, read_npy, read_npz
+from nearfar.cli.options import ColumnOptions
 from nearfar.datasets import SETS
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from nearfar.cli.data.columns import Columns
+    from nearfar.cli.data.tables import Table
 
 # What tells the rows apart: class "labels" or numeric "targets", as the losses call them.
 _SCIKIT_LEARN = {
@@ -33,9 +35,10 @@ _SAVE_AGAIN = "save it again with numpy.savez(file, X=X, y=y)"
 class LabelledData:
     """Features ``X (n, d)`` and labels or targets ``y (n,)``, numbers or strings, as they stand.
 
-    Images are uint8, all else float64; ``X.reshape(n, *shape)`` restores what was flattened:
-    (height, width), (height, width, 3) or (d,). ``place`` names where in the source the ``y`` of a
-    row is; a file's columns have names.
+    Images are uint8, all else float64, NaN where a hole is to be filled; ``X.reshape(n, *shape)``
+    restores what was flattened: (height, width), (height, width, 3) or (d,). ``place`` names where
+    in the source the ``y`` of a row is; a table's columns have names. ``notes`` say what was done
+    to the source.
     """
 
     name: str
@@ -43,23 +46,52 @@ class LabelledData:
     y: NDArray[Any]
     place: Callable[[int], str]
     shape: tuple[int, ...]
-    columns: tuple[str, ...] | None = None
+    columns: "Columns | None" = None
+    left_out: tuple[str, ...] = ()  # columns
     label: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def keep(self, rows: NDArray[np.bool_], note: str) -> Self:
+        """Drop the other rows, and say so."""
+        places = np.flatnonzero(rows)
+        return replace(
+            self,
+            X=self.X[rows],
+            y=self.y[rows],
+            place=lambda row: self.place(places[row]),
+            notes=(*self.notes, note),
+        )
 
 
-def read_labelled(source: str, label: str | None, image_size: int | None = None) -> LabelledData:
-    """Read what ``nearfar fit`` learns from.
+def read_labelled(
+    source: str,
+    label: str | None = None,
+    columns: "ColumnOptions | Columns" = ColumnOptions(),
+    image_size: int | None = None,
+    shape: tuple[int, ...] | None = None,
+    missing: str | None = None,
+) -> LabelledData:
+    """Read rows with labels or targets: what ``nearfar fit`` learns from, or is to be scored.
 
-    ``label`` names the column of ``y`` in a CSV; ``image_size`` is the side in pixels that images
-    of a folder are resized to.
+    ``label`` names the column of ``y`` in a table; ``columns`` those of features, as options choose
+    or as they were chosen before; images of a folder are resized to a side of ``image_size``
+    pixels, or to the ``shape`` of those before. Holes stay as NaN with ``missing="median"``, and
+    rows that have some are dropped with ``"drop"``.
     """
     kind = _kind(source)
-    if label is not None and kind != ".csv":
-        raise BadInput(f"--label belongs to .csv files; {source} has its own labels: leave it out")
+    if label is not None and kind != "table" and isinstance(columns, ColumnOptions):
+        raise BadInput(f"--label belongs to tables; {source} has its own labels: leave it out")
     if image_size is not None and kind != "folder":
         raise BadInput(f"--image-size belongs to folders of images; leave it out for {source}")
-    if kind == ".csv":
-        return _labelled_table(Path(source), label)
+    if isinstance(columns, ColumnOptions):
+        missing = columns.missing
+        for name in ("features", "drop", "one_hot"):
+            if getattr(columns, name) and kind != "table":
+                raise BadInput(
+                    f"--{name.replace('_', '-')} belongs to tables; leave it out for {source}"
+                )
+    if kind == "table":
+        return _labelled_table(Path(source), label, columns, missing)
     if kind == ".npy":
         raise BadInput(f"{source} has rows, but nothing to learn from; {_SAVE_AGAIN}")
     if kind == ".npz":
@@ -68,31 +100,45 @@ def read_labelled(source: str, label: str | None, image_size: int | None = None)
     elif kind == "scikit-learn":
         X, y = _scikit_learn(source)
     else:
-        X, y = labelled_rows(kind, source, image_size)
-    flat = checked_features(X, source)
-    y = checked_labels(y, len(flat), source)
-    name = source if source in BUILT_IN else Path(source).stem or Path(source).resolve().name  # "."
-    return LabelledData(name, flat, y, _place_in_array(source), X.shape[1:])
+        X, y = labelled_rows(kind, source, image_size, shape)
+    holes = missing is not None
+    flat = checked_features(X, source, holes)
+    y = checked_labels(y, len(flat), source, holes)
+    data = LabelledData(_name(source), flat, y, lambda row: f"{source}: y[{row}]", X.shape[1:])
+    if not holes:
+        return data
+    if y.dtype.kind == "f" and np.isnan(y).any():
+        data = _dropped(data, np.isnan(y), "without a label")
+        if (data.y == np.trunc(data.y)).all():
+            data = replace(data, y=data.y.astype(np.int64))
+    if missing == "drop" and flat.dtype.kind == "f":
+        data = _dropped(data, np.isnan(data.X).any(axis=1), "with a hole")
+    return data
 
 
 def read_features(
     source: str,
-    columns: Sequence[str] | None,
-    label: str | None,
+    columns: "Columns | None",
+    ignored: Sequence[str] = (),
     shape: tuple[int, ...] | None = None,
+    holes: bool = False,
 ) -> NDArray[Any]:
-    """Read features alone (n, d), for a model that knows its ``columns`` and ``label`` by name.
+    """Read features alone (n, d), for a model that knows its ``columns`` by name.
 
-    Columns of a CSV are put into the model's order, and its label column is left out; images of a
-    folder are given the model's ``shape``: (height, width), or (height, width, 3) in colour.
+    Columns of a table are put into the model's order, and those ``ignored``, its label among them,
+    are left out; images of a folder are given the model's ``shape``: (height, width), or (height,
+    width, 3) in colour. ``holes`` are NaN, where a model can fill them.
     """
     kind = _kind(source)
-    if kind == ".csv":
-        from nearfar.cli.data.tables import feature_matrix, read_table
+    if kind == "table":
+        from nearfar.cli.data.columns import Columns
+        from nearfar.cli.data.tables import Table, read_table
 
-        path = Path(source)
-        frame = read_table(path).drop(columns=[label] if label else [], errors="ignore")
-        return feature_matrix(frame if columns is None else _ordered(frame, columns, path), path)
+        table = read_table(Path(source))
+        bare = Table(table.path, table.frame.drop(columns=list(ignored), errors="ignore"))
+        if columns is None:
+            columns = Columns(tuple(map(str, bare.frame.columns)))
+        return columns.matrix(columns.only(bare), holes)
     if kind == ".npz":
         X = read_npz(Path(source), ["X"], _SAVE_AGAIN)["X"]
     elif kind == ".npy":
@@ -101,11 +147,15 @@ def read_features(
         X = _scikit_learn(source)[0]
     else:
         X = bare_rows(kind, source, shape)
-    return checked_features(X, source)
+    return checked_features(X, source, holes)
 
 
-def _place_in_array(source: str) -> Callable[[int], str]:
-    return lambda row: f"{source}: y[{row}]"
+def _name(source: str) -> str:
+    if source in BUILT_IN:
+        return source
+    path = Path(source)
+    bare = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
+    return bare.stem or path.resolve().name  # of "."
 
 
 def _kind(source: str) -> str:
@@ -113,29 +163,90 @@ def _kind(source: str) -> str:
         return "scikit-learn"
     if source in SETS:
         return "named"
-    suffix = Path(source).suffix.lower()
-    kind = suffix if suffix in (".npz", ".npy", ".csv") else kind_of_path(Path(source))
+    path = Path(source)
+    suffix = path.suffix.lower()
+    if suffix in (".npz", ".npy"):
+        return suffix
+    kind = kind_of_path(path)
+    if kind is None and _is_table(path):
+        return "table"
     if kind is None:
         raise BadInput(
-            f"DATA '{source}' is neither {listed(list(_SCIKIT_LEARN))} nor an .npz, .npy or .csv "
-            f"file, nor one of {listed(list(SETS), most=len(SETS))}, an *idx3-ubyte or CIFAR-10 "
-            ".bin file, nor a folder of these or of images by class"
+            f"DATA '{source}' is neither {listed(list(_SCIKIT_LEARN))} nor an .npz, .npy, .csv, "
+            f".tsv or .parquet file, nor one of {listed(list(SETS), most=len(SETS))}, an "
+            "*idx3-ubyte or CIFAR-10 .bin file, nor a folder of these or of images by class"
+            f"{nearest(source, BUILT_IN)}"
         )
     return kind
 
 
-def _labelled_table(path: Path, label: str | None) -> LabelledData:
-    from nearfar.cli.data.tables import feature_matrix, label_column, place_in_column, read_table
+def _is_table(path: Path) -> bool:
+    from nearfar.cli.data.tables import is_table
 
-    frame = read_table(path)
+    return is_table(path)
+
+
+def _labelled_table(
+    path: Path, label: str | None, options: "ColumnOptions | Columns", missing: str | None
+) -> LabelledData:
+    from nearfar.cli.data.columns import choose
+    from nearfar.cli.data.tables import read_table
+
+    table = read_table(path)
     if label is None:
-        raise BadInput(f"{path} needs --label COLUMN; its columns are {listed(frame.columns)}")
-    y = label_column(frame, label, path)
-    features = frame.drop(columns=label)
-    X = feature_matrix(features, path)
-    names = tuple(map(str, features.columns))
-    place = place_in_column(path, label)
-    return LabelledData(path.stem, X, y, place, X.shape[1:], names, label)
+        raise BadInput(
+            f"{path} needs --label COLUMN; its columns are {listed(table.frame.columns)}"
+        )
+    table.checked(label, "--label")
+    notes: list[str] = []
+    empty = table.frame[label].isna().to_numpy()
+    if empty.any():
+        if missing is None:
+            place = table.place(label)(int(empty.argmax()))
+            raise BadInput(f"{place}: missing label; fill it, or --missing drop drops the row")
+        table, note = _rows_left(table, empty, "without a label")
+        notes.append(note)
+    left_out: tuple[str, ...] = ()
+    if isinstance(options, ColumnOptions):
+        columns, left_out, said = choose(table, label, options)
+        notes += said
+    else:
+        columns = options
+    if missing == "drop":
+        holes = table.frame[list(columns.names)].isna().any(axis=1).to_numpy()
+        if holes.any():
+            table, note = _rows_left(table, holes, "with a hole")
+            notes.append(note)
+    X = columns.matrix(columns.of(table), holes=missing == "median")
+    return LabelledData(
+        _name(str(path)),
+        X,
+        table.labels(label),
+        table.place(label),
+        X.shape[1:],
+        columns,
+        left_out,
+        label,
+        tuple(notes),
+    )
+
+
+def _rows_left(table: "Table", out: NDArray[np.bool_], why: str) -> tuple["Table", str]:
+    if out.all():
+        raise BadInput(f"--missing: every row of {table.path} is {why}; choose columns by --drop")
+    return table.without(out), _dropping(out, why)
+
+
+def _dropped(data: LabelledData, out: NDArray[np.bool_], why: str) -> LabelledData:
+    if not out.any():
+        return data
+    if out.all():
+        raise BadInput(f"--missing: every row of {data.name} is {why}; use --missing median")
+    return data.keep(~out, _dropping(out, why))
+
+
+def _dropping(out: NDArray[np.bool_], why: str) -> str:
+    return f"dropped {int(out.sum())} of {len(out)} rows {why}"
 
 
 def _scikit_learn(name: str) -> tuple[NDArray[np.float64], NDArray[Any]]:
@@ -144,19 +255,3 @@ def _scikit_learn(name: str) -> tuple[NDArray[np.float64], NDArray[Any]]:
     bunch = getattr(datasets, f"load_{name}")()
     targets = _SCIKIT_LEARN[name] == "targets"
     return bunch.data, bunch.target if targets else bunch.target_names[bunch.target]
-
-
-def _ordered(frame: "pd.DataFrame", columns: Sequence[str], path: Path) -> "pd.DataFrame":
-    present = set(frame.columns)
-    missing = [name for name in columns if name not in present]
-    extra = [name for name in frame.columns if name not in set(columns)]
-    if missing:
-        raise BadInput(
-            f"{path} has no column {listed(missing)}, which the model was made with; add it"
-        )
-    if extra:
-        raise BadInput(
-            f"{path} has {len(frame.columns)} feature columns, the model was made for "
-            f"{len(columns)}; drop {listed(extra)}"
-        )
-    return frame[list(columns)]

@@ -32,8 +32,10 @@ def kind_of_path(path: Path) -> str | None:
     return "folder"
 
 
-def labelled_rows(kind: str, source: str, image_size: int | None) -> Rows:
-    """Read images or a named set with what is learned from."""
+def labelled_rows(
+    kind: str, source: str, image_size: int | None, shape: tuple[int, ...] | None = None
+) -> Rows:
+    """Read images or a named set with what is learned from; a folder's images get the ``shape``."""
     with _one_line(kind, source):
         if kind == "named":
             return Rows(*datasets.load(source))
@@ -41,7 +43,8 @@ def labelled_rows(kind: str, source: str, image_size: int | None) -> Rows:
             return Rows(*datasets.read_idx(source))
         if kind == "cifar":
             return Rows(*datasets.read_cifar10(source))
-        return Rows(*datasets.read_image_folder(source, image_size))
+        size, colour = _pixels(shape)
+        return Rows(*datasets.read_image_folder(source, image_size or size, colour))
 
 
 def bare_rows(kind: str, source: str, shape: tuple[int, ...] | None) -> NDArray[Any]:
@@ -54,14 +57,19 @@ def bare_rows(kind: str, source: str, shape: tuple[int, ...] | None) -> NDArray[
             return datasets.read_idx_images(source)
         if kind != "folder":
             return labelled_rows(kind, source, None).X
-        size, colour = None, None
-        if shape is not None and len(shape) > 1:
-            size, colour = (shape[0], shape[1]), len(shape) == 3
+        size, colour = _pixels(shape)
         folder = Path(source)
         inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
         if inside and not any(path.is_dir() for path in inside):
             return datasets.read_images(datasets.image_files(folder), size, colour)
         return datasets.read_image_folder(folder, size, colour)[0]
+
+
+def _pixels(shape: tuple[int, ...] | None) -> tuple[tuple[int, int] | None, bool | None]:
+    """Height and width, and whether there is colour, where a shape is one of images."""
+    if shape is None or len(shape) < 2:
+        return None, None
+    return (shape[0], shape[1]), len(shape) == 3
 
 
 @contextmanager

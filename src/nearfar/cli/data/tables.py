@@ -1,78 +1,126 @@
-"""CSV files: every complaint names the column, and the row by its line in the file."""
+"""Tables in files: every complaint names the column, and the row by its line in the file."""
 
 import csv
+import lzma
 import warnings
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nearfar.cli.data.arrays import LARGEST, unusable
-from nearfar.cli.errors import BadInput, listed
-from nearfar.cli.files import check_readable
+from nearfar.cli.errors import BadInput, listed, nearest
+from nearfar.cli.files import COMPRESSED, check_readable, opened
+
+_SEPARATORS = ",;\t|"
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV file with a header line."""
-    check_readable(path)
-    try:
-        with warnings.catch_warnings():
-            # Rows longer than the header would otherwise lose cells with no more than a warning.
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(path, index_col=False, low_memory=False)
-    except (ValueError, pd.errors.ParserWarning) as error:  # ParserError is a ValueError too.
+def is_table(path: Path) -> bool:
+    """Tell a table by its name."""
+    return _format(path) in (".csv", ".tsv", ".txt", ".parquet")
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns by name; the index of a row is its place in the file, whatever was dropped."""
+
+    path: Path
+    frame: pd.DataFrame
+
+    def place(self, column: str) -> Callable[[int], str]:
+        """Give what names the cell of a column in the row it is called with."""
+        return lambda row: (
+            f"{self.path}, {_line(self.path, self.frame.index[row])}, column '{column}'"
+        )
+
+    def checked(self, name: str, option: str) -> str:
+        """Refuse a name that no column has."""
+        if name in self.frame.columns:
+            return name
+        columns = self.frame.columns
         raise BadInput(
-            f"{path} cannot be read as CSV ({error}); write it as UTF-8 with commas and one header"
-        ) from error
-    _check_header(path)
+            f"{option}: {self.path} has no column '{name}'{nearest(name, columns)}; its columns "
+            f"are {listed(columns)}"
+        )
+
+    def without(self, rows: NDArray[np.bool_]) -> "Table":
+        """Leave rows out."""
+        return Table(self.path, self.frame[~rows])
+
+    def labels(self, label: str) -> NDArray[Any]:
+        """Take a column whole (n,) as numbers, or as strings where it is not all numbers."""
+        column = self.frame[label]
+        values: NDArray[Any] = column.to_numpy()
+        if values.dtype.kind == "f" and (values == np.trunc(values)).all():
+            values = values.astype(np.int64)  # whole numbers that stood beside holes
+        return values if values.dtype.kind in "biuf" else column.astype(str).to_numpy(str)
+
+
+def read_table(path: Path) -> Table:
+    """Read a table with a header line, or a parquet file."""
+    check_readable(path)
+    frame = _parquet(path) if _format(path) == ".parquet" else _separated(path)
     if frame.empty:
         raise BadInput(f"{path} has no rows below its header; give it some")
-    return frame
+    return Table(path, frame)
 
 
-def feature_matrix(frame: pd.DataFrame, path: Path) -> NDArray[np.float64]:
-    """Turn columns of numbers into a matrix (n, d)."""
-    if frame.columns.empty:
-        raise BadInput(f"{path} has no column of features; add some")
-    X = np.empty(frame.shape)
-    for j, name in enumerate(frame.columns):
-        X[:, j] = pd.to_numeric(frame[name], errors="coerce").to_numpy(np.float64, na_value=np.nan)
-        bad = unusable(X[:, j])
-        if bad.any():
-            row = int(bad.argmax())
-            problem, remedy = _trouble(frame[name].iloc[row])
-            raise BadInput(f"{place_in_column(path, name)(row)}: {problem}; {remedy}")
-    return X
+def check_writer(path: Path) -> None:
+    """Refuse a kind of table that cannot be written here."""
+    if path.suffix.lower() == ".parquet" and not _reads_parquet():
+        raise BadInput(f"{path}: writing parquet needs pyarrow: pip install pyarrow")
 
 
-def label_column(frame: pd.DataFrame, label: str, path: Path) -> NDArray[Any]:
-    """Take the column of labels (n,) as numbers, or as strings where it is not all numbers."""
-    if label not in frame.columns:
+def write_table(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table by what its name ends in."""
+    if path.suffix.lower() == ".parquet":
+        frame.to_parquet(path, index=False)
+    else:
+        frame.to_csv(path, index=False)
+
+
+def _reads_parquet() -> bool:
+    return any(find_spec(engine) is not None for engine in ("pyarrow", "fastparquet"))
+
+
+def _format(path: Path) -> str:
+    if path.suffix.lower() in COMPRESSED:
+        path = path.with_suffix("")
+    return path.suffix.lower()
+
+
+def _parquet(path: Path) -> pd.DataFrame:
+    if not _reads_parquet():
+        raise BadInput(f"{path}: reading parquet needs pyarrow: pip install pyarrow")
+    try:
+        frame = pd.read_parquet(path).reset_index(drop=True)
+    except Exception as error:  # Damaged files fail in as many ways as there are engines.
+        raise BadInput(f"{path} cannot be read as parquet ({error}); write it again") from error
+    return frame.rename(columns=str)
+
+
+def _separated(path: Path) -> pd.DataFrame:
+    try:
+        header, separator = _header(path)
+        with _opened(path) as file, warnings.catch_warnings():
+            # Rows longer than the header would otherwise lose cells with no more than a warning.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(file, sep=separator, index_col=False, low_memory=False)
+            if separator == ";":
+                frame = frame.apply(_decimal_commas)
+    except (ValueError, EOFError, lzma.LZMAError, zipfile.BadZipFile, pd.errors.ParserWarning) as e:
+        # ParserError is a ValueError too.
         raise BadInput(
-            f"--label: {path} has no column '{label}'; its columns are {listed(frame.columns)}"
-        )
-    column = frame[label]
-    missing = column.isna().to_numpy()
-    if missing.any():
-        place = place_in_column(path, label)(int(missing.argmax()))
-        raise BadInput(f"{place}: missing label; fill it or drop the row")
-    values: NDArray[Any] = column.to_numpy()
-    return values if values.dtype.kind in "biuf" else values.astype(str)
-
-
-def place_in_column(path: Path, column: str) -> Callable[[int], str]:
-    """Give what names the cell of a column in the row it is called with."""
-    return lambda row: f"{path}, {_line(path, row)}, column '{column}'"
-
-
-def _check_header(path: Path) -> None:
-    """Refuse columns without a name of their own, which pandas would make one up for."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        header = next(cells for cells in csv.reader(file) if cells)
+            f"{path} cannot be read as CSV ({e}); write it as UTF-8 with commas and one header"
+        ) from e
     for place, name in enumerate(header, start=1):
         if not name.strip():
             raise BadInput(
@@ -81,19 +129,40 @@ def _check_header(path: Path) -> None:
             )
         if header.count(name) > 1:
             raise BadInput(f"{path}: two columns have the name '{name}'; rename or drop one")
+    return frame
 
 
-def _trouble(cell: Any) -> tuple[str, str]:
-    if pd.isna(cell):
-        return "missing value", "fill it or drop the row"
-    if isinstance(cell, str):
-        return f"text '{cell}' where a number belongs", "encode it as a number or drop the column"
-    return f"{cell}, expected a number below {LARGEST:g}", "replace it or drop the row"
+def _header(path: Path) -> tuple[list[str], str]:
+    """The names of the columns, and what stands between them: most often in the first line."""
+    with _opened(path) as file:
+        first = next((line for line in file if line.strip()), "")
+    bare = "".join(first.split('"')[::2])
+    separator = max(_SEPARATORS, key=bare.count)
+    with _opened(path) as file:
+        rows = csv.reader(file, delimiter=separator)
+        return next((cells for cells in rows if cells), []), separator
+
+
+def _decimal_commas(column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """Read 1,5 as a number where a whole column is of that kind, as beside semicolons it is."""
+    if pd.api.types.is_numeric_dtype(column):
+        return column
+    points = column.astype("string").str.replace(",", ".", n=1, regex=False)
+    numbers = pd.to_numeric(points, errors="coerce")
+    return numbers if (numbers.notna() | column.isna()).all() else column
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[str]]:
+    with opened(path) as raw, TextIOWrapper(raw, encoding="utf-8-sig", newline="") as file:
+        yield file
 
 
 def _line(path: Path, row: int) -> str:
     """Name a row of the table by its line: blank lines and line breaks in quotes shift them."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
+    if _format(path) == ".parquet":
+        return f"row {row + 1}"
+    with _opened(path) as file:
+        reader = csv.reader(file, delimiter=_header(path)[1])
         ends = (reader.line_num for cells in reader if cells)
         return f"line {next(islice(ends, row + 1, None))} (row {row + 1} below the header)"

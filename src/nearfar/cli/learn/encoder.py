@@ -1,128 +1,137 @@
 """Learning an encoder: what the options choose, checkpoints, a line for every epoch."""
 
-import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-import typer
-from numpy.typing import NDArray
 from rich.console import Console
 
 from nearfar import __version__
-from nearfar.cli.data.reading import LabelledData
 from nearfar.cli.errors import BadInput, library_errors
 from nearfar.cli.learn import checkpoint
 from nearfar.cli.learn.maps import Encoded, Learned
-from nearfar.cli.learn.settings import EncoderSettings
-from nearfar.cli.learn.split import Split
+from nearfar.cli.learn.split import Part, Split, set_aside
+from nearfar.cli.options import EncoderOptions, LearningOptions
+from nearfar.cli.report.voice import Voice, time_left
 from nearfar.cli.tasks import Task
 from nearfar.losses import LabelledRows, RankedRows
 from nearfar.torch.trainer.encoders import Architecture
 from nearfar.torch.trainer.training import Epoch, Recipe, Rows, Training
 
-_VALIDATION = 0.1  # of the training part
-_LEAST_VALIDATION = 16  # rows; a loss of fewer says little
+_STEPS = 8  # an epoch should have
+_BATCH_SIZES = (32, 256)
 
 
 def learn_encoder(
-    data: LabelledData,
-    task: Task,
     parts: Split,
+    task: Task,
     loss: Any,
     components: int,
+    learning: LearningOptions,
+    options: EncoderOptions,
     seed: int,
-    settings: EncoderSettings,
     out: Path,
+    voice: Voice,
 ) -> Learned:
     """Train the encoder; the first Ctrl-C ends it with the best epoch so far."""
     start = perf_counter()
-    recipe = _recipe(loss, settings, seed)
-    X = data.X.reshape(len(data.X), *data.shape)
-    train = Rows(X[parts.train_rows], parts.train_y)
+    assert options.encoder is not None
+    train, held_out = (_rows(part, parts.shape) for part in (parts.train, parts.held_out))
+    rows, judging = set_aside(train.y, task, seed)
+    recipe = _recipe(loss, options, learning.patience, len(rows), seed)
     with library_errors():
-        architecture = Architecture(settings.encoder, data.shape, components)
+        architecture = Architecture(options.encoder, parts.shape, components)
         training = Training(
-            architecture, loss, recipe, *_set_aside(train, task, seed), settings.device
+            architecture,
+            loss,
+            recipe,
+            Rows(train.X[rows], train.y[rows]),
+            Rows(train.X[judging], train.y[judging]) if len(judging) else None,
+            options.device,
         )
     statement = {
         "nearfar": __version__,
         "loss": loss.to_dict(),
         "encoder": architecture.to_dict(),
         **asdict(recipe),
-        "data": _fingerprint(train, X[parts.held_out_rows], parts.held_out_y),
+        "data": parts.fingerprint(),
     }
-    kept = checkpoint.read(out, statement) if settings.resume else None
-    if kept is not None:
-        training.restore(*kept)
-        typer.echo(f"resuming after epoch {training.epoch} of {recipe.epochs}", err=True)
+    history: list[dict[str, Any]] = []
+    kept = checkpoint.read(out, statement) if options.resume else None
+    if kept is None:
+        checkpoint.write(out, statement, *training.state(), history)
     else:
-        before = out / checkpoint.NAME
-        if before.exists():
-            typer.echo(
-                f"beginning anew: {before} is replaced; --resume would go on with it", err=True
-            )
-        checkpoint.write(out, statement, *training.state())
-    interrupted = _run(
-        training, lambda: checkpoint.write(out, statement, *training.state()), recipe.epochs
-    )
+        arrays, state, history = kept
+        training.restore(arrays, state)
+        voice.say(f"resuming after epoch {training.epoch} of {recipe.epochs}")
+
+    def after(epoch: Epoch) -> None:
+        history.append(epoch._asdict())
+        checkpoint.write(out, statement, *training.state(), history)
+
+    steps = max(1, len(rows) // recipe.batch_size)
+    voice.say(f"batches of {min(recipe.batch_size, len(rows))} rows, {steps} steps an epoch")
+    interrupted = _run(training, after, recipe.epochs, voice)
     loss = training.take_best()
     learned = Encoded(training.encoder)
     return Learned(
         learned,
         learned.embed(train.X),
-        learned.embed(X[parts.held_out_rows]),
+        learned.embed(held_out.X),
         loss,
         perf_counter() - start,
         {
+            "components": components,
+            "batch_size": recipe.batch_size,
             "epochs": training.epoch,
             "best_epoch": training.best_epoch,
             "interrupted": interrupted,
             "augmentation": recipe.augmentation,
         },
+        history,
     )
 
 
-def _recipe(loss: Any, settings: EncoderSettings, seed: int) -> Recipe:
+def _rows(part: Part, shape: tuple[int, ...]) -> Rows:
+    return Rows(part.read.reshape(len(part), *shape), part.y)
+
+
+def _recipe(loss: Any, options: EncoderOptions, patience: int, rows: int, seed: int) -> Recipe:
     two_views = not isinstance(loss, LabelledRows | RankedRows)
-    augmentation = settings.augmentation
+    augmentation = options.augmentation
     if augmentation is None:
-        augmentation = 1.0 if two_views or settings.encoder == "cnn" else 0.0
+        augmentation = 1.0 if two_views or options.encoder == "cnn" else 0.0
     if two_views and augmentation == 0:
         raise BadInput("--augmentation 0 makes both views of a row the same; raise it")
     return Recipe(
-        settings.epochs,
-        settings.batch_size,
-        settings.lr,
-        settings.weight_decay,
-        settings.patience,
+        options.epochs,
+        options.batch_size or _batch_size(rows),
+        options.lr,
+        options.weight_decay,
+        patience,
         augmentation,
-        settings.flip,
-        settings.learn_temperature,
+        options.flip,
+        options.learn_temperature,
         seed,
     )
 
 
-def _set_aside(train: Rows, task: Task, seed: int) -> tuple[Rows, Rows | None]:
-    """Keep a tenth of the training part for validation, where that is enough to say something."""
-    order = np.random.default_rng(seed).permutation(len(train))
-    count = round(_VALIDATION * len(train))
-    kept, learned = np.sort(order[:count]), np.sort(order[count:])
-    if count < _LEAST_VALIDATION or any(task.trouble(train.y[part]) for part in (kept, learned)):
-        return train, None
-    return Rows(train.X[learned], train.y[learned]), Rows(train.X[kept], train.y[kept])
+def _batch_size(rows: int) -> int:
+    """A power of two that leaves enough steps an epoch, within bounds."""
+    least, most = _BATCH_SIZES
+    return max(least, min(most, 1 << int(math.log2(max(1, rows // _STEPS)))))
 
 
-def _run(training: Training, save: Callable[[], None], epochs: int) -> bool:
+def _run(training: Training, save: Callable[[Epoch], None], epochs: int, voice: Voice) -> bool:
     """Train and tell of every epoch; whether Ctrl-C ended it."""
-    console = Console(stderr=True)
+    console = Console(stderr=True, quiet=voice.quiet)
     began, first = perf_counter(), training.epoch
 
     def after(epoch: Epoch) -> None:
-        save()
+        save(epoch)
         left = (perf_counter() - began) / (epoch.number - first) * (epochs - epoch.number)
         console.print(_line(epoch, epochs, left), highlight=False, soft_wrap=True)
 
@@ -132,17 +141,13 @@ def _run(training: Training, save: Callable[[], None], epochs: int) -> bool:
     except FloatingPointError as error:
         raise BadInput(f"{error} (--lr, --temperature)") from error
     except KeyboardInterrupt:
-        console.print(
+        voice.warn(
             f"interrupted in epoch {training.epoch + 1} of {epochs}: going on with the best so "
-            "far; --resume goes on with the learning",
-            soft_wrap=True,
+            "far; --resume goes on with the learning"
         )
         return True
     if training.epoch < epochs:
-        console.print(
-            f"no lower validation loss since epoch {training.best_epoch}: ended early",
-            soft_wrap=True,
-        )
+        voice.say(f"no lower validation loss since epoch {training.best_epoch}: ended early")
     return False
 
 
@@ -155,14 +160,4 @@ def _line(epoch: Epoch, epochs: int, left: float) -> str:
         "uniformity": epoch.uniformity,
     }
     told = (f"{name} {value:.4g}" for name, value in measures.items() if value is not None)
-    minutes, seconds = divmod(round(left), 60)
-    return f"epoch {epoch.number}/{epochs}: {', '.join(told)}, {minutes}:{seconds:02d} left"
-
-
-def _fingerprint(train: Rows, held_out_X: NDArray[Any], held_out_y: NDArray[Any]) -> str:
-    """Tell data apart: a checkpoint goes with the rows it was trained on."""
-    digest = hashlib.sha256()
-    for array in (train.X, train.y, held_out_X, held_out_y):
-        digest.update(repr((array.shape, array.dtype.str)).encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:16]
+    return f"epoch {epoch.number}/{epochs}: {', '.join(told)}, {time_left(left)} left"

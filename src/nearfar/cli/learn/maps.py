@@ -125,12 +125,17 @@ class Learned:
     loss: Any
     seconds: float
     outcome: dict[str, Any]
+    history: list[dict[str, Any]]  # of the learning, step by step
 
     def space(self) -> Space:
         """Compare embeddings as the loss does."""
-        compared = (getattr(self.loss, name, None) for name in ("similarity", "distance"))
-        metric = "cosine" if "cosine" in compared else "euclidean"
-        return Space(self.train, self.held_out, metric, self.seconds)
+        return Space(self.train, self.held_out, metric_of(self.loss), self.seconds)
+
+
+def metric_of(loss: Any) -> str:
+    """Tell how a loss compares embeddings: by "cosine" or by "euclidean" distances."""
+    compared = (getattr(loss, name, None) for name in ("similarity", "distance"))
+    return "cosine" if "cosine" in compared else "euclidean"
 
 
 MAPS: dict[str, type[Linear] | type[Encoded]] = {Linear.kind: Linear, Encoded.kind: Encoded}

@@ -1,76 +1,93 @@
-"""Learning a projection: progress on stderr, Ctrl-C keeps the best."""
+"""Learning a projection, judged by rows set aside; Ctrl-C keeps the best."""
 
+import math
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
-import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
 from nearfar.cli.errors import library_errors
-from nearfar.cli.learn.maps import Learned, Linear
-from nearfar.cli.learn.split import Split
-from nearfar.sklearn import ContrastiveProjection
+from nearfar.cli.learn.maps import Learned, Linear, metric_of
+from nearfar.cli.learn.split import Split, set_aside
+from nearfar.cli.options import LearningOptions
+from nearfar.cli.report.scores import Space
+from nearfar.cli.report.voice import Voice
+from nearfar.cli.tasks import Task
+from nearfar.sklearn import ContrastiveProjection, Embed
 
+_MAX_ITER = 100
+_ALPHA = 1e-5
 _MANY_ROWS = 4096
 
-OnStep = Callable[[int, int, float], None]
 
-
-def learn_projection(parts: Split, loss: Any, components: int, max_iter: int, seed: int) -> Learned:
+def learn_projection(
+    parts: Split,
+    task: Task,
+    loss: Any,
+    components: int,
+    options: LearningOptions,
+    seed: int,
+    voice: Voice,
+) -> Learned:
     """Fit the projection; the first Ctrl-C ends it with the best one found so far."""
     start = perf_counter()
-    X = parts.train_X
-    if len(X) >= _MANY_ROWS:  # fewer do not repay the threads
+    X, y = parts.train.X, parts.train.y
+    rows, judging = set_aside(y, task, seed)
+    metric = metric_of(loss)
+    max_iter = options.max_iter or _MAX_ITER
+    alpha = _ALPHA if options.alpha is None else options.alpha
+    if len(rows) >= _MANY_ROWS:  # fewer do not repay the threads
         loss = loss.with_options(workers=os.cpu_count())
-    projection = ContrastiveProjection(
-        n_components=components, loss=loss, max_iter=max_iter, random_state=seed
-    )
-    with _progress(max_iter) as on_step, library_errors():
-        projection._fit(X, parts.train_y, on_step)
-    if projection.interrupted_:
-        typer.echo(
-            f"interrupted after {projection.n_iter_} of {max_iter} iterations: "
-            "going on with the best projection so far",
-            err=True,
+    history: list[dict[str, float | None]] = []
+
+    def judge(embed: Embed) -> float:
+        space = Space(embed(X[rows]), embed(X[judging]), metric, 0.0)
+        return task.headline(space, y[rows], y[judging])
+
+    def on_step(number: int, objective: float, score: float | None) -> None:
+        history.append({"iteration": number, "loss": objective, "validation": score})
+        judged = "" if score is None else f", validation {score:.4f}"
+        told(number, f"loss {objective:.4f}{judged}")
+
+    projection = ContrastiveProjection(components, loss, max_iter, alpha, random_state=seed)
+    with voice.progress("learning", max_iter) as told, library_errors():
+        projection._fit(
+            X[rows],
+            y[rows],
+            on_step,
+            judge if len(judging) else None,
+            tolerance=0.5 / math.sqrt(max(1, len(judging))),  # what chance makes of such a share
+            patience=options.patience,
         )
+    done, best = projection.n_iter_, projection.best_iter_
+    if projection.interrupted_:
+        voice.warn(
+            f"interrupted after {done} of {max_iter} iterations: going on with the best projection "
+            "so far"
+        )
+    elif best < done:
+        voice.say(f"took iteration {best}, which did best on {len(judging)} rows set aside")
+    learned = Linear(
+        parts.mean,
+        parts.scale,
+        projection.components_,
+        # mean_ is that of the standardised rows: rounding errors, but part of the map.
+        projection.intercept_ - projection.components_ @ projection.mean_,
+        parts.shape,
+    )
     return Learned(
-        Linear(
-            parts.mean,
-            parts.scale,
-            projection.components_,
-            # mean_ is that of the standardised rows: rounding errors, but part of the map.
-            projection.intercept_ - projection.components_ @ projection.mean_,
-            parts.shape,
-        ),
+        learned,
         projection.transform(X),
-        projection.transform(parts.held_out_X),
+        projection.transform(parts.held_out.X),
         projection.loss,
         perf_counter() - start,
         {
-            "iterations": int(projection.n_iter_),
+            "components": components,
+            "max_iter": max_iter,
+            "alpha": alpha,
+            "iterations": int(done),
+            "best_iteration": int(best),
+            "validation_rows": len(judging),
             "interrupted": bool(projection.interrupted_),
         },
+        history,
     )
-
-
-@contextmanager
-def _progress(max_iter: int) -> Iterator[OnStep]:
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn("learning {task.completed}/{task.total}"),
-        BarColumn(),
-        TextColumn("loss {task.fields[loss]}"),
-        TextColumn("time left"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )
-    with bar:
-        task = bar.add_task("", total=max_iter, loss="-")
-        yield lambda step, total, loss: bar.update(
-            task, completed=step, total=total, loss=f"{loss:.4f}"
-        )

@@ -1,134 +1,98 @@
-"""``embedding.png``: the held-out part before and after, coloured by class or by number."""
+"""``embedding.png``: the held-out part before and after, side by side."""
 
 import warnings
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-from matplotlib import colormaps
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
+from sklearn.manifold import TSNE
 
-_LONGEST_NAME = 16
-_MOST_NAMED = 40  # classes; a longer legend leaves no room for the points
+from nearfar.cli.errors import BadInput
+from nearfar.cli.report.colouring import Colouring
+from nearfar.cli.report.fonts import families_for
+from nearfar.cli.report.scores import Space
+
+_MOST_MAPPED = 5000  # rows that t-SNE and UMAP draw: more take minutes
+_AXES = {
+    "pca": ("first principal component", "second principal component"),
+    "tsne": ("t-SNE: near rows stay near", "distances between groups mean little"),
+    "umap": ("UMAP: near rows stay near", "distances between groups mean little"),
+}
+
+
+class Panel(NamedTuple):
+    """One half of the picture."""
+
+    heading: str
+    space: Space
+
+
+def check_layout(layout: str) -> None:
+    """Refuse a layout whose package is not installed."""
+    if layout == "umap" and find_spec("umap") is None:
+        raise BadInput(
+            "--picture umap needs umap-learn, which is not installed: pip install "
+            "umap-learn, or choose 'tsne'"
+        )
 
 
 def draw(
-    path: Path, title: str, panels: list[tuple[str, NDArray[np.float64]]], colouring: "Colouring"
-) -> None:
-    """Write one panel for each heading and its points (n, 2), and the key to their colours."""
-    figure = Figure(figsize=(5.6 * len(panels) + 1.6, 5.8), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(title, parse_math=False, fontsize=13)
-    all_axes = figure.subplots(1, len(panels))
-    for axes, (heading, plane) in zip(all_axes, panels, strict=True):
-        colouring.points(axes, plane)
-        axes.set_title(heading, fontsize=12)
-        axes.set_xlabel("first principal component")
-        axes.set_ylabel("second principal component")
-        axes.set(xticks=[], yticks=[])
-    colouring.key(figure)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # class names in any script
-        figure.savefig(path, dpi=130)
-
-
-class Colouring(ABC):
-    """Draws points coloured by what is known of their rows."""
-
-    @abstractmethod
-    def points(self, axes: Any, plane: NDArray[np.float64]) -> None:
-        """Draw points (n, 2), in the order of the rows."""
-
-    @abstractmethod
-    def key(self, figure: Any) -> None:
-        """Say what the colours mean."""
-
-
-@dataclass(frozen=True)
-class ByClass(Colouring):
-    """A colour and a name for each class."""
-
-    labels: NDArray[np.intp]  # (n,) positions in classes
-    classes: NDArray[Any]
-
-    def points(self, axes: Any, plane: NDArray[np.float64]) -> None:
-        for code, colour in enumerate(self._colours()):
-            points = plane[self.labels == code]
-            axes.scatter(*points.T, s=16, color=colour, alpha=0.75, linewidths=0)
-        if len(self.classes) <= _MOST_NAMED:
-            self._name_clusters(axes, plane)
-
-    def key(self, figure: Any) -> None:
-        if len(self.classes) > _MOST_NAMED:
-            return
-        handles = [
-            Line2D([], [], linestyle="", marker="o", markersize=6.4, markeredgewidth=0, color=c)
-            for c in self._colours()
-        ]
-        legend = figure.legend(
-            handles,
-            self._names(),
-            loc="outside right upper",
-            title="class",
-            ncols=1 + len(self.classes) // 21,
+    path: Path, title: str, panels: list[Panel], colouring: Colouring, layout: str, seed: int
+) -> list[str]:
+    """Write one panel for each space, and the key to the colours; give what is to be said of it."""
+    notes = []
+    rows = np.arange(len(panels[0].space.held_out))
+    if layout != "pca" and len(rows) > _MOST_MAPPED:
+        rows = np.sort(np.random.default_rng(seed).permutation(len(rows))[:_MOST_MAPPED])
+        colouring = colouring.take(rows)
+        notes.append(f"embedding.png shows {_MOST_MAPPED} of the held-out rows, chosen by --seed")
+    words = "".join([title, *(panel.heading for panel in panels), *colouring.words()])
+    families, missing = families_for(words)
+    if missing:
+        notes.append(
+            f"embedding.png: no font here has {missing[:12]}; install one that does, such as Noto "
+            "Sans CJK for Chinese, Japanese and Korean"
         )
-        for text in legend.get_texts():
-            text.set_parse_math(False)
-
-    def _name_clusters(self, axes: Any, plane: NDArray[np.float64]) -> None:
-        halo = [withStroke(linewidth=3, foreground="white")]
-        for code, (name, colour) in enumerate(zip(self._names(), self._colours(), strict=True)):
-            x, y = np.median(plane[self.labels == code], axis=0)
-            axes.text(
-                x,
-                y,
-                name,
-                ha="center",
-                va="center",
-                fontsize=13,
-                weight="bold",
-                color=0.6 * colour[:3],  # darker than its points
-                path_effects=halo,
-                parse_math=False,
-            )
-
-    def _names(self) -> list[str]:
-        return [_short(str(name)) for name in self.classes]
-
-    def _colours(self) -> NDArray[np.float64]:
-        """Red, green, blue and opacity of every class (n, 4)."""
-        n = len(self.classes)
-        if n <= 20:
-            return np.array(colormaps["tab10" if n <= 10 else "tab20"](np.arange(n)))
-        return np.array(colormaps["turbo"](np.linspace(0, 1, n)))
+    with rc_context({"font.family": families}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # as has been said
+        figure = Figure(figsize=(5.6 * len(panels) + 1.8, 5.8), dpi=130, layout="constrained")
+        FigureCanvasAgg(figure)
+        figure.suptitle(title, parse_math=False, fontsize=13)
+        planes = [_plane(panel.space, rows, layout, seed) for panel in panels]
+        all_axes = figure.subplots(1, len(panels))
+        for axes, panel, plane in zip(all_axes, panels, planes, strict=True):
+            colouring.points(axes, plane)
+            axes.set_title(panel.heading, fontsize=12)
+            axes.set_xlabel(_AXES[layout][0])
+            axes.set_ylabel(_AXES[layout][1])
+            axes.set(xticks=[], yticks=[])
+        colouring.key(figure)
+        figure.draw_without_rendering()  # names are written where everything has its place
+        figure.set_layout_engine("none")
+        for axes, plane in zip(all_axes, planes, strict=True):
+            colouring.names(axes, plane)
+        figure.savefig(path, dpi=figure.dpi)
+    return notes
 
 
-@dataclass(frozen=True)
-class ByNumber(Colouring):
-    """From dark for the smallest number to light for the largest, with a bar."""
+def _plane(space: Space, rows: NDArray[np.intp], layout: str, seed: int) -> NDArray[np.float64]:
+    """Place the rows (n, 2)."""
+    if layout == "pca":
+        return space.plane()[rows]
+    held_out = space.held_out[rows]
+    if layout == "umap":
+        from umap import UMAP
 
-    targets: NDArray[np.float64]  # (n,)
-    name: str
-
-    def points(self, axes: Any, plane: NDArray[np.float64]) -> None:
-        colours = self._scale().to_rgba(self.targets)
-        axes.scatter(*plane.T, s=24, color=colours, alpha=0.9, linewidths=0)
-
-    def key(self, figure: Any) -> None:
-        bar = figure.colorbar(self._scale(), ax=figure.axes, fraction=0.05, aspect=30)
-        bar.set_label(_short(self.name), parse_math=False)
-
-    def _scale(self) -> Any:
-        return ScalarMappable(Normalize(self.targets.min(), self.targets.max()), "viridis")
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+        found = UMAP(metric=space.metric, random_state=seed).fit_transform(held_out)
+    else:
+        most = max(1.0, (len(held_out) - 1) / 3)
+        start = "pca" if held_out.shape[1] > 1 else "random"
+        found = TSNE(
+            perplexity=min(30.0, most), metric=space.metric, init=start, random_state=seed
+        ).fit_transform(held_out)
+    return np.asarray(found, np.float64)

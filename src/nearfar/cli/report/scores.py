@@ -32,9 +32,9 @@ class Space:
         return np.pad(plane, ((0, 0), (0, 2 - plane.shape[1])))  # one dimension: on a line
 
 
-def measure(heading: str, better: str = "higher") -> Any:
-    """Make a field of `Scores`, under the heading it has in the table."""
-    return field(metadata={"heading": heading, "better": better})
+def measure(heading: str, better: str = "higher", telling: bool = False) -> Any:
+    """Make a field of `Scores`: its heading in the table, and whether it is told in a sentence."""
+    return field(metadata={"heading": heading, "better": better, "telling": telling})
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,11 @@ class Scores:
         """Heading and value of the first measure."""
         first = fields(self)[0]
         return first.metadata["heading"], getattr(self, first.name)
+
+    def telling(self) -> list[tuple[str, float]]:
+        """Headings and values of the measures that say most."""
+        chosen = [f for f in fields(self) if f.metadata["telling"]]
+        return [(f.metadata["heading"], getattr(self, f.name)) for f in chosen]
 
     def above(self, other: "Scores") -> list[str]:
         """By how much each measure is above another space's, where higher is better."""

@@ -14,35 +14,67 @@ from nearfar.cli.report.scores import Measured
 def print_table(console: Console, title: str, caption: str, spaces: Mapping[str, Measured]) -> None:
     """Print the spaces, and how far the learned one is above PCA."""
     learned, pca = spaces["learned"], spaces["pca"]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
-    table.add_column("space", no_wrap=True)
-    for f in fields(learned.scores):
-        table.add_column(f.metadata["heading"], justify="right")
-    for heading in (*([learned.probe.heading] if learned.probe else []), "dims", "sec"):
-        table.add_column(heading, justify="right")
+    table = _table(learned, "space", "dims", "sec")
     for name, row in spaces.items():
-        values = [*asdict(row.scores).values(), *([row.probe.score] if row.probe else [])]
-        shown = (f"{value:.3f}" for value in values)
-        table.add_row(name, *shown, str(row.dimensions), _seconds(row.space.seconds))
+        table.add_row(name, *_shown(row), str(row.dimensions), _seconds(row.space.seconds))
     gains = learned.scores.above(pca.scores)
     if learned.probe and pca.probe:
         gains.append(f"{learned.probe.score - pca.probe.score:+.3f}")
     table.add_row("gain", *gains)
     metric = learned.space.metric
     distances = f"Euclidean{'' if metric == 'euclidean' else f', learned {metric}'}"
-    # Not the table's own title and caption, which would wrap where it is narrow.
-    console.print(Text(title, style="italic"))
-    console.print(table)
     probe = ""
     if learned.probe:
         heading = learned.probe.heading
         probe = f" {heading[0].upper()}{heading[1:]}: {learned.probe.model}."
-    console.print(
-        Text(
-            f"Gain: learned above PCA. {caption}{probe} Distances: {distances}.",
-            style="dim italic",
-        )
+    _print(
+        console,
+        title,
+        table,
+        f"Gain: learned above PCA. {caption}{probe} Distances: {distances}.",
     )
+
+
+def print_scores(console: Console, title: str, caption: str, measured: Measured) -> None:
+    """Print one space."""
+    table = _table(measured, "space")
+    table.add_row("learned", *_shown(measured))
+    _print(console, title, table, caption)
+
+
+def _table(example: Measured, first: str, *last: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column(first, no_wrap=True)
+    for f in fields(example.scores):
+        # On lines of its words: rich would give the column room that others then lack.
+        table.add_column(f.metadata["heading"].replace(" ", "\n"), justify="right")
+    for heading in (*([example.probe.heading] if example.probe else []), *last):
+        table.add_column(heading, justify="right")
+    return table
+
+
+def _shown(row: Measured) -> list[str]:
+    values = [*asdict(row.scores).values(), *([row.probe.score] if row.probe else [])]
+    return [f"{value:.3f}" for value in values]
+
+
+def _print(console: Console, title: str, table: Table, caption: str) -> None:
+    # Not the table's own title and caption, which would wrap where it is narrow.
+    console.print(Text(title, style="italic"))
+    console.print(table)
+    console.print(Text(caption, style="dim italic"))
+
+
+def verdict(spaces: Mapping[str, Measured]) -> str:
+    """Say in a sentence what is compared: the learned dimensions with as many of PCA, and raw."""
+    learned, pca, raw = (spaces[name] for name in ("learned", "pca", "raw"))
+    told = [
+        f"{what} {after:.3f} (PCA {before:.3f}; all {raw.dimensions} features {of_all:.3f})"
+        for (what, after), (_, before), (_, of_all) in zip(
+            learned.scores.telling(), pca.scores.telling(), raw.scores.telling(), strict=True
+        )
+    ]
+    return f"{learned.dimensions} dimensions learned: {', '.join(told)}"
 
 
 def _seconds(seconds: float) -> str:

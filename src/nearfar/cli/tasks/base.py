@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearfar.cli.data.reading import LabelledData
-from nearfar.cli.report.picture import Colouring
+from nearfar.cli.report.colouring import Colouring
 from nearfar.cli.report.scores import Probe, Scores, Space
 from nearfar.cli.tasks.predictors import Predictor
 
@@ -32,6 +32,11 @@ class Task(ABC):
     @abstractmethod
     def of(cls, data: LabelledData) -> Self:
         """Read and check what ``data.y`` holds."""
+
+    @classmethod
+    @abstractmethod
+    def beside(cls, known: Predictor, data: LabelledData) -> Self:
+        """Read what ``data.y`` holds as a predictor's reference has it, for scores alone."""
 
     @abstractmethod
     def strata(self) -> NDArray[Any] | None:
@@ -58,6 +63,10 @@ class Task(ABC):
         """Measure the held-out part of a space."""
 
     @abstractmethod
+    def headline(self, space: Space, train_y: NDArray[Any], held_out_y: NDArray[Any]) -> float:
+        """Measure what `score` measures first, alone."""
+
+    @abstractmethod
     def probe(self, space: Space, train_y: NDArray[Any], held_out_y: NDArray[Any]) -> Probe:
         """Measure what a linear model, fitted on the training part, does on the held-out part."""
 
@@ -74,5 +83,5 @@ class Task(ABC):
         """Choose the points' colours."""
 
     @abstractmethod
-    def answer(self, train_y: NDArray[Any]) -> Predictor:
+    def predictor(self, train_y: NDArray[Any]) -> Predictor:
         """Make what `nearfar predict` predicts by."""

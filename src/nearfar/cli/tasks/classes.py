@@ -12,11 +12,11 @@ from sklearn.preprocessing import StandardScaler
 from nearfar import metrics
 from nearfar.cli.data.reading import LabelledData
 from nearfar.cli.errors import BadInput, listed
-from nearfar.cli.report.picture import ByClass
+from nearfar.cli.report.colouring import ByClass
 from nearfar.cli.report.scores import Probe, Scores, Space, measure
 from nearfar.cli.tasks.base import Least, Task
 from nearfar.cli.tasks.losses import option_for
-from nearfar.cli.tasks.predictors import Vote
+from nearfar.cli.tasks.predictors import Predictor, Vote, nearest_rows
 
 _FEW_ROWS = 3  # to a class on average: numbers are then amounts rather than names
 
@@ -25,9 +25,10 @@ _FEW_ROWS = 3  # to a class on average: numbers are then amounts rather than nam
 class ClassScores(Scores):
     """How near the held-out rows are to their own class."""
 
-    knn3: float = measure("3-NN accuracy")
+    knn3: float = measure("3-NN accuracy", telling=True)
+    balanced: float = measure("balanced")
     recall1: float = measure("recall@1")
-    map_at_r: float = measure("MAP@R")
+    map_at_r: float = measure("MAP@R", telling=True)
     alignment: float = measure("alignment", better="lower")
     uniformity: float = measure("uniformity", better="lower")
 
@@ -52,9 +53,24 @@ class Classes(Task):
             remedy = f", or learn from numbers as targets by {option_for('targets')}"
             raise BadInput(
                 f"{data.name}: one row only of class {listed(single.tolist())}, and both parts "
-                f"need one; add rows of it or drop it{remedy if amounts else ''}"
+                f"need one; add rows of it or drop it by --min-rows 2{remedy if amounts else ''}"
             )
         return cls(codes, classes)
+
+    @classmethod
+    def beside(cls, known: Predictor, data: LabelledData) -> Self:
+        """Classes that the predictor does not know come after its own."""
+        assert isinstance(known, Vote)
+        places = {name: k for k, name in enumerate(known.classes.tolist())}
+        of_words = known.classes.dtype.kind == "U"
+        y = (data.y.astype(str) if of_words else data.y).tolist()
+        codes = np.array([places.setdefault(name, len(places)) for name in y], np.intp)
+        return cls(codes, np.array(list(places)))
+
+    def unseen(self, known: Predictor) -> list[Any]:
+        """Classes that the predictor does not know."""
+        assert isinstance(known, Vote)
+        return list(self.classes[len(known.classes) :].tolist())
 
     def strata(self) -> NDArray[np.intp]:
         return self.y
@@ -79,17 +95,30 @@ class Classes(Task):
         return {"classes": len(self.classes)}
 
     def score(self, space: Space, train_y: NDArray[Any], held_out_y: NDArray[Any]) -> ClassScores:
-        """Measure; only ``knn3`` looks up its neighbours in the training part."""
+        """Measure; what the neighbours vote for they look up in the training part."""
         rows, metric = space.held_out, space.metric
+        right = self._right(space, train_y, held_out_y)
+        counts = np.bincount(held_out_y)
+        recalls = np.bincount(held_out_y, right)[counts > 0] / counts[counts > 0]
         return ClassScores(
-            knn3=metrics.knn_accuracy(
-                rows, held_out_y, space.train, train_y, k=Vote.neighbours, metric=metric
-            ),
+            knn3=float(right.mean()),
+            balanced=float(recalls.mean()),
             recall1=metrics.recall_at_k(rows, held_out_y, k=1, metric=metric),
             map_at_r=metrics.map_at_r(rows, held_out_y, metric=metric),
             alignment=metrics.alignment(rows, held_out_y),
             uniformity=metrics.uniformity(rows),
         )
+
+    def headline(self, space: Space, train_y: NDArray[Any], held_out_y: NDArray[Any]) -> float:
+        return float(self._right(space, train_y, held_out_y).mean())
+
+    def _right(
+        self, space: Space, train_y: NDArray[Any], held_out_y: NDArray[Any]
+    ) -> NDArray[np.bool_]:
+        """Tell whose neighbours vote for its own class (n,)."""
+        nearest = nearest_rows(space.train, space.held_out, Vote.neighbours, space.metric)
+        right: NDArray[np.bool_] = self.predictor(train_y).winners(nearest)[0] == held_out_y
+        return right
 
     def probe(self, space: Space, train_y: NDArray[Any], held_out_y: NDArray[Any]) -> Probe:
         model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
@@ -105,12 +134,32 @@ class Classes(Task):
 
     def caption(self, train_rows: int) -> str:
         return (
-            f"3-NN: neighbours among the {train_rows} training rows; all else within the held-out "
-            "part. Alignment and uniformity on unit rows, lower is better."
+            f"3-NN: neighbours among the {train_rows} training rows; balanced: the mean over the "
+            "classes; all else within the held-out part. Alignment and uniformity on unit rows, "
+            "lower is better."
         )
 
     def colouring(self, held_out_y: NDArray[np.intp]) -> ByClass:
         return ByClass(held_out_y, self.classes)
 
-    def answer(self, train_y: NDArray[np.intp]) -> Vote:
+    def predictor(self, train_y: NDArray[np.intp]) -> Vote:
         return Vote(train_y, self.classes)
+
+
+def with_enough_rows(data: LabelledData, least: int) -> LabelledData:
+    """Leave out classes of fewer rows."""
+    classes, codes, counts = np.unique(data.y, return_inverse=True, return_counts=True)
+    small = counts < least
+    if small.all():
+        raise BadInput(
+            f"--min-rows {least}: no class of {data.name} has so many rows, the largest has "
+            f"{counts.max()}; lower it"
+        )
+    if not small.any():
+        return data
+    names = listed(classes[small].tolist(), most=3)
+    return data.keep(
+        ~small[codes],
+        f"left out {small.sum()} of {len(classes)} classes ({counts[small].sum()} rows) with fewer "
+        f"than {least} rows: {names}",
+    )

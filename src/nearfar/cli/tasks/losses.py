@@ -1,15 +1,16 @@
 """Which loss: by name with its fields, by default what fits the data."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import fields as dataclass_fields
 from typing import Any
 
 from nearfar.cli.data.reading import BUILT_IN, LabelledData
-from nearfar.cli.errors import BadInput, library_errors, listed
+from nearfar.cli.errors import BadInput, library_errors, listed, nearest
+from nearfar.cli.options import LossOptions
 from nearfar.losses import (
     LOSSES,
     LabelledRows,
+    Loss,
     Queries,
     RankedRows,
     TwoSides,
@@ -17,13 +18,12 @@ from nearfar.losses import (
     key_of,
 )
 
-# What rows are told apart by, under the name it has in a loss's inputs; and the default loss of it.
+# What rows are told apart by: the losses of it, and the default one.
+_FAMILIES: dict[str, type[Loss]] = {"labels": LabelledRows, "targets": RankedRows}
 _KINDS = {"labels": ("class labels", "supcon"), "targets": ("numeric targets", "supcr")}
 
 # What can be called with two views of the same rows, which an encoder's augmentations give.
 TWO_VIEWS = [key for key, loss in LOSSES.items() if issubclass(loss, TwoViews | TwoSides | Queries)]
-
-_FAMILIES = {"labels": LabelledRows, "targets": RankedRows}
 
 # The projection is judged by its nearest neighbours, so distances are what it learns from, and an
 # anchor needs some of its class near it and not all: the form that Neighbourhood Components
@@ -49,20 +49,18 @@ def kind_of(loss: Any, data: LabelledData) -> str:
     return BUILT_IN.get(data.name) or ("targets" if data.y.dtype.kind == "f" else "labels")
 
 
-def loss_for(
-    source: str, name: str | None, temperature: float | None, fields: Sequence[str], encoder: bool
-) -> Any:
-    """Make the loss that ``--loss``, ``--temperature`` and ``--field`` ask for on these data.
+def loss_for(source: str, options: LossOptions, encoder: bool) -> Any:
+    """Make the loss that the options ask for on these data.
 
     An ``encoder`` can also be learned by a loss of two views, and by the losses' own defaults.
     """
-    declared = BUILT_IN.get(source)
+    name, temperature, declared = options.loss, options.temperature, BUILT_IN.get(source)
     key = _KINDS[declared or "labels"][1] if name is None else key_of(name)
     if not (encoder and key in TWO_VIEWS):
         _check_fits(key, source, declared, encoder)
     given: dict[str, Any] = {} if encoder else dict(_FOR_NEIGHBOURS.get(key, {}))
     with library_errors("--field: "):
-        given |= dict(_field(LOSSES[key], text) for text in fields)
+        given |= dict(_field(LOSSES[key], text) for text in options.field or ())
         loss = LOSSES[key](**given)
     if temperature is None:
         return loss
@@ -76,10 +74,10 @@ def _check_fits(key: str, source: str, declared: str | None, encoder: bool) -> N
     if any(key in losses_of(kind) for kind in kinds):
         return
     if key not in LOSSES:
-        problem = "is unknown"
+        problem = f"is unknown{nearest(key, LOSSES)}"
     elif key in losses_of("labels") + losses_of("targets"):
-        needed = next(kind for kind in _KINDS if key in losses_of(kind))
-        problem = f"needs {_KINDS[needed][0]}, and {source} has {_KINDS[kinds[0]][0]}"
+        needed, held = (_KINDS[kind][0] for kind in (_needed(key), kinds[0]))
+        problem = f"needs {needed}, and {source} has {held}"
     elif key in TWO_VIEWS:
         problem = "compares two views, and needs --encoder mlp or cnn"
     else:
@@ -89,6 +87,10 @@ def _check_fits(key: str, source: str, declared: str | None, encoder: bool) -> N
         fitting["two views"] = TWO_VIEWS
     choices = ", or for ".join(f"{what}: {listed(losses)}" for what, losses in fitting.items())
     raise BadInput(f"--loss '{key}' {problem}; choose one for {choices}")
+
+
+def _needed(key: str) -> str:
+    return next(kind for kind in _FAMILIES if key in losses_of(kind))
 
 
 def _field(loss: Any, text: str) -> tuple[str, Any]:

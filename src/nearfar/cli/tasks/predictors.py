@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-Columns = dict[str, NDArray[Any]]
+Predictions = dict[str, NDArray[Any]]
 
 
 class Predictor(ABC):
@@ -17,11 +17,15 @@ class Predictor(ABC):
     neighbours: ClassVar[int]
 
     @abstractmethod
-    def columns(self, nearest: NDArray[np.intp]) -> Columns:
+    def columns(self, nearest: NDArray[np.intp]) -> Predictions:
         """Turn positions of training rows (n, neighbours) into columns (n,) by their names."""
 
     @abstractmethod
-    def gist(self, columns: Columns) -> str:
+    def reference_y(self) -> NDArray[Any]:
+        """Give what the training rows' labels or targets are (n,), as a task has them."""
+
+    @abstractmethod
+    def gist(self, columns: Predictions) -> str:
         """Sum such columns up in a few words."""
 
 
@@ -38,15 +42,22 @@ class Vote(Predictor):
     reference_labels: NDArray[np.intp]  # (n,) positions in classes
     classes: NDArray[Any]
 
-    def columns(self, nearest: NDArray[np.intp]) -> Columns:
+    def winners(self, nearest: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+        """Positions of the labels in ``classes``, and the shares of the neighbours (n,)."""
         labels = self.reference_labels[nearest]  # (n, neighbours)
         votes = (labels[:, :, None] == labels[:, None, :]).sum(axis=2)  # (n, neighbours)
         most = votes.max(axis=1)  # (n,)
         winners = np.where(votes == most[:, None], labels, len(self.classes)).min(axis=1)  # (n,)
-        share = most / self.neighbours
+        return winners, most / self.neighbours
+
+    def columns(self, nearest: NDArray[np.intp]) -> Predictions:
+        winners, share = self.winners(nearest)
         return {"label": self.classes[winners], "agreement": share.round(4)}
 
-    def gist(self, columns: Columns) -> str:
+    def reference_y(self) -> NDArray[np.intp]:
+        return self.reference_labels
+
+    def gist(self, columns: Predictions) -> str:
         return f"mean agreement {columns['agreement'].mean():.3f}"
 
 
@@ -59,10 +70,13 @@ class Mean(Predictor):
 
     reference_targets: NDArray[np.float64]  # (n,)
 
-    def columns(self, nearest: NDArray[np.intp]) -> Columns:
+    def columns(self, nearest: NDArray[np.intp]) -> Predictions:
         return {"target": self.reference_targets[nearest].mean(axis=1)}
 
-    def gist(self, columns: Columns) -> str:
+    def reference_y(self) -> NDArray[np.float64]:
+        return self.reference_targets
+
+    def gist(self, columns: Predictions) -> str:
         target = columns["target"]
         return f"targets from {target.min():.6g} to {target.max():.6g}"
 

@@ -14,19 +14,19 @@ from sklearn.preprocessing import StandardScaler
 from nearfar.cli.data.arrays import LARGEST, unusable
 from nearfar.cli.data.reading import LabelledData
 from nearfar.cli.errors import BadInput
-from nearfar.cli.report.picture import ByNumber
+from nearfar.cli.report.colouring import ByNumber
 from nearfar.cli.report.scores import Probe, Scores, Space, measure
 from nearfar.cli.tasks.base import Least, Task
 from nearfar.cli.tasks.losses import option_for
-from nearfar.cli.tasks.predictors import Mean, nearest_rows
+from nearfar.cli.tasks.predictors import Mean, Predictor, nearest_rows
 
 
 @dataclass(frozen=True)
 class TargetScores(Scores):
     """How well the neighbours' mean predicts the held-out targets."""
 
-    knn_r2: float = measure(f"{Mean.neighbours}-NN R2")
-    spearman: float = measure("Spearman")
+    knn_r2: float = measure(f"{Mean.neighbours}-NN R2", telling=True)
+    spearman: float = measure("Spearman", telling=True)
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,10 @@ class Targets(Task):
         if (y == y[0]).all():
             raise BadInput(f"{data.name}: every row has the target {y[0]:g}; give ones that differ")
         return cls(y, data.label or "target")
+
+    @classmethod
+    def beside(cls, known: Predictor, data: LabelledData) -> Self:
+        return cls.of(data)
 
     def strata(self) -> None:
         return None
@@ -73,14 +77,20 @@ class Targets(Task):
         return {"target_min": float(self.y.min()), "target_max": float(self.y.max())}
 
     def score(self, space: Space, train_y: NDArray[Any], held_out_y: NDArray[Any]) -> TargetScores:
-        nearest = nearest_rows(space.train, space.held_out, Mean.neighbours, space.metric)
-        predicted = self.answer(train_y).columns(nearest)["target"]
+        predicted = self._predicted(space, train_y)
         places = _places(predicted)
         ordered = places.any()  # else no correlation is defined, and nothing is ordered
         return TargetScores(
             knn_r2=float(r2_score(held_out_y, predicted)),
             spearman=float(spearmanr(held_out_y, places).statistic) if ordered else 0.0,
         )
+
+    def headline(self, space: Space, train_y: NDArray[Any], held_out_y: NDArray[Any]) -> float:
+        return float(r2_score(held_out_y, self._predicted(space, train_y)))
+
+    def _predicted(self, space: Space, train_y: NDArray[Any]) -> NDArray[np.float64]:
+        nearest = nearest_rows(space.train, space.held_out, Mean.neighbours, space.metric)
+        return self.predictor(train_y).columns(nearest)["target"]
 
     def probe(self, space: Space, train_y: NDArray[Any], held_out_y: NDArray[Any]) -> Probe:
         model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-3, 4, 15)))
@@ -101,7 +111,7 @@ class Targets(Task):
     def colouring(self, held_out_y: NDArray[np.float64]) -> ByNumber:
         return ByNumber(held_out_y, self.name)
 
-    def answer(self, train_y: NDArray[np.float64]) -> Mean:
+    def predictor(self, train_y: NDArray[np.float64]) -> Mean:
         return Mean(train_y)
 
 
