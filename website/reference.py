@@ -11,6 +11,10 @@ _SOURCE = Path(__file__).parent.parent / "src"
 
 MODULES = (
     "nearfar",
+    "nearfar.losses",
+    "nearfar.rules",
+    "nearfar.explain",
+    "nearfar.testing",
     "nearfar.distances",
     "nearfar.divergences",
     "nearfar.presets",

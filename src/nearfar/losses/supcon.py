@@ -20,12 +20,10 @@ class SupCon(LabelledRows):
     Call ``loss(embeddings, labels)`` with embeddings (n, d) and labels (n,) of any dtype with
     equality, or multi-hot (n, c) in {0, 1}, where a positive shares a label.
 
-    Range with the defaults: from 0 up, at least log|P(i)| for an anchor with several positives;
-    chance level, where all similarities are equal, is log(n - 1). With denominator "negatives"
-    the loss may be negative. An anchor without positives (and with "negatives" one without
-    negatives) has no term: see `without_positives`; its value under "none" is 0. A batch without
-    any positive pair gives 0 and no gradient. With "own_positive", an anchor with positives and
-    no negatives counts with the value 0.
+    Range: from 0 up, at least log|P(i)|; chance level, where all similarities are equal, is
+    log(n - 1). With "negatives" it may be negative. An anchor without positives, and with
+    "negatives" one without negatives, has no term (see `without_positives`) and is 0 under "none";
+    a batch of those gives 0 and no gradient. With "own_positive" no negatives means 0, counted.
 
     Parameters
     ----------

@@ -145,6 +145,8 @@ def unknown(ns: Namespace, logits: Array) -> Array:
 
 @dataclass(frozen=True)
 class MinedTriplets(WithinRule):
+    """max(0, u) over the triplets that `mining` takes, u = d_ap - d_an + margin."""
+
     mining: str
     margin: float
     count_active: bool
