@@ -81,8 +81,7 @@ class Found:
 
 def _slips(loss: Any) -> bool:
     """Fields that state what nobody publishes."""
-    nearer = getattr(loss, "order", "farther") == "nearer"
-    return nearer or getattr(loss, "include_self", False) is True
+    return loss.stated("order") == "nearer" or loss.stated("include_self") is True
 
 
 def _equal_call(loss: Loss, form: Form, names: tuple[str, ...], swapped: bool) -> str:

@@ -31,11 +31,11 @@ def canonical(loss: Loss, unit: bool = False) -> Loss:
     if isinstance(loss, NTXent) and loss.denominator == "own_positive":
         return replace(loss, denominator="all")
     changed: Any = {}
-    if getattr(loss, "distance", None) == "minkowski":
+    if loss.stated("distance") == "minkowski":
         changed = {"distance": "euclidean"}
-    elif unit and getattr(loss, "similarity", None) == "neg_sqeuclidean":
-        by = getattr(loss, "scale_by", "constant") == "temperature"
-        changed = {"similarity": "cosine", "temperature": getattr(loss, "temperature", 1.0) / 2}
+    elif unit and loss.stated("similarity") == "neg_sqeuclidean":
+        by = loss.stated("scale_by") == "temperature"
+        changed = {"similarity": "cosine", "temperature": loss.stated("temperature", 1.0) / 2}
         changed |= {"scale": 2 * loss.scale} if by else {}
     return replace(loss, **changed)
 
