@@ -149,7 +149,8 @@ class Guarded:
     nothing: float = -float("inf")
 
     def applied_(self, ns: Namespace, x: Array, times: float) -> Array:
-        return x
+        # Before rows that are no members are made -inf, which is what the largest never is.
+        return _least_as_largest(ns, x, times)
 
     def doubled(self, ns: Namespace, y: Array, scratch: Scratch | None) -> Array:
         return ns.copy(y, scratch, "doubled")
@@ -181,7 +182,6 @@ class Guarded:
         """Add exp(times * x) along an axis, and rescale what was there to the new maximum."""
         xp = ns.xp
         largest, total = (ns.rows(array, block) for array in state)
-        x = _least_as_largest(ns, x, times)
         peak = ns.stop(xp.maximum(largest, xp.max(x, axis=axis)))
         # A row without members so far has the maximum -inf; any finite shift serves it.
         shift = finite(ns, peak)
@@ -210,7 +210,6 @@ class Guarded:
             return ns.mul_(_exponentials(ns, x, times), state[0])
 
         row = tuple(x[:, None] for x in row)
-        y = _least_as_largest(ns, y, times)
         if column is None:
             return part(ns.sub_(y, row[1]), row)
         column = tuple(x[None, :] for x in column)
