@@ -41,8 +41,8 @@ class Entry:
 
     loops: Callable[..., Any]
     """float64 loops over lists, which share no code with the library."""
-    dense: Callable[..., Any]
-    """The same with n x n arrays of PyTorch, held to the loops."""
+    dense: Callable[..., Any] | None
+    """The same with n x n arrays of PyTorch, held to the loops, where tests need it."""
     fields: dict[str, Any]
     """Every field with its default."""
     others: dict[str, Any]
