@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from oracles.multisimilarity import multisimilarity
 
 import nearfar as nf
 from nearfar.losses import LOSSES, LabelledRows, TwoViews, choice, from_zero, number, positive
@@ -149,6 +150,53 @@ def test_a_decorator_changes_nothing(decorator):
     whole, zero = Gaps(reduction="none")(A, labels), Gaps(without_positives="zero")(A, labels)
     assert whole[5] == 0
     np.testing.assert_allclose(zero, whole.mean())
+
+
+@dataclasses.dataclass(frozen=True)
+class TwoSums(PartitionRule):
+    """Multi-similarity, whose anchors without positives count with their negatives."""
+
+    alpha: float = 2.0
+    beta: float = 50.0
+    base: float = 0.5
+    needs_positives = False
+
+    @property
+    def sums(self):
+        return Sum("positives", -self.alpha), Sum("negatives", self.beta)
+
+    def finish(self, ns, a):
+        pull = a.logs[0] + self.alpha * self.base
+        push = a.logs[1] - self.beta * self.base
+        losses = ns.softplus(pull) / self.alpha + ns.softplus(push) / self.beta
+        return losses, Slopes((ns.sigmoid(pull) / self.alpha, ns.sigmoid(push) / self.beta))
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0], ids=["small logits", "large logits"])
+@pytest.mark.parametrize("tile", [None, 2])
+def test_anchors_without_positives_are_the_rules_to_judge(framework, tile, scale):
+    class Counting(LabelledRows):
+        similarity: str = choice("cosine", "dot")
+
+        def rule(self):
+            return TwoSums()
+
+    labels, rows = [4, 4, 1, 7, 7, 4], scale * A  # row 2 is alone
+    for similarity in ("cosine", "dot"):
+        fields = {"similarity": similarity, "without_positives": "count"}
+        want = multisimilarity(rows.tolist(), labels, **fields)
+        loss = Counting(similarity=similarity).with_options(tile=tile)
+        value, (slope,) = framework.differentiate(
+            loss, [framework.asarray(rows)], framework.labels(labels), upstream=3.0
+        )
+        np.testing.assert_allclose(framework.read(value), want, rtol=1e-12)
+        direction = B * 1e-6
+        ends = [multisimilarity((rows + s * direction).tolist(), labels, **fields) for s in (1, -1)]
+        along = (framework.read(slope) * direction).sum()
+        np.testing.assert_allclose(along, 3 * (ends[0] - ends[1]) / 2, rtol=1e-5)
+    alone = [0, 1, 2, 3, 4, 5]
+    assert Counting()(A, alone) > 0
+    assert (Counting(reduction="none")(A, alone) > 0).all()
 
 
 def test_a_rule_of_another_kind():

@@ -1,5 +1,6 @@
 """What a loss must say for an evaluator to compute it, and nothing about how."""
 
+from math import inf
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from nearfar.frameworks import Array, Block, Namespace, Scratch
@@ -39,7 +40,8 @@ class Anchors(NamedTuple):
     """What is known of each anchor once every tile has been seen; every array is (n,)."""
 
     logs: tuple[Array, ...]
-    """One per declared sum. An empty sum gives -inf over negatives and 0 over positives."""
+    """One per declared sum. An empty sum gives -inf over negatives, over positives too for a rule
+    that counts anchors without them, else 0."""
     linear: Array
     """Sum of the positives' logits, where the rule wants it."""
     pair: Array
@@ -68,8 +70,8 @@ class Slopes(NamedTuple):
 class PartitionRule:
     """A loss that sees its similarities through partition sums and its positive pairs.
 
-    It never sees a tile, a mask, a shift, a reduction or an upstream gradient. Anchors that have
-    no positive get weight 0 afterwards, whatever the rule says of them.
+    It never sees a tile, a mask, a shift, a reduction or an upstream gradient. Anchors that lack
+    what it needs get weight 0 afterwards, whatever it says of them.
     """
 
     @property
@@ -88,9 +90,18 @@ class PartitionRule:
         return None
 
     @property
+    def needs_positives(self) -> bool:
+        """Whether an anchor without positives has no loss; else it counts in the mean."""
+        return True
+
+    @property
     def needs_negatives(self) -> bool:
         """Whether an anchor without negatives has no loss (an empty denominator)."""
         return False
+
+    def empty(self, over: Over) -> float:
+        """The logarithm of an empty sum, which divides nothing where the anchor has no loss."""
+        return 0.0 if over == "positives" and self.needs_positives else -inf
 
     @property
     def takes_shift(self) -> bool:

@@ -257,7 +257,7 @@ class PartitionBatch:
         self.count = self._counts(empty)
         if self.settings.include_self == "positive":
             self.count = self.count + 1
-        self.counted = self.count > 0
+        self.counted = self.count > 0 if rule.needs_positives else self.count >= 0
         if self.settings.first_only:
             xp = self.ns.xp
             halves = xp.reshape(xp.ones_like(self.count), (2, -1))
@@ -336,7 +336,7 @@ class PartitionBatch:
         if isinstance(pair, LogSum):
             pair = pair.whole()
         if self.counted is not None:
-            count = ns.xp.where(self.counted, count, ns.xp.ones_like(count))
+            count = ns.xp.where(self.counted & (count > 0), count, ns.xp.ones_like(count))
         return Anchors(logs, linear, pair, count, self.negatives, self.temperature, shift)
 
     def flattened(self, seen: Seen) -> Iterator[Array]:

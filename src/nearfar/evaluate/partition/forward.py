@@ -95,9 +95,8 @@ def _see_sums(tiling: Tiling) -> tuple[list[tuple[LogSum, ...]], tuple[Array, ..
     sums, linear = over_tiles(ns, plan, body, (start, linear), tiling.workers, tiling.mixed)
     if tiling.partners and rule.linear:
         linear = tiling.partners.linear(ns, tiling.similarity)
-    empty = {"negatives": -float("inf"), "positives": 0.0}
     logs = [
-        tuple(tiling.exponentials.log(ns, state, empty[s.over]) for state in states)
+        tuple(tiling.exponentials.log(ns, state, rule.empty(s.over)) for state in states)
         for s, states in zip(rule.sums, sums, strict=True)
     ]
     return logs, linear

@@ -21,8 +21,8 @@ class FusedPasses(NamedTuple):
         ns, rule = self.ns, self.rule
         logs = []
         for s, (peak, log) in zip(rule.sums, sums.logs, strict=True):
-            if s.over == "positives":  # where there are none the rule divides by nothing
-                log = ns.xp.where(log == -float("inf"), ns.xp.zeros_like(log), log)
+            empty = rule.empty(s.over)
+            log = ns.xp.where(log == -float("inf"), ns.xp.full_like(log, empty), log)
             logs.append(LogSum(peak, log))
         linear = sums.linear
         if linear is not None:
