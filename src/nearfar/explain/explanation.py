@@ -70,7 +70,7 @@ class Explanation:
         """
         from nearfar.explain.picture import draw
 
-        return draw(self, ax)
+        return draw(self.facts, self.pull, self.relations, self.memory, ax)
 
     def __str__(self) -> str:
         width = max(map(len, _HEADINGS.values()))

@@ -1,20 +1,18 @@
 """The similarities of a batch as a picture, with each anchor's share of the gradient."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from nearfar.explain.relations import Array, Relations
-
-if TYPE_CHECKING:
-    from nearfar.explain.explanation import Explanation
 
 CELLS = 400
 _NAMED = 24  # so many rows have room for their names
 _EXCLUDED, _NEGATIVE, _POSITIVE = 0, 1, 2
 
 
-def draw(explanation: "Explanation", axes: Any) -> Any:
+def draw(facts: dict[str, Any], pull: Array, relations: Relations, memory: int, axes: Any) -> Any:
+    """The figure of an explanation's parts; see `Explanation.plot`."""
     import matplotlib.pyplot as plt
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -24,9 +22,8 @@ def draw(explanation: "Explanation", axes: Any) -> Any:
             1, 2, figsize=(9, 6.2), width_ratios=(4, 1), sharey=True, layout="constrained"
         )
     image, share = axes
-    relations = explanation.relations
     rows, columns = cell_numbers(relations)
-    means, kinds = cells(relations, rows, columns, explanation.memory)
+    means, kinds = cells(relations, rows, columns, memory)
     known = kinds != _EXCLUDED
     low, high = (float(f(means[known])) if known.any() else 0.0 for f in (np.min, np.max))
     scale = Normalize(low, high if high > low else low + 1)
@@ -42,14 +39,14 @@ def draw(explanation: "Explanation", axes: Any) -> Any:
     image.set_xlabel(f"candidates{sort}")
     image.set_ylabel(f"anchors{sort}")
     image.set_title("blue: positives, orange: negatives, grey: not compared", fontsize=10)
-    what = "distance, negative" if "distance" in explanation.facts["loss"] else "similarity"
+    what = "distance, negative" if "distance" in facts["loss"] else "similarity"
     bar = image.figure.colorbar(
         ScalarMappable(scale, "Greys"), ax=image, location="bottom", shrink=0.5, pad=0.02
     )
     bar.set_label(f"{what} (the darker the nearer)", fontsize=9)
 
     edges = np.arange(rows.max() + 2) * (len(rows) / (rows.max() + 1))
-    sums = np.bincount(rows, weights=explanation.pull[relations.order])
+    sums = np.bincount(rows, weights=pull[relations.order])
     share.barh(edges[:-1], 100 * sums, height=np.diff(edges), align="edge", color="0.35")
     each = "anchor" if len(sums) == len(rows) else f"{len(rows) / len(sums):.0f} anchors"
     share.set_xlabel(f"gradient, %\nper {each}")
@@ -58,8 +55,7 @@ def draw(explanation: "Explanation", axes: Any) -> Any:
         ticks = np.arange(len(rows)) + 0.5
         image.set_yticks(ticks, [relations.anchors.name(k) for k in relations.order], fontsize=8)
     image.figure.suptitle(
-        f"{explanation.facts['loss']['loss']}: {explanation.facts['value']:.4g} "
-        f"(chance {explanation.facts['chance']:.4g})"
+        f"{facts['loss']['loss']}: {facts['value']:.4g} (chance {facts['chance']:.4g})"
     )
     return image.figure
 
