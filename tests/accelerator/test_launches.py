@@ -9,8 +9,11 @@ import nearfar as nf
 
 SIZES = [256, 1024, 4096]
 FORMULAS = {
+    "ntxent": (nf.NTXent(), dense.ntxent),
+    "clip": (nf.CLIP(), dense.clip),
     "siglip": (nf.SigLIP(), dense.siglip),
     "hcl": (nf.HCL(), dense.hcl),
+    "infonce": (nf.InfoNCE(), dense.infonce),
 }
 LABELLED = {
     "supcon": nf.SupCon(),

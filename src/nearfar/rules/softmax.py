@@ -159,16 +159,9 @@ class OneWay(QueryRule):
     def rows(
         self, ns: Namespace, logits: Array, positive: Array, weight: Array | None
     ) -> tuple[Array, Array | None, Array | None]:
-        xp = ns.xp
-        none = -float("inf")
-        peak = ns.stop(xp.max(logits, axis=1))
-        shift = xp.where(peak == none, xp.zeros_like(peak), peak)
-        e = ns.exp_(ns.sub_(logits, shift[:, None]))
-        total = ns.row_sums(e)
-        empty = total == 0
-        total = xp.where(empty, xp.ones_like(total), total)
+        e, shift, total, log = ns.exponentials_(logits)
         # Less the largest first: it may be what the positive cancels with.
-        u = (shift - positive) + xp.where(empty, xp.full_like(total, none), xp.log(total))
+        u = (shift - positive) + log
         if weight is None:
             return ns.softplus(u), None, None
         share = weight * ns.sigmoid(u)

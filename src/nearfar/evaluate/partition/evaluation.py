@@ -58,17 +58,18 @@ class PartitionEvaluation(Settings):
         if kept is not None and any(wanted):
             kept.leave((batch, passes, seen, [slopes for _, slopes in finished]))
         loss = sum((losses for losses, _ in finished[1:]), finished[0][0])
-        loss = batch.weights * batch.only_counted(loss)
+        loss = batch.only_counted(loss)
         if batch.counted is not None:
             ns.warn_if(~ns.xp.any(batch.counted), _NOTHING_TO_DO)
         saved = tuple(x for side in seen for x in batch.flattened(side))
-        # As many arrays as there may be: a compiled program is told their number beforehand.
-        missing = len(seen) * self._saved() - len(saved)
-        saved += tuple(ns.xp.zeros_like(saved[0]) for _ in range(missing))
+        if kept is None:
+            # As many arrays as there may be: a compiled program is told their number beforehand.
+            missing = len(seen) * self._saved() - len(saved)
+            saved += tuple(ns.xp.zeros_like(saved[0]) for _ in range(missing))
         if self.reduction.reduction == "none":
-            loss = batch.pairing.restore(ns, loss)
+            loss = batch.pairing.restore(ns, batch.weights * loss)
             return (ns.xp.reshape(loss, (2, -1))[0, :] if self.first_only else loss), saved
-        return ns.xp.sum(loss), saved
+        return ns.weighted_sum(loss, batch.weights), saved
 
     def backward(
         self,
@@ -361,7 +362,7 @@ class PartitionBatch:
         return Seen(logs, linear, pair, None if self.kernel is None else next(found))
 
     def _parts(self, log: LogSum) -> tuple[Array, ...]:
-        return tuple(log) if self.guarded else (log.log,)
+        return (log.peak, log.log) if self.guarded else (log.log,)
 
     def _log_sum(self, found: Iterator[Array]) -> LogSum:
         return LogSum(next(found) if self.guarded else None, next(found))

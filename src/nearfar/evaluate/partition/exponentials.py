@@ -28,6 +28,8 @@ class LogSum(NamedTuple):
     """The largest logit of the sum (minus the least, for negative `times`), -inf for an empty sum;
     None: 0 for all."""
     log: Array
+    total: Array | None = None
+    """The sum itself, where it is at hand and spares a launch."""
 
     def whole(self) -> Array:
         return self.log if self.peak is None else self.peak + self.log
@@ -107,7 +109,7 @@ class Plain:
         return ns.times(y, y, scratch, "doubled")
 
     def start(self, ns: Namespace, n: int, like: Array) -> State:
-        return (ns.zeros((n,), like),)
+        return (ns.accumulator((n,), like),)
 
     def add_(
         self,
@@ -125,10 +127,14 @@ class Plain:
         return tuple(out)
 
     def log(self, ns: Namespace, state: State, empty: float) -> LogSum:
-        (total,) = state
-        return LogSum(None, ns.xp.log(total) if self._full else _log(ns, total, empty))
+        total = ns.accumulated(state[0])
+        if self._full:
+            return LogSum(None, ns.xp.log(total), total if ns.accelerated(total) else None)
+        return LogSum(None, _log(ns, total, empty))
 
     def weigh(self, ns: Namespace, slope: Array, log: LogSum) -> State:
+        if log.total is not None:
+            return (slope / log.total,)
         return (slope / ns.xp.exp(log.log if self._full else finite(ns, log.log)),)
 
     def coefficients(

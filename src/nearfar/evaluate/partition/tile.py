@@ -183,7 +183,7 @@ class Tiling(NamedTuple):
     ) -> Array:
         """A tile less the logarithm of each anchor's sum, whose `times` is 1."""
         ns = self.ns
-        peak, log = logs[place.side]
+        peak, log, _ = logs[place.side]
         log = across(ns, log, place.block, axis)
         if peak is None:
             return ns.minus(x, log, scratch, key)

@@ -67,13 +67,14 @@ class QueryBatch(RowBatch):
         ns = self.ns
         one = self.one
         n = ns.shape(one)
-        start: Carry = (ns.zeros(n, one), ())
+        start: Carry = (ns.accumulator(n, one), ())
         if weights is not None:
             shapes = [ns.shape(s.p) for s in self.sides] + [n] * self.learns_bias
-            start = (start[0], tuple(ns.zeros(shape, one) for shape in shapes))
+            start = (start[0], tuple(ns.accumulator(shape, one) for shape in shapes))
         self._weights = weights
         width = self.width if self.own is None else 0
         loss, gradients = over_anchor_blocks(ns, self.blocks, self, start, width, self.workers)
+        loss, gradients = ns.accumulated(loss), tuple(map(ns.accumulated, gradients))
         if weights is None:
             return Found(loss, None, (None,) * len(self.inputs))
         restored = [
@@ -82,7 +83,8 @@ class QueryBatch(RowBatch):
         ]
         embeddings = tuple(z for z, _ in restored)
         slopes = [sum((slope for _, slope in restored[1:]), restored[0][1])]
-        slopes += [ns.xp.sum(gradients[_BIAS])] * self.learns_bias
+        if self.learns_bias:
+            slopes.append(ns.xp.sum(gradients[_BIAS]))
         aligned = self.settings.align(ns, self.inputs, self.wanted, embeddings, tuple(slopes))
         return Found(loss, None, aligned)
 

@@ -128,6 +128,23 @@ class Namespace(RowWise):
     def row_sums(self, x: Array) -> Array:
         return self.xp.sum(x, axis=1)
 
+    def weighted_sum(self, x: Array, weights: Any) -> Array:
+        """``sum(weights * x)``; `weights` (n,) or one number for all."""
+        return self.xp.sum(weights * x)
+
+    def exponentials_(self, x: Array) -> tuple[Array, Array, Array, Array]:
+        """exp(x - shift), the shift of each row, its largest entry, and row sums with their
+        logarithms. A row of -inf has the shift 0, the sum 1 and the logarithm -inf."""
+        xp = self.xp
+        none = -float("inf")
+        peak = self.stop(xp.max(x, axis=1))
+        shift = xp.where(peak == none, xp.zeros_like(peak), peak)
+        e = self.exp_(self.sub_(x, shift[:, None]))
+        total = self.row_sums(e)
+        empty = total == 0
+        total = xp.where(empty, xp.ones_like(total), total)
+        return e, shift, total, xp.where(empty, xp.full_like(total, none), xp.log(total))
+
     def softplus_sums_and_sigmoid_(self, x: Array) -> tuple[Array, Array]:
         """``row_sums(softplus(x))`` and ``sigmoid(x)``, which have much in common."""
         return self.row_sums(self.softplus(x)), self.sigmoid_(x)

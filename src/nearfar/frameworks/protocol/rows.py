@@ -13,6 +13,15 @@ class RowWise(ElementWise):
     def zeros(self, shape: tuple[int, ...], like: Array) -> Array:
         return self.asarray(np.zeros(shape), like)
 
+    def accumulator(self, shape: tuple[Any, ...], like: Array) -> Any:
+        """Zeros to which `add_rows_` and `add_product_` add, and nothing else is done before
+        `accumulated`."""
+        return self.zeros(shape, like)
+
+    def accumulated(self, x: Any) -> Array:
+        """What an accumulator came to."""
+        return x
+
     def ones(self, shape: tuple[int, ...], like: Array) -> Array:
         return self.zeros(shape, like) + 1
 

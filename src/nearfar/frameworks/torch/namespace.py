@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -40,6 +40,13 @@ def _keeps(x: Array) -> bool:
 _SPARE, _STORES = Spare(_empty, _keeps), Stores(_empty, _keeps)
 
 
+class _Untouched(NamedTuple):
+    """An accumulator of zeros that nothing was added to yet: the first sum takes its place."""
+
+    shape: tuple[Any, ...]
+    like: Array
+
+
 class Torch(Pure):
     """In place; for use where autograd does not record."""
 
@@ -65,6 +72,26 @@ class Torch(Pure):
         return (
             function(*arrays) if self.accelerated(arrays[0]) else striped(_empty, function, arrays)
         )
+
+    def accumulator(self, shape: tuple[Any, ...], like: Array) -> Any:
+        return _Untouched(shape, like) if self.accelerated(like) else self.zeros(shape, like)
+
+    def accumulated(self, x: Any) -> Array:
+        return self.zeros(x.shape, x.like) if isinstance(x, _Untouched) else x
+
+    def weighted_sum(self, x: Array, weights: Any) -> Array:
+        if not (isinstance(weights, float) and self.accelerated(x)):
+            return super().weighted_sum(x, weights)
+        return x.mean() if weights * x.shape[0] == 1 else x.sum() * weights
+
+    def exponentials_(self, x: Array) -> tuple[Array, Array, Array, Array]:
+        if not self.accelerated(x):
+            return super().exponentials_(x)
+        shift = x.amax(1).nan_to_num_(float("nan"), float("inf"), 0.0)
+        e = x.sub_(shift[:, None]).exp_()
+        total = e.sum(1)
+        log = total.log()
+        return e, shift, total.clamp_(min=1), log  # the largest entry of a row adds 1
 
     # On an accelerator as few launches as can be; a processor has each row in its cache anyway.
 
@@ -97,13 +124,18 @@ class Torch(Pure):
         x[block.start : block.start + block.size] = value
         return x
 
-    def add_rows_(self, x: Array, block: Block, value: Array) -> Array:
+    def add_rows_(self, x: Any, block: Block, value: Array) -> Array:
+        if isinstance(x, _Untouched):
+            if block.size == x.shape[0]:
+                return value
+            x = self.accumulated(x)
         self.rows(x, block).add_(value)
         return x
 
     def add_product_(
-        self, x: Array, block: Block, a: Array, b: Array, scratch: Scratch | None, times: int = 1
+        self, x: Any, block: Block, a: Array, b: Array, scratch: Scratch | None, times: int = 1
     ) -> Array:
+        x = self.accumulated(x)
         x[block.start : block.start + block.size].addmm_(a, b, alpha=times)
         return x
 
