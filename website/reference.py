@@ -15,6 +15,7 @@ MODULES = (
     "nearfar.rules",
     "nearfar.explain",
     "nearfar.testing",
+    "nearfar.kernels",
     "nearfar.distances",
     "nearfar.divergences",
     "nearfar.presets",
