@@ -5,6 +5,7 @@ diagonal wholly positive or wholly negative, so that masks are needed on few til
 """
 
 from collections.abc import Callable
+from math import inf
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -224,10 +225,18 @@ class DeviceLabels(_AsGiven):
         self._labels = ns.cast(labels, ns.xp.int64) if labels.dtype == ns.xp.bool else labels
 
     def counts(self, ns: Namespace, like: Array, pairs: Items) -> Array:
-        xp = ns.xp
-        ordered = xp.sort(self._labels)
-        last = xp.searchsorted(ordered, self._labels, side="right")
-        first = xp.searchsorted(ordered, self._labels, side="left")
+        xp, labels = ns.xp, self._labels
+        if not ns.is_floating(labels):
+            return self._found(ns, labels, like)
+        # NaN equals nothing, and has no place of its own in every framework's order.
+        nan = labels != labels
+        found = self._found(ns, xp.where(nan, xp.full_like(labels, inf), labels), like)
+        return xp.where(nan, xp.zeros_like(found), found)
+
+    def _found(self, ns: Namespace, labels: Array, like: Array) -> Array:
+        ordered = ns.xp.sort(labels)
+        last = ns.xp.searchsorted(ordered, labels, side="right")
+        first = ns.xp.searchsorted(ordered, labels, side="left")
         return ns.cast(last - first - 1, like.dtype)
 
     def compared(self, ns: Namespace, i: Block, j: Block) -> Compared:

@@ -127,6 +127,20 @@ def test_missing_labels_are_no_class(backend, labels):
         nf.SupCon()(backend.asarray(VIEWS[:, 0]), labels)
 
 
+@pytest.mark.parametrize("name", COMPILED)
+@pytest.mark.parametrize("loss", OF_LABELS, ids=str)
+def test_nan_equals_nothing_in_compiled_programs_too(loss, name):
+    """As where the host reads labels and is told to let NaN through."""
+    backend, labels = BACKENDS[name], np.array([np.nan, 1.0, np.nan, 1.0, 2.0, 2.0])
+    lax = loss.with_options(check_finite=False)
+    want, (slope,) = lax.value_and_grad(VIEWS[:, 0], labels)
+    got, (one,) = backend.read_derivatives(
+        loss, [backend.asarray(VIEWS[:, 0])], backend.labels(labels), mode=COMPILED[name]
+    )
+    np.testing.assert_allclose(got, want, rtol=1e-12)
+    np.testing.assert_allclose(one, slope, atol=1e-12)
+
+
 def test_labels_before_embeddings():
     with pytest.raises(ValueError, match="labels and targets come after the embeddings"):
         nf.SupCon()(LABELS, VIEWS[:, 0])
