@@ -1,6 +1,6 @@
 """A contrastive loss as a scikit-learn transformer: a linear map learned from labels.
 
-Needs scikit-learn and SciPy: ``pip install 'nearfar[cli]'``.
+Needs scikit-learn and SciPy: ``pip install 'nearfar[sklearn]'``.
 """
 
 from collections.abc import Callable
@@ -9,16 +9,21 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import OptimizeResult, minimize
-from scipy.sparse import issparse
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.decomposition import PCA
-from sklearn.preprocessing import LabelEncoder
-from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
-from threadpoolctl import threadpool_limits
 
+from nearfar.extras import explained
 from nearfar.losses import SupCon
+
+try:
+    from scipy.optimize import OptimizeResult, minimize
+    from scipy.sparse import issparse
+    from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+    from sklearn.decomposition import PCA
+    from sklearn.preprocessing import LabelEncoder
+    from sklearn.utils import Tags
+    from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+    from threadpoolctl import threadpool_limits
+except ModuleNotFoundError as error:
+    raise explained(error, "nearfar.sklearn", "sklearn") from None
 
 __all__ = ["ContrastiveProjection"]
 

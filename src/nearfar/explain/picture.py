@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from nearfar.explain.relations import Array, Relations
+from nearfar.extras import imported
 
 CELLS = 400
 _NAMED = 24  # so many rows have room for their names
@@ -13,7 +14,7 @@ _EXCLUDED, _NEGATIVE, _POSITIVE = 0, 1, 2
 
 def draw(facts: dict[str, Any], pull: Array, relations: Relations, memory: int, axes: Any) -> Any:
     """The figure of an explanation's parts; see `Explanation.plot`."""
-    import matplotlib.pyplot as plt
+    plt = imported("matplotlib.pyplot", "plot", "cli")
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 

@@ -17,7 +17,7 @@ does find its duplicates.
   cosine 0 with every row), ``"cityblock"``, ``"chebyshev"`` or ``"hamming"``.
 - Labels: ``(n,)``, any dtype that sorts.
 
-Needs SciPy and scikit-learn when called: ``pip install 'nearfar[cli]'``.
+Distances other than Euclid's need SciPy, R2 scikit-learn: ``pip install 'nearfar[sklearn]'``.
 """
 
 from nearfar.metrics.neighbours import knn_accuracy, knn_r2, map_at_r, r_precision, recall_at_k

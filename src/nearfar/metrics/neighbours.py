@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from nearfar.extras import imported
 from nearfar.metrics.arrays import Floats, Ints, codes_of, rows_of, targets_of
 from nearfar.metrics.device import device_of
 from nearfar.metrics.search import nearest_rows
@@ -106,8 +107,6 @@ def knn_r2(
     >>> knn_r2([[0.0], [0.1], [5.0], [5.1]], [1.0, 1.0, 3.0, 3.0], k=1)
     1.0
     """
-    from sklearn.metrics import r2_score
-
     queries, rows = _search_rows(embeddings, reference)
     device = device_of(embeddings, reference)
     y = targets_of(targets, "targets", len(queries))
@@ -128,7 +127,8 @@ def knn_r2(
     predictions = np.empty_like(y)
     for tile, nearest in nearest_rows(queries, rows, counts, metric, device):
         predictions[tile] = y_rows[nearest].mean(axis=1)
-    return float(r2_score(y, predictions))
+    sklearn = imported("sklearn.metrics", "nearfar.metrics", "sklearn")
+    return float(sklearn.r2_score(y, predictions))
 
 
 def recall_at_k(

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nearfar import distances
+from nearfar.extras import imported
 from nearfar.frameworks import Array, Block, Scratch
 from nearfar.metrics.arrays import Floats, Ints, tiles
 from nearfar.metrics.device import Device
@@ -59,8 +60,6 @@ class OnHost(_Search):
             yield tile.start + i, near, d[near]
 
     def _distances(self, tile: slice) -> Floats:
-        from scipy.spatial.distance import cdist
-
         queries, rows, alone, metric = self.compared
         found: Floats
         if metric is None:
@@ -69,7 +68,8 @@ class OnHost(_Search):
             found += self.b_squares
             found += self.a_squares[tile, None]
         else:
-            found = cdist(queries[tile], rows, metric)
+            scipy = imported("scipy.spatial.distance", "nearfar.metrics", "sklearn")
+            found = scipy.cdist(queries[tile], rows, metric)
         if alone:
             found[np.arange(len(found)), np.arange(tile.start, tile.stop)] = math.inf
         return found

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from nearfar import distances
+from nearfar.extras import imported
 from nearfar.frameworks import Block, to_host
 from nearfar.metrics.arrays import Floats, codes_of, rows_of, tiles, unit
 from nearfar.metrics.device import Device, device_of
@@ -219,12 +220,11 @@ def _sum_of_pairs(x: Floats, alpha: float, device: Device) -> float:
 
 def _pair_distances(x: Floats) -> Iterator[Floats]:
     """The Euclidean distances of all pairs of distinct rows, each pair once, in blocks."""
-    from scipy.spatial.distance import cdist, pdist
-
+    scipy = imported("scipy.spatial.distance", "nearfar.metrics", "sklearn")
     for tile in tiles(len(x), len(x)):
-        yield pdist(x[tile])
+        yield scipy.pdist(x[tile])
         if tile.stop < len(x):
-            yield cdist(x[tile], x[tile.stop :])
+            yield scipy.cdist(x[tile], x[tile.stop :])
 
 
 def _positive(value: float, name: str) -> None:

@@ -1,7 +1,12 @@
 """What PyTorch users need around a loss."""
 
-from nearfar.torch.cached import cached_step
-from nearfar.torch.module import Loss
-from nearfar.torch.momentum import update_momentum
+from nearfar.extras import explained
+
+try:
+    from nearfar.torch.cached import cached_step
+    from nearfar.torch.module import Loss
+    from nearfar.torch.momentum import update_momentum
+except ModuleNotFoundError as error:
+    raise explained(error, "nearfar.torch", "torch") from None
 
 __all__ = ["Loss", "cached_step", "update_momentum"]
