@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from nearfar.frameworks import Array, Block, Namespace, namespace_of
+from nearfar.frameworks import Array, Block, Namespace, namespace_of, unwrapped
 
 __all__ = ["matrix_norm", "paired", "pairwise"]
 
@@ -339,6 +339,7 @@ def one_of(name: str, value: Any, values: tuple[Any, ...]) -> None:
 
 def reals(named: Mapping[str, Any], *, exact: bool = False) -> tuple[Namespace, list[Array]]:
     """Real arrays of one framework in one floating dtype; `exact` keeps integers of one dtype."""
+    named = {name: unwrapped(x) for name, x in named.items()}
     ns = namespace_of(named.items())
     like = next((x for x in named.values() if ns.is_array(x)), None)
     arrays = []

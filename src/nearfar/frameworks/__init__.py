@@ -20,7 +20,7 @@ from nearfar.frameworks.protocol.kernels import (
 )
 from nearfar.frameworks.protocol.namespace import HOST_MEMORY, Namespace
 from nearfar.frameworks.protocol.types import Array, Block, Every, Items, Run, Scratch
-from nearfar.frameworks.reading import missing, to_host
+from nearfar.frameworks.reading import missing, to_host, unwrapped
 
 __all__ = [
     "HOST_MEMORY",
@@ -47,4 +47,5 @@ __all__ = [
     "namespace_of",
     "register_rebuild",
     "to_host",
+    "unwrapped",
 ]

@@ -1,10 +1,17 @@
 """Values on the host, of whatever holds numbers or labels."""
 
+import sys
 from typing import Any
 
 import numpy as np
 
 from nearfar.frameworks.dispatch import framework_name, namespace_of
+
+
+def unwrapped(x: Any) -> Any:
+    """`x`, or the array of its framework that it holds: a variable of Keras."""
+    variable = getattr(sys.modules.get("keras"), "Variable", None)
+    return x.value if variable is not None and isinstance(x, variable) else x
 
 
 def to_host(x: Any) -> np.ndarray:
@@ -18,6 +25,7 @@ def to_host(x: Any) -> np.ndarray:
     ValueError
         For rows of unequal length.
     """
+    x = unwrapped(x)
     if framework_name(x) not in (None, "numpy"):
         ns = namespace_of([("x", x)])
         x = ns.stop(x)

@@ -15,6 +15,7 @@ from nearfar.frameworks import (
     glue_of,
     namespace_of,
     register_rebuild,
+    unwrapped,
 )
 from nearfar.losses import arguments, inputs, registry
 from nearfar.losses.declared import Declared, in_order
@@ -293,6 +294,8 @@ class Loss(Declared, family=True):
         return replace(self, **changes)
 
     def _open(self, given: tuple[Any, ...], named: dict[str, Any]) -> "_Call":
+        given = tuple(map(unwrapped, given))
+        named = {name: unwrapped(x) for name, x in named.items()}
         replaced = {name: named.pop(name) for name in self.parameters if name in named}
         owner = type(self).__name__
         bound = arguments.bind(owner, self.inputs, self.optional, given, named)

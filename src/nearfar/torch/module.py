@@ -6,9 +6,7 @@ from typing import Any
 import torch
 
 from nearfar.losses import Loss as Statement
-
-LEAST = 0.01
-"""Learned temperatures stay at or above this: CLIP's logit scale of at most 100."""
+from nearfar.losses.learned import LEAST, starts, statement
 
 
 class Loss(torch.nn.Module):  # type: ignore[misc]
@@ -36,31 +34,11 @@ class Loss(torch.nn.Module):  # type: ignore[misc]
 
     def __init__(self, loss: Statement, learn_temperature: bool = False) -> None:
         super().__init__()
-        if not isinstance(loss, Statement):
-            raise TypeError(
-                f"expected loss to be a nearfar loss; received {type(loss).__name__}; pass for "
-                "instance nearfar.SupCon()"
-            )
-        self.loss = loss
-        self.learned = loss.parameters if learn_temperature else ()
-        if learn_temperature and "temperature" not in loss.parameters:
-            raise ValueError(
-                f"expected a loss with a temperature to learn; received {type(loss).__name__}; "
-                "leave learn_temperature out"
-            )
-        if learn_temperature and loss.learnable != loss.parameters:
-            raise ValueError(
-                'expected scale_by="constant" to learn a temperature; received a loss whose factor '
-                "is its temperature, and would be learned to be small; leave learn_temperature out"
-            )
-        for name in self.learned:
-            value = float(getattr(loss, name))
+        self.loss = statement(loss)
+        values = starts(loss) if learn_temperature else {}
+        self.learned = tuple(values)
+        for name, value in values.items():
             if name == "temperature":
-                if value < LEAST:
-                    raise ValueError(
-                        f"expected a learned temperature to start at {LEAST} or above; received "
-                        f"{value}; raise it, or keep it fixed"
-                    )
                 self.log_temperature = torch.nn.Parameter(torch.tensor(math.log(value)))
             else:
                 self.register_parameter(name, torch.nn.Parameter(torch.tensor(value)))

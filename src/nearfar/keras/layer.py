@@ -1,0 +1,94 @@
+"""A loss as a layer of the model, which keeps what it learns."""
+
+import math
+from typing import Any, Self
+
+import keras
+
+from nearfar.losses import Loss as Statement
+from nearfar.losses import loss_from_dict
+from nearfar.losses.learned import LEAST, starts, statement
+
+
+@keras.saving.register_keras_serializable(package="nearfar")
+class LossLayer(keras.layers.Layer):  # type: ignore[misc]
+    """Adds a nearfar loss of its inputs to the model's, and gives them on.
+
+    ``x, y = LossLayer(nf.CLIP(), learn_temperature=True)([x, y])``: a model of two encoders that is
+    compiled without a loss and fitted without targets. Labels or targets are an input of the model.
+
+    Parameters
+    ----------
+    loss
+        Any nearfar loss, with the reduction "mean" or "sum".
+    learn_temperature
+        Make the temperature a weight of the model, stored as its logarithm and held at 0.01 or
+        above; a loss with a bias (SigLIP) learns that too. Both start at the loss's own values.
+
+    Raises
+    ------
+    TypeError
+        If `loss` is no nearfar loss.
+    ValueError
+        For ``reduction="none"``; if a temperature is to be learned that the loss does not have,
+        that starts below 0.01, or that is a factor of the loss (scale_by="temperature").
+    """
+
+    def __init__(self, loss: Statement, learn_temperature: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.loss = statement(loss)
+        self.learn_temperature = learn_temperature
+        if loss.reduction == "none":
+            raise ValueError(
+                'expected reduction "mean" or "sum", as a model adds up numbers; received "none"; '
+                "leave it out"
+            )
+        self._learned: dict[str, Any] = {}
+        for name, value in starts(loss).items() if learn_temperature else ():
+            is_temperature = name == "temperature"
+            self._learned[name] = self.add_weight(
+                name="log_temperature" if is_temperature else name,
+                shape=(),
+                initializer=keras.initializers.Constant(
+                    math.log(value) if is_temperature else value
+                ),
+                constraint=_AtLeast() if is_temperature else None,
+            )
+
+    def call(self, inputs: Any) -> Any:
+        given = inputs if isinstance(inputs, list | tuple) else [inputs]
+        values = {
+            name: keras.ops.exp(x) if name == "temperature" else x
+            for name, x in self._learned.items()
+        }
+        self.add_loss(self.loss(*given, **values))
+        return inputs
+
+    def compute_output_spec(self, inputs: Any) -> Any:
+        """As the inputs; JAX could not trace the loss of an unknown batch to find out."""
+        return keras.tree.map_structure(lambda x: keras.KerasTensor(x.shape, dtype=x.dtype), inputs)
+
+    @property
+    def temperature(self) -> float | None:
+        """The temperature in use; None for a loss without one."""
+        if "temperature" in self._learned:
+            return float(keras.ops.exp(self._learned["temperature"]))
+        fixed: float | None = self.loss.stated("temperature")
+        return fixed
+
+    def get_config(self) -> dict[str, Any]:
+        config: dict[str, Any] = super().get_config()
+        own = {"loss": self.loss.to_dict(), "learn_temperature": self.learn_temperature}
+        return config | own
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        return cls(**config | {"loss": loss_from_dict(config["loss"])})
+
+
+@keras.saving.register_keras_serializable(package="nearfar")
+class _AtLeast(keras.constraints.Constraint):  # type: ignore[misc]
+    """Holds a logarithm of a temperature where the temperature is at least `LEAST`."""
+
+    def __call__(self, w: Any) -> Any:
+        return keras.ops.maximum(w, math.log(LEAST))
