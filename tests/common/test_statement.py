@@ -90,7 +90,8 @@ class TestEveryStatement:
         assert copy.deepcopy(tiled).options == tiled.options
         other = dataclasses.replace(tiled, scale=2.0)
         assert other == dataclasses.replace(loss, scale=2.0)
-        assert other.options == tiled.options == (3, 2**20, 1, False, None)
+        changed = {"tile": 3, "memory": 2**20, "workers": 1, "check_finite": False}
+        assert other.options == tiled.options == loss.options._replace(**changed)
         assert other.with_options().options == loss.options
 
     def test_frozen(self, loss):
