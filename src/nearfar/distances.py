@@ -168,7 +168,7 @@ class _Features:
         ns, xp = self.ns, self.ns.xp
 
         def step(total: Array, x: Array, y: Array) -> Array:
-            x, y = self._meet(ns.stop(x), ns.stop(y))
+            x, y = self._meet(ns.stop_gradient(x), ns.stop_gradient(y))
             found = xp.max(xp.abs(x - y), axis=0)
             return xp.where((total >= found) | (total != total), total, found)  # NaN stays
 
@@ -199,13 +199,13 @@ def _chebyshev(ns: Namespace, a: Array, b: Array, p: float, paired: bool) -> Arr
     def is_largest(x: Array, y: Array) -> Array:
         return (xp.abs(x - y) == largest) & (x != y)
 
-    ties = ns.stop(features.sum(lambda x, y: ns.cast(is_largest(x, y), a.dtype)))
+    ties = ns.stop_gradient(features.sum(lambda x, y: ns.cast(is_largest(x, y), a.dtype)))
     share = 1 / xp.where(ties > 0, ties, xp.ones_like(ties))
 
     def slope(x: Array, y: Array) -> Array:
         """0, with the gradient of the largest difference."""
         e = xp.abs(x - y)
-        return xp.where(is_largest(x, y), (e - ns.stop(e)) * share, xp.zeros_like(e))
+        return xp.where(is_largest(x, y), (e - ns.stop_gradient(e)) * share, xp.zeros_like(e))
 
     return largest + features.sum(slope)
 
@@ -298,7 +298,7 @@ def _exponent(p: Any) -> float:
 
 def _scale(ns: Namespace, largest: Array) -> Array:
     """What to divide by, as a constant; 1 where there is nothing that could be divided."""
-    largest = ns.stop(largest)
+    largest = ns.stop_gradient(largest)
     usable = (largest > 0) & ns.xp.isfinite(largest)
     return ns.xp.where(usable, largest, ns.xp.ones_like(largest))
 

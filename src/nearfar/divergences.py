@@ -208,7 +208,7 @@ def softmax_cross_entropy(logits: Any, target: Any, reduction: str = "mean") -> 
         t = target
         _refuse_outside(ns, "target", t, float("inf"))
     never = x == -float("inf")
-    largest = ns.stop(xp.max(x, axis=-1, keepdims=True))
+    largest = ns.stop_gradient(xp.max(x, axis=-1, keepdims=True))
     shifted = xp.where(never, xp.zeros_like(x), x - largest)
     # The largest term is 1, and log1p of the others keeps the digits of a small loss.
     counts = ns.asarray(np.arange(shape[-1], 0, -1), x)
@@ -231,7 +231,7 @@ def _one_hot(ns: Namespace, given: Any, target: Array, logits: Array) -> Array:
             f"expected target of shape {tuple(target.shape)} to hold class numbers of an integer "
             "dtype; received floats; convert them, or pass probabilities of the logits' shape"
         )
-    known = ns.host(target)
+    known = ns.peek(target)
     if known is not None and ((known < 0) | (known >= c)).any():
         wrong = known[(known < 0) | (known >= c)].flat[0]
         raise ValueError(

@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from nearfar.frameworks import Array, Block, Items, Namespace
+from nearfar.frameworks import Array, Block, BlockTuples, Namespace
 
 Compared = tuple[Array, Array]
 """Two arrays that broadcast to a tile, (i.size, j.size); where they are equal tells of pairs."""
@@ -40,7 +40,7 @@ class Pairing(Protocol):
     def arrange(self, ns: Namespace, values: Array) -> Array:
         """Undo `restore`."""
 
-    def counts(self, ns: Namespace, like: Array, pairs: Items) -> Array:
+    def counts(self, ns: Namespace, like: Array, pairs: BlockTuples) -> Array:
         """Number of positives of each row, (n,), in the dtype of `like`; `pairs` of all blocks."""
 
     def compared(self, ns: Namespace, i: Block, j: Block) -> Compared:
@@ -85,7 +85,7 @@ class Views:
             ns.xp.permute_dims(ns.xp.reshape(values, (2, self._pairs)), (1, 0)), (self.n,)
         )
 
-    def counts(self, ns: Namespace, like: Array, pairs: Items) -> Array:
+    def counts(self, ns: Namespace, like: Array, pairs: BlockTuples) -> Array:
         return ns.xp.ones_like(like)
 
     def compared(self, ns: Namespace, i: Block, j: Block) -> Compared:
@@ -128,7 +128,7 @@ class Matched(_AsGiven):
     def collect(self, ns: Namespace, sides: tuple[Array, ...]) -> Array:
         return sides[0] + sides[1]
 
-    def counts(self, ns: Namespace, like: Array, pairs: Items) -> Array:
+    def counts(self, ns: Namespace, like: Array, pairs: BlockTuples) -> Array:
         return ns.xp.ones_like(like)
 
     def compared(self, ns: Namespace, i: Block, j: Block) -> Compared:
@@ -145,7 +145,7 @@ class AllOthers(_AsGiven):
     def __init__(self, ns: Namespace, like: Array) -> None:
         self.n = ns.shape(like)[0]
 
-    def counts(self, ns: Namespace, like: Array, pairs: Items) -> Array:
+    def counts(self, ns: Namespace, like: Array, pairs: BlockTuples) -> Array:
         ones = ns.xp.ones_like(like)
         return ns.xp.sum(ones) - ones
 
@@ -210,7 +210,7 @@ class SortedLabels(_AsGiven):
     def arrange(self, ns: Namespace, values: Array) -> Array:
         return values if self._sorted else ns.take(values, self._order)
 
-    def counts(self, ns: Namespace, like: Array, pairs: Items) -> Array:
+    def counts(self, ns: Namespace, like: Array, pairs: BlockTuples) -> Array:
         return ns.asarray(self._counts, like)
 
     def compared(self, ns: Namespace, i: Block, j: Block) -> Compared:
@@ -224,7 +224,7 @@ class DeviceLabels(_AsGiven):
         self.n = ns.shape(labels)[0]
         self._labels = ns.cast(labels, ns.xp.int64) if labels.dtype == ns.xp.bool else labels
 
-    def counts(self, ns: Namespace, like: Array, pairs: Items) -> Array:
+    def counts(self, ns: Namespace, like: Array, pairs: BlockTuples) -> Array:
         xp, labels = ns.xp, self._labels
         if not ns.is_floating(labels):
             return self._found(ns, labels, like)
@@ -264,7 +264,7 @@ class ManyLabels(_AsGiven):
         self.n = ns.shape(labels)[0]
         self._labels = ns.cast(labels, ns.compute_dtype(like))
 
-    def counts(self, ns: Namespace, like: Array, pairs: Items) -> Array:
+    def counts(self, ns: Namespace, like: Array, pairs: BlockTuples) -> Array:
         def body(count: Array, i: Block, j: Block) -> Array:
             shared, one = self.compared(ns, i, j)
             return ns.add_rows_(count, i, ns.row_sums(ns.cast(shared == one, like.dtype)))
@@ -294,11 +294,11 @@ def pair_up(ns: Namespace, kind: PairingKind, inputs: tuple[Array, ...]) -> Pair
         return Matched(ns, like)
     if kind == "targets":
         one = len(inputs[1].shape) == 1 or inputs[1].shape[1] == 1
-        seen = ns.host(inputs[1]) if one else None
+        seen = ns.peek(inputs[1]) if one else None
         return AllOthers(ns, like) if seen is None else SortedTargets(ns, seen)
     if kind == "many_labels":
         return ManyLabels(ns, inputs[1], like)
-    known = ns.host(inputs[1])
+    known = ns.peek(inputs[1])
     if known is not None:
         return SortedLabels(ns, known, like)
-    return SortedOnDevice(ns, inputs[1]) if ns.branches else DeviceLabels(ns, inputs[1])
+    return SortedOnDevice(ns, inputs[1]) if ns.cond_on_device else DeviceLabels(ns, inputs[1])

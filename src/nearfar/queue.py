@@ -84,7 +84,7 @@ class EmbeddingQueue:
             raise ValueError(
                 f"expected x of shape (n, {self.dim}), rows of the queue; received {tuple(x.shape)}"
             )
-        x = ns.beside(ns.cast(ns.stop(x), self._none.dtype), self._none)[-self.size :]
+        x = ns.beside(ns.cast(ns.stop_gradient(x), self._none.dtype), self._none)[-self.size :]
         free = self.size - len(self)
         if free:
             self._rows = self._joined(self._rows, x[:free])
@@ -162,7 +162,7 @@ class EmbeddingQueue:
                     "the state changed?"
                 )
             rows = ns.asarray(rows, self._none)
-        rows = ns.cast(ns.stop(rows), self._none.dtype)
+        rows = ns.cast(ns.stop_gradient(rows), self._none.dtype)
         if len(rows.shape) != 2 or rows.shape[1] != self.dim:
             return rows  # to be refused by its shape
         return self._joined(ns.beside(rows, self._none), self._none)

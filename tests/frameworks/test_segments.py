@@ -51,7 +51,7 @@ def test_entries_of_runs(width, share, views, last):
                 while not starts[i, j]:
                     j -= 1
             expected[i, k] = x[i, j]
-    np.testing.assert_array_equal(segments.of_runs(x, starts, last), expected)
+    np.testing.assert_array_equal(segments.segment_fill(x, starts, last), expected)
     np.testing.assert_array_equal(x, given[0])
     np.testing.assert_array_equal(starts, given[1])
 
@@ -61,7 +61,7 @@ def test_runs_of_two_views(last):
     x = np.random.default_rng(4).standard_normal((3, 41))
     starts = np.ones((3, 41), dtype=bool)
     starts[0, 1::2] = starts[1, 2::2] = starts[2, 2::3] = False
-    found = segments.of_short_runs(x, starts, last)
+    found = segments.fill_short_segments(x, starts, last)
     assert found is not None
     of_pairs = x[0, 1:40:2] if last else x[0, 0:40:2]
     assert found[0, :40].tolist() == np.repeat(of_pairs, 2).tolist()
@@ -72,11 +72,11 @@ def test_runs_of_two_views(last):
 def test_many_long_runs_are_for_passes():
     x, starts = np.arange(32.0).reshape(1, 32), np.ones((1, 32), dtype=bool)
     starts[0, [3, 4, 9]] = False
-    found = segments.of_short_runs(x, starts, last=False)
+    found = segments.fill_short_segments(x, starts, last=False)
     assert found is not None
     assert found[0, [2, 3, 4, 5, 9]].tolist() == [2, 2, 2, 5, 8]
     starts[0, 10:20] = False
-    assert segments.of_short_runs(x, starts, last=False) is None
+    assert segments.fill_short_segments(x, starts, last=False) is None
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int32, np.int64])

@@ -22,10 +22,10 @@ class Strict(Namespace):
     def is_array(self, x):
         return isinstance(x, strict._array_object.Array)
 
-    def host(self, x):
+    def peek(self, x):
         return None
 
-    def read(self, x):
+    def to_numpy(self, x):
         return np.asarray(x)
 
     def itemsize(self, x):
@@ -49,8 +49,8 @@ class Strict(Namespace):
     def running_log_sum(self, x, reverse):
         return strict.asarray(np.array(PLAIN.running_log_sum(np.asarray(x), reverse)))
 
-    def of_runs(self, x, starts, last):
-        return strict.asarray(PLAIN.of_runs(np.asarray(x), np.asarray(starts), last))
+    def segment_fill(self, x, starts, last):
+        return strict.asarray(PLAIN.segment_fill(np.asarray(x), np.asarray(starts), last))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -73,7 +73,7 @@ def test_a_framework_says_at_once_what_it_lacks():
         def is_array(self, x):
             return False
 
-    with pytest.raises(TypeError, match=r"add_at_.*gather.*host"):
+    with pytest.raises(TypeError, match=r"add_at_.*gather.*peek"):
         Half()
 
 

@@ -6,7 +6,7 @@ from math import ceil, lcm
 from typing import Any, NamedTuple
 
 from nearfar.evaluate.settings import Options
-from nearfar.frameworks import Block, Every, Items
+from nearfar.frameworks import Block, BlockTuples, SymbolicBlocks
 
 # Rows of a large tile begin where a line of the cache does: 4 % faster at 8,192 rows.
 _ALIGNED = 16
@@ -47,7 +47,7 @@ class Tiles(NamedTuple):
     """Tiles of one kind; those of one round share no block, so they may run side by side."""
 
     kind: Kind
-    rounds: tuple[Items, ...]
+    rounds: tuple[BlockTuples, ...]
 
 
 Plan = tuple[Tiles, ...]
@@ -84,14 +84,18 @@ def row_block(
     return min(side, most) if cached or options.tile is not None else most
 
 
-def each_block(n: Any, side: int) -> Items:
-    return [(b,) for b in balanced(n, side)] if isinstance(n, int) else Every("blocks", n, side)
+def each_block(n: Any, side: int) -> BlockTuples:
+    return (
+        [(b,) for b in balanced(n, side)]
+        if isinstance(n, int)
+        else SymbolicBlocks("blocks", n, side)
+    )
 
 
-def all_pairs(n: Any, side: int) -> Items:
+def all_pairs(n: Any, side: int) -> BlockTuples:
     """Every block beside every block, itself included."""
     if not isinstance(n, int):
-        return Every("pairs", n, side)
+        return SymbolicBlocks("pairs", n, side)
     blocks = balanced(n, side)
     return [(i, j) for i in blocks for j in blocks]
 
@@ -116,8 +120,8 @@ def uniform(n: Any, side: int, together: int) -> Plan:
     if not isinstance(n, int):
         side = max(step, side - side % step)
         plan = [
-            Tiles(DIAGONAL, (Every("diagonal", n, side),)),
-            Tiles(off, (Every("above", n, side),)),
+            Tiles(DIAGONAL, (SymbolicBlocks("diagonal", n, side),)),
+            Tiles(off, (SymbolicBlocks("above", n, side),)),
         ]
         return tuple(plan)
     return _uniform(n, side, step, off)
@@ -139,8 +143,8 @@ def _uniform(n: int, side: int, step: int, off: Kind) -> Plan:
 def rectangular(n: Any, side: int) -> Plan:
     """All tiles of two matched sides; a row's only positive is on the diagonal."""
     if not isinstance(n, int):
-        off = tuple(Every(over, n, side) for over in ("above", "below"))
-        return Tiles(DIAGONAL, (Every("diagonal", n, side),)), Tiles(NEGATIVE, off)
+        off = tuple(SymbolicBlocks(over, n, side) for over in ("above", "below"))
+        return Tiles(DIAGONAL, (SymbolicBlocks("diagonal", n, side),)), Tiles(NEGATIVE, off)
     return _rectangular(n, side)
 
 
@@ -158,7 +162,7 @@ def by_class(sizes: Sequence[int], side: int) -> Plan:
     blocks, numbers = zip(*class_blocks(sizes, side), strict=True)
     rounds = list(tournament(len(blocks)))
 
-    def named(alike: bool) -> tuple[Items, ...]:
+    def named(alike: bool) -> tuple[BlockTuples, ...]:
         def is_alike(i: int, j: int) -> bool:
             return numbers[i] is not None and numbers[i] == numbers[j]
 
@@ -175,7 +179,7 @@ def by_class(sizes: Sequence[int], side: int) -> Plan:
     )
 
 
-def anchors_by_class(sizes: Sequence[int], side: int) -> Items:
+def anchors_by_class(sizes: Sequence[int], side: int) -> BlockTuples:
     """Blocks of rows that are sorted by class, each with the rows that share its classes."""
     starts = [0]
     for size in sizes:

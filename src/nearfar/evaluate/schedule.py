@@ -13,7 +13,7 @@ from math import ceil
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from nearfar.evaluate.plan import MIXED, NEGATIVE, Kind, Plan, Tiles, balanced
-from nearfar.frameworks import Array, Block, Every, Items, Namespace, Run, Scratch
+from nearfar.frameworks import Array, Block, BlockTuples, Namespace, Run, Scratch, SymbolicBlocks
 from nearfar.similarity import Flow, Rows
 
 Carry = TypeVar("Carry")
@@ -45,7 +45,7 @@ def over_tiles(
             for tiles in plan:
                 step = _on(ns, body, tiles.kind, scratch, mixed)
                 for items in tiles.rounds:
-                    assert not isinstance(items, Every)
+                    assert not isinstance(items, SymbolicBlocks)
                     # The body writes into the carry it is given and returns those same arrays.
                     run(partial(_at, step, carry), items)
         return carry
@@ -60,12 +60,12 @@ def _at(step: Callable[..., Carry], carry: Carry, blocks: tuple[Block, ...]) -> 
     step(carry, *blocks)
 
 
-def _runs(tiles: Tiles) -> Iterator[Items]:
+def _runs(tiles: Tiles) -> Iterator[BlockTuples]:
     """All rounds as one, so that a traced loop is one loop."""
-    known = [items for items in tiles.rounds if not isinstance(items, Every)]
+    known = [items for items in tiles.rounds if not isinstance(items, SymbolicBlocks)]
     if known:
         yield [item for items in known for item in items]
-    yield from (items for items in tiles.rounds if isinstance(items, Every))
+    yield from (items for items in tiles.rounds if isinstance(items, SymbolicBlocks))
 
 
 def _on(
@@ -123,7 +123,7 @@ class AnchorStep(Protocol[Carry]):
 
 def over_anchor_blocks(
     ns: Namespace,
-    blocks: Items,
+    blocks: BlockTuples,
     work: AnchorStep[Carry],
     carry: Carry,
     width: Any,
@@ -141,7 +141,7 @@ def over_anchor_blocks(
 
             return ns.loop(blocks, body, carry)
         assert scratch is not None
-        assert not isinstance(blocks, Every)
+        assert not isinstance(blocks, SymbolicBlocks)
         with ns.pool(workers) as run:
             for i, *window in blocks:
                 _side_by_side(ns, work, carry, i, next(iter(window), None), width, scratch, run)

@@ -8,7 +8,7 @@
 """
 
 from nearfar.frameworks.dispatch import framework_name, glue_of, namespace_of
-from nearfar.frameworks.protocol.glue import Evaluation, Kept, Statement, register_rebuild
+from nearfar.frameworks.protocol.glue import Evaluation, Residuals, Statement, register_rebuild
 from nearfar.frameworks.protocol.kernels import (
     Kernel,
     KernelSlopes,
@@ -19,17 +19,22 @@ from nearfar.frameworks.protocol.kernels import (
     choose,
 )
 from nearfar.frameworks.protocol.namespace import HOST_MEMORY, Namespace
-from nearfar.frameworks.protocol.types import Array, Block, Every, Items, Run, Scratch
+from nearfar.frameworks.protocol.types import (
+    Array,
+    Block,
+    BlockTuples,
+    Run,
+    Scratch,
+    SymbolicBlocks,
+)
 from nearfar.frameworks.reading import missing, to_host, unwrapped
 
 __all__ = [
     "HOST_MEMORY",
     "Array",
     "Block",
+    "BlockTuples",
     "Evaluation",
-    "Every",
-    "Items",
-    "Kept",
     "Kernel",
     "KernelSlopes",
     "KernelSums",
@@ -37,9 +42,11 @@ __all__ = [
     "PartitionPasses",
     "Problem",
     "QueryPass",
+    "Residuals",
     "Run",
     "Scratch",
     "Statement",
+    "SymbolicBlocks",
     "choose",
     "framework_name",
     "glue_of",

@@ -27,11 +27,11 @@ _SMALL = 2**17
 # Bytes of a line of the cache.
 _LINE = 64
 
-# Bytes of a strip of the first array. Of fewer, calls would take longer than what they compute.
-_STRIP = 2**19
+# Bytes of a chunk of the first array. Of fewer, calls would take longer than what they compute.
+_CHUNK = 2**19
 
-# Up to so many bytes an array is one strip.
-_WHOLE = 2**20
+# Up to so many bytes an array is one chunk.
+_AT_ONCE = 2**20
 
 
 def aligned(size: int, dtype: Any) -> np.ndarray:
@@ -151,16 +151,16 @@ class Stores:
         self._idle[:] = [flat]
 
 
-def striped(
+def by_chunks(
     empty: Callable[[int, Array], Array],
     function: Callable[..., tuple[Array, ...]],
     arrays: tuple[Any, ...],
 ) -> tuple[Array, ...]:
     """See `Namespace.by_rows`; `empty` makes so many numbers like those of an array."""
     first: Array = arrays[0]
-    if first.nbytes <= _WHOLE:
+    if first.nbytes <= _AT_ONCE:
         return function(*arrays)
-    step = max(1, len(first) * _STRIP // first.nbytes)
+    step = max(1, len(first) * _CHUNK // first.nbytes)
     outs: list[Array] = []
     for start in range(0, len(first), step):
         part = first[start : start + step]

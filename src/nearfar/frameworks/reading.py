@@ -28,8 +28,8 @@ def to_host(x: Any) -> np.ndarray:
     x = unwrapped(x)
     if framework_name(x) not in (None, "numpy"):
         ns = namespace_of([("x", x)])
-        x = ns.stop(x)
-        return ns.read(ns.cast(x, ns.compute_dtype(x)) if ns.is_floating(x) else x)
+        x = ns.stop_gradient(x)
+        return ns.to_numpy(ns.cast(x, ns.compute_dtype(x)) if ns.is_floating(x) else x)
     if _holds_arrays(x):
         return np.asarray([to_host(part) for part in x])
     array = np.asanyarray(x) if isinstance(x, np.ma.MaskedArray) else np.asarray(x)

@@ -86,7 +86,7 @@ def parameter(ns: Namespace, name: str, value: Any, allowed: Mapping[str, Any]) 
         raise ValueError(f"expected {name} to be {expected}; received shape {tuple(value.shape)}")
     if not ns.is_floating(value):
         raise TypeError(f"expected {name} of a floating dtype; received {value.dtype}")
-    known = ns.host(value)
+    known = ns.peek(value)
     if known is not None and not _inside(known, allowed):
         raise ValueError(f"expected {name} to be {expected}; received {float(known)}")
     return None

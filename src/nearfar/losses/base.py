@@ -227,15 +227,15 @@ class Loss(Declared, family=True):
         call = self._open(inputs, named)
         ns = call.ns
         floats = {
-            name: ns.read(ns.cast(ns.stop(x), ns.compute_dtype(x)))
+            name: ns.to_numpy(ns.cast(ns.stop_gradient(x), ns.compute_dtype(x)))
             for name, x in call.embeddings.items()
         }
         rest = [name for name in self.inputs if name not in self.embeddings]
         facts = call.arrays[len(floats) : len(floats) + len(rest)]
-        arrays = floats | {name: ns.read(x) for name, x in zip(rest, facts, strict=True)}
+        arrays = floats | {name: ns.to_numpy(x) for name, x in zip(rest, facts, strict=True)}
         learned = iter(call.arrays[len(arrays) :])
         values: dict[str, Any] = {
-            name: float(ns.read(next(learned))) if known is None else known
+            name: float(ns.to_numpy(next(learned))) if known is None else known
             for name, known in zip(self.parameters, call.parameters, strict=True)
         }
         # With NaN there is nothing to explain, whatever the options let through.

@@ -95,7 +95,7 @@ def refuse_infinite(ns: Namespace, name: str, x: Array, check_finite: bool | Non
             "out of with_options"
         ) from error
     if not fine:
-        _refuse_rows(name, x, ns.read(good))
+        _refuse_rows(name, x, ns.to_numpy(good))
 
 
 def _refuse_rows(name: str, x: Array, good: np.ndarray) -> None:
@@ -160,7 +160,7 @@ def labels(ns: Namespace, name: str, x: Any, like: Array, check_finite: bool | N
 
 
 def _refuse_other_than_marks(ns: Namespace, name: str, x: Array, foreign: bool) -> None:
-    known = x if foreign else ns.host(x)
+    known = x if foreign else ns.peek(x)
     if known is not None and (known.dtype.kind not in "biuf" or not np.isin(known, (0, 1)).all()):
         raise ValueError(
             f"expected {name} with two axes to hold 0 and 1 only, marking the labels of each row; "
@@ -175,7 +175,7 @@ def unless_marks(ns: Namespace, x: Array, labels: Array) -> Array:
     Where the host can read them they were refused. Elsewhere (in compiled programs, on a GPU) soft
     labels would put all rows into one class without a word.
     """
-    if len(labels.shape) == 1 or labels.dtype == ns.xp.bool or ns.host(labels) is not None:
+    if len(labels.shape) == 1 or labels.dtype == ns.xp.bool or ns.peek(labels) is not None:
         return x
     marks = ns.xp.all((labels == 0) | (labels == 1))
     spoiled = 1 - ns.cast(marks, x.dtype)

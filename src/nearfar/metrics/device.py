@@ -39,7 +39,7 @@ class Device(NamedTuple):
         return self.ns.beside(self.ns.asarray(values, self.like, self.dtype), self.like)
 
     def down(self, x: Array) -> Floats:
-        return self.ns.read(x).astype(np.float64)
+        return self.ns.to_numpy(x).astype(np.float64)
 
 
 def device_of(*arrays: Any) -> Device | None:

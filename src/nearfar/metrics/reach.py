@@ -95,7 +95,7 @@ class OnDevice(_Search):
         with device.ns.scratch() as scratch:
             found = self._distances(tile, scratch)
             order = device.ns.argsort(found)[:, :most]
-            near, d = device.ns.read(order), device.down(device.ns.gather(found, order))
+            near, d = device.ns.to_numpy(order), device.down(device.ns.gather(found, order))
             reach = d[:, k - 1] + self.room[tile]
             for i in range(len(d)):
                 columns, values = near[i], d[i]

@@ -200,10 +200,10 @@ def _exponents_on(device: Device, units: Floats, t: float) -> Iterator[tuple[flo
             exponents = ns.mul_(ns.fill_(exponents, exponents > 0, 0.0), t)
             i, j = ns.numbers(block, all_rows, exponents)
             exponents = ns.fill_(exponents, j <= i, -math.inf)
-            peak = float(ns.read(ns.xp.max(exponents)))
+            peak = float(ns.to_numpy(ns.xp.max(exponents)))
             if peak > -math.inf:
                 exponents = ns.exp_(ns.sub_(exponents, peak))
-            yield peak, float(ns.read(ns.xp.sum(exponents)))
+            yield peak, float(ns.to_numpy(ns.xp.sum(exponents)))
 
 
 def _sum_of_pairs(x: Floats, alpha: float, device: Device) -> float:
@@ -214,7 +214,7 @@ def _sum_of_pairs(x: Floats, alpha: float, device: Device) -> float:
         block = Block(tile.start, tile.stop - tile.start)
         powers = distances.pairwise(ns.rows(rows, block), rows) ** alpha
         i, j = ns.numbers(block, Block(0, n), powers)
-        total += float(ns.read(ns.xp.sum(ns.fill_(powers, j <= i, 0.0))))
+        total += float(ns.to_numpy(ns.xp.sum(ns.fill_(powers, j <= i, 0.0))))
     return total
 
 

@@ -53,9 +53,9 @@ class Ranks(WithinRule):
         ties = xp.any(~starts)
 
         def shared(x: Array, last: bool) -> Array:
-            return ns.cond(ties, lambda: ns.of_runs(x, starts, last), lambda: x)
+            return ns.cond(ties, lambda: ns.segment_fill(x, starts, last), lambda: x)
 
-        peaks = ns.stop(xp.max(s, axis=1, keepdims=True))
+        peaks = ns.stop_gradient(xp.max(s, axis=1, keepdims=True))
         spread = xp.max(peaks) - xp.min(s)
         pairs = self._pairs(ns, s)
         share = None if weight is None else (weight / pairs)[:, None]

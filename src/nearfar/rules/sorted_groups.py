@@ -71,14 +71,16 @@ class Merged:
         return self._of_runs(self.ns.running_sum(x, reverse=True), last=False)
 
     def _of_runs(self, x: Array, last: bool) -> Array:
-        return self.ns.cond(self._ties, lambda: self.ns.of_runs(x, self._starts, last), lambda: x)
+        return self.ns.cond(
+            self._ties, lambda: self.ns.segment_fill(x, self._starts, last), lambda: x
+        )
 
     def next_above(self, mark: Array) -> Array:
         """The least marked key that is more than an entry's own; infinity where none is."""
         xp = self.ns.xp
         some = self.ns.running_sum(mark, reverse=True) > 0
         starts = xp.concat([mark[:, :1] == mark[:, :1], mark[:, :-1] > 0], axis=1)
-        least = self.ns.of_runs(self.keys, starts, last=True)
+        least = self.ns.segment_fill(self.keys, starts, last=True)
         least = xp.where(some, least, xp.full_like(least, float("inf")))
         after = xp.concat([least[:, 1:], xp.full_like(least[:, :1], float("inf"))], axis=1)
         return self._of_runs(after, last=True)
@@ -87,7 +89,7 @@ class Merged:
         """x, which rises from 0, at the last marked entry before each entry; 0 where none is."""
         xp = self.ns.xp
         starts = xp.concat([mark[:, :1] == mark[:, :1], mark[:, 1:] > 0], axis=1)
-        last = -self.ns.of_runs(-x, starts, last=False)
+        last = -self.ns.segment_fill(-x, starts, last=False)
         return xp.concat([xp.zeros_like(last[:, :1]), last[:, :-1]], axis=1)
 
     def apart(self, x: Array) -> list[Array]:

@@ -157,7 +157,7 @@ class Similarity(ABC):
 
 
 def largest(ns: Namespace, vectors: list[Array | None]) -> float:
-    known = [ns.host(ns.xp.max(x)) for x in vectors if x is not None]
+    known = [ns.peek(ns.xp.max(x)) for x in vectors if x is not None]
     return max(float("inf") if x is None else float(x) for x in known)
 
 

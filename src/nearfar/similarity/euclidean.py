@@ -41,7 +41,7 @@ class _Euclidean(Similarity):
         first = parts[0][:1, :]
         n = sum(ns.shape(z)[0] for z in parts)
         shifts = [xp.sum(z - first, axis=0, keepdims=True) for z in parts]
-        centre = ns.stop(first + sum(shifts[1:], shifts[0]) / ns.number(n, first))
+        centre = ns.stop_gradient(first + sum(shifts[1:], shifts[0]) / ns.number(n, first))
         factor = temperature ** (-1 / self.degree)
         scaled = [ns.mul_(z - centre, factor) for z in parts]
         unit = self._unit(ns, scaled)
@@ -172,8 +172,8 @@ class NegEuclidean(_Euclidean):
 
     def _unit(self, ns: Namespace, scaled: list[Array]) -> Any:
         xp = ns.xp
-        peaks = [ns.stop(xp.max(xp.abs(p))) for p in scaled]
-        known = [float(peak) for peak in map(ns.host, peaks) if peak is not None]
+        peaks = [ns.stop_gradient(xp.max(xp.abs(p))) for p in scaled]
+        known = [float(peak) for peak in map(ns.peek, peaks) if peak is not None]
         if len(known) == len(peaks):
             top = max(known)
             plain = top == 0 or _PLAIN_LOW <= top <= _PLAIN_HIGH or not isfinite(top)

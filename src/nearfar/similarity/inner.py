@@ -84,7 +84,7 @@ class Cosine(_Inner):
     def bound(self, ns: Namespace, sides: tuple[Rows, ...], temperature: Any) -> float:
         if isinstance(temperature, float):
             return 1 / temperature
-        known = ns.host(temperature)
+        known = ns.peek(temperature)
         return float("inf") if known is None else float(1 / known)
 
     def restore(

@@ -14,7 +14,7 @@ from nearfar.evaluate.partition.tile import Tiling, each_once
 from nearfar.evaluate.partition.tile_cache import Store
 from nearfar.evaluate.plan import Plan, all_pairs, by_class, rectangular, tile_side, uniform
 from nearfar.evaluate.settings import Settings
-from nearfar.frameworks import Array, Block, Kept, Namespace, Problem
+from nearfar.frameworks import Array, Block, Namespace, Problem, Residuals
 from nearfar.pairing import DeviceLabels, Pairing, PairingKind, Partnered, pair_up
 from nearfar.rules import Anchors, PartitionRule, Slopes
 from nearfar.similarity import Rows
@@ -49,20 +49,20 @@ class PartitionEvaluation(Settings):
         ns: Namespace,
         inputs: tuple[Array, ...],
         wanted: tuple[bool, ...],
-        kept: Kept | None = None,
+        residuals: Residuals | None = None,
     ) -> tuple[Array, tuple[Array, ...]]:
         batch = PartitionBatch(self, ns, inputs)
-        passes = batch.passes(inputs, store=kept is not None and any(wanted))
+        passes = batch.passes(inputs, store=residuals is not None and any(wanted))
         seen = batch.see(passes)
         finished = [self.rule.finish(ns, batch.anchors(side)) for side in seen]
-        if kept is not None and any(wanted):
-            kept.leave((batch, passes, seen, [slopes for _, slopes in finished]))
+        if residuals is not None and any(wanted):
+            residuals.leave((batch, passes, seen, [slopes for _, slopes in finished]))
         loss = sum((losses for losses, _ in finished[1:]), finished[0][0])
         loss = batch.only_counted(loss)
         if batch.counted is not None:
             ns.warn_if(~ns.xp.any(batch.counted), _NOTHING_TO_DO)
         saved = tuple(x for side in seen for x in batch.flattened(side))
-        if kept is None:
+        if residuals is None:
             # As many arrays as there may be: a compiled program is told their number beforehand.
             missing = len(seen) * self._saved() - len(saved)
             saved += tuple(ns.xp.zeros_like(saved[0]) for _ in range(missing))
@@ -78,9 +78,9 @@ class PartitionEvaluation(Settings):
         saved: tuple[Array, ...],
         upstream: Array | None,
         wanted: tuple[bool, ...],
-        kept: Kept | None = None,
+        residuals: Residuals | None = None,
     ) -> tuple[Array | None, ...]:
-        pairing, rows, slope = self._pulled(ns, inputs, saved, upstream, kept)
+        pairing, rows, slope = self._pulled(ns, inputs, saved, upstream, residuals)
         embeddings = rows if pairing is None else pairing.scatter(ns, rows)
         aligned = self.align(ns, inputs, wanted, embeddings, (slope,))
         return self.in_their_dtypes(ns, inputs, aligned)
@@ -91,11 +91,13 @@ class PartitionEvaluation(Settings):
         inputs: tuple[Array, ...],
         saved: tuple[Array, ...],
         upstream: Array | None,
-        kept: Kept | None,
+        residuals: Residuals | None,
     ) -> tuple[Pairing | None, tuple[Array, ...], Array]:
         """The gradients of the sides and of the temperature, after which the batch is gone: a
         pairing may need its room for another order. Without one they are those of the inputs."""
-        batch, passes, seen, own = (kept and kept.take()) or self._again(ns, inputs, saved)
+        batch, passes, seen, own = (residuals and residuals.take()) or self._again(
+            ns, inputs, saved
+        )
         if self.reduction.reduction == "none":
             assert upstream is not None
             if self.first_only:

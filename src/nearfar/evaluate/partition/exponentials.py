@@ -188,7 +188,7 @@ class Guarded:
         """Add exp(times * x) along an axis, and rescale what was there to the new maximum."""
         xp = ns.xp
         largest, total = (ns.rows(array, block) for array in state)
-        peak = ns.stop(xp.maximum(largest, xp.max(x, axis=axis)))
+        peak = ns.stop_gradient(xp.maximum(largest, xp.max(x, axis=axis)))
         # A row without members so far has the maximum -inf; any finite shift serves it.
         shift = finite(ns, peak)
         e = _exponentials(ns, ns.sub_(x, xp.expand_dims(shift, axis=axis)), times)

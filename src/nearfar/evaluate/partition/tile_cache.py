@@ -1,7 +1,7 @@
 """Tiles that pass 1 leaves for pass 2, which then costs half of its products."""
 
 from nearfar.evaluate.plan import Plan
-from nearfar.frameworks import Array, Block, Every, Namespace, Scratch
+from nearfar.frameworks import Array, Block, Namespace, Scratch, SymbolicBlocks
 from nearfar.similarity import Tile
 
 # Less than this share of all tiles is not worth the memory.
@@ -54,6 +54,6 @@ def _shapes(plan: Plan) -> list[tuple[tuple[int, int], int, int]]:
     found = []
     for tiles in plan:
         for items in tiles.rounds:
-            assert not isinstance(items, Every)
+            assert not isinstance(items, SymbolicBlocks)
             found += [((i.start, j.start), i.size, j.size) for i, j in items]
     return found

@@ -10,7 +10,7 @@ from math import ceil
 from typing import Any, ClassVar, NamedTuple
 
 from nearfar.evaluate.settings import Settings
-from nearfar.frameworks import Array, Every, Items, Kept, Namespace
+from nearfar.frameworks import Array, BlockTuples, Namespace, Residuals, SymbolicBlocks
 from nearfar.similarity import Similarity
 
 Gradients = tuple[Array | None, ...]
@@ -81,7 +81,7 @@ class RowEvaluation(Settings):
         ns: Namespace,
         inputs: tuple[Array, ...],
         wanted: tuple[bool, ...],
-        kept: Kept | None = None,
+        residuals: Residuals | None = None,
     ) -> tuple[Array, tuple[Array, ...]]:
         wanted = self.differentiated(inputs, wanted)
         each = self.reduction.reduction == "none"
@@ -90,8 +90,8 @@ class RowEvaluation(Settings):
         found = batch.run(batch.one if any(wanted) and not each else None)
         factor = self._factor(ns, batch, found)
         if each:
-            if kept is not None and any(wanted):
-                kept.leave(batch)
+            if residuals is not None and any(wanted):
+                residuals.leave(batch)
             return batch.restore(found.losses * factor), ()
         saved = tuple(g * factor for g in found.gradients if g is not None)
         return ns.xp.sum(found.losses) * factor, saved
@@ -111,12 +111,12 @@ class RowEvaluation(Settings):
         saved: tuple[Array, ...],
         upstream: Array | None,
         wanted: tuple[bool, ...],
-        kept: Kept | None = None,
+        residuals: Residuals | None = None,
     ) -> Gradients:
         wanted = self.differentiated(inputs, wanted)
         if self.reduction.reduction == "none":
             assert upstream is not None
-            batch = (kept and kept.take()) or self._batch(ns, inputs, wanted)
+            batch = (residuals and residuals.take()) or self._batch(ns, inputs, wanted)
             gradients = batch.run(batch.arrange(upstream) * self.reduction.scale).gradients
         else:
             found = iter(saved)
@@ -143,10 +143,10 @@ class RowEvaluation(Settings):
         parts = self.share[1]
         return side if parts == 1 else min(side, max(1, ceil(n / parts)))
 
-    def mine(self, blocks: Items) -> Items:
+    def mine(self, blocks: BlockTuples) -> BlockTuples:
         """The blocks of anchors that fall to this process."""
         number, parts = self.share
-        return blocks if isinstance(blocks, Every) else blocks[number::parts]
+        return blocks if isinstance(blocks, SymbolicBlocks) else blocks[number::parts]
 
     def partial(
         self, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]

@@ -10,15 +10,15 @@ import numpy as np
 
 from nearfar.frameworks.jax import devices
 from nearfar.frameworks.protocol.namespace import Namespace
-from nearfar.frameworks.protocol.rows import fill_runs
+from nearfar.frameworks.protocol.rows import fill_segments
 from nearfar.frameworks.protocol.types import (
     Array,
     Block,
+    BlockTuples,
     Carry,
     DType,
-    Every,
-    Items,
     Scratch,
+    SymbolicBlocks,
 )
 
 
@@ -29,14 +29,14 @@ class Jax(Namespace):
     def is_array(self, x: Any) -> bool:
         return isinstance(x, jax.Array)
 
-    def host(self, x: Array) -> np.ndarray | None:
+    def peek(self, x: Array) -> np.ndarray | None:
         return None if isinstance(x, jax.core.Tracer) else np.asarray(x)
 
     def accelerated(self, x: Array) -> bool:
         traced = isinstance(x, jax.core.Tracer)
         return not traced and any(place.platform != "cpu" for place in x.devices())
 
-    def read(self, x: Array) -> np.ndarray:
+    def to_numpy(self, x: Array) -> np.ndarray:
         return np.asarray(x)
 
     def beside(self, x: Array, like: Array) -> Array:
@@ -59,7 +59,7 @@ class Jax(Namespace):
     def cast(self, x: Array, dtype: DType) -> Array:
         return x.astype(_narrow(dtype))
 
-    def stop(self, x: Array) -> Array:
+    def stop_gradient(self, x: Array) -> Array:
         return jax.lax.stop_gradient(x)
 
     def zeros(self, shape: tuple[int, ...], like: Array) -> Array:
@@ -82,11 +82,11 @@ class Jax(Namespace):
 
     def loop(
         self,
-        items: Items,
+        items: BlockTuples,
         body: Callable[..., Carry],
         carry: Carry,
     ) -> Carry:
-        assert not isinstance(items, Every)
+        assert not isinstance(items, SymbolicBlocks)
         axes = devices.axes_of(*jax.tree.leaves(carry))
         carry = devices.varying(carry, axes)
         # A scan traces its body once. Blocks of other sizes (the last ones) get scans of their own.
@@ -125,8 +125,8 @@ class Jax(Namespace):
     def running_log_sum(self, x: Array, reverse: bool) -> Array:
         return jax.lax.cumlogsumexp(x, axis=1, reverse=reverse)
 
-    def of_runs(self, x: Array, starts: Array, last: bool) -> Array:
-        return fill_runs(self, x, starts, last, _running_min)
+    def segment_fill(self, x: Array, starts: Array, last: bool) -> Array:
+        return fill_segments(self, x, starts, last, _running_min)
 
     def recomputed(self, function: Callable[..., Array]) -> Callable[..., Array]:
         again: Callable[..., Array] = jax.checkpoint(function)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import array_api_compat.numpy as xp
 import numpy as np
 
-from nearfar.frameworks.memory import Spare, Stores, aligned, striped
+from nearfar.frameworks.memory import Spare, Stores, aligned, by_chunks
 from nearfar.frameworks.numpy import activations, segments, threads
 from nearfar.frameworks.protocol.namespace import Namespace
 from nearfar.frameworks.protocol.types import (
@@ -44,10 +44,10 @@ class NumPy(Namespace):
     def is_array(self, x: Any) -> bool:
         return isinstance(x, np.ndarray)
 
-    def host(self, x: Array) -> np.ndarray | None:
+    def peek(self, x: Array) -> np.ndarray | None:
         return np.asarray(x)
 
-    def read(self, x: Array) -> np.ndarray:
+    def to_numpy(self, x: Array) -> np.ndarray:
         return np.asarray(x)
 
     def workers(self, wanted: int | None) -> int | None:
@@ -84,7 +84,7 @@ class NumPy(Namespace):
     def by_rows(
         self, function: Callable[..., tuple[Array, ...]], *arrays: Array | None
     ) -> tuple[Array, ...]:
-        return striped(_empty, function, arrays)
+        return by_chunks(_empty, function, arrays)
 
     def set_rows_(self, x: Array, block: Block, value: Array) -> Array:
         x[block.start : block.start + block.size] = value
@@ -202,8 +202,8 @@ class NumPy(Namespace):
         sums = np.logaddexp.accumulate(x, axis=1)
         return sums[:, ::-1] if reverse else sums
 
-    def of_runs(self, x: Array, starts: Array, last: bool) -> Array:
-        return segments.of_runs(x, starts, last)
+    def segment_fill(self, x: Array, starts: Array, last: bool) -> Array:
+        return segments.segment_fill(x, starts, last)
 
     def row_sums(self, x: Array) -> Array:
         # BLAS reads the tile once and in both directions alike; np.sum is slower along columns.

@@ -53,12 +53,12 @@ def running_sum(x: np.ndarray, reverse: bool) -> np.ndarray:
     return sums[:, ::-1] if reverse else sums
 
 
-def of_runs(x: np.ndarray, starts: np.ndarray, last: bool) -> np.ndarray:
+def segment_fill(x: np.ndarray, starts: np.ndarray, last: bool) -> np.ndarray:
     """Every entry replaced by the first, or the last, of its run.
 
     The first entry of each row starts a run.
     """
-    found = of_short_runs(x, starts, last)
+    found = fill_short_segments(x, starts, last)
     if found is not None:
         return found
     if last:
@@ -73,13 +73,13 @@ def of_runs(x: np.ndarray, starts: np.ndarray, last: bool) -> np.ndarray:
     return out[:, ::-1] if last else out
 
 
-def of_short_runs(x: np.ndarray, starts: np.ndarray, last: bool) -> np.ndarray | None:
-    """As `of_runs`; None where many entries are in runs of more than two.
+def fill_short_segments(x: np.ndarray, starts: np.ndarray, last: bool) -> np.ndarray | None:
+    """As `segment_fill`; None where many entries are in runs of more than two.
 
     Those of two views are in runs of two, but for coincidences.
     """
     if _few(starts):
-        return _of_few_runs(x, starts, last)
+        return _fill_few_segments(x, starts, last)
     first_two = starts.copy()
     here, there = (slice(None, -1), slice(1, None)) if last else (slice(1, None), slice(None, -1))
     first_two[:, here] |= starts[:, there]
@@ -88,14 +88,14 @@ def of_short_runs(x: np.ndarray, starts: np.ndarray, last: bool) -> np.ndarray |
         return None
     out = x.copy(order="C")
     out[:, here] = np.where(starts[:, 1:], x[:, here], x[:, there])
-    return _of_few_runs(out, first_two, last)
+    return _fill_few_segments(out, first_two, last)
 
 
 def _few(starts: np.ndarray) -> bool:
     return bool(starts.size - np.count_nonzero(starts) <= _FEW * starts.size)
 
 
-def _of_few_runs(x: np.ndarray, starts: np.ndarray, last: bool) -> np.ndarray:
+def _fill_few_segments(x: np.ndarray, starts: np.ndarray, last: bool) -> np.ndarray:
     inside = np.flatnonzero(~starts)
     out = x.copy(order="C")
     flat = out.reshape(-1)

@@ -74,7 +74,7 @@ class ElementWise(Conversion):
     def sigmoid_(self, x: Array) -> Array:
         return self.sigmoid(x)
 
-    def stop(self, x: Array) -> Array:
+    def stop_gradient(self, x: Array) -> Array:
         """`x` as a constant to differentiation."""
         return x
 

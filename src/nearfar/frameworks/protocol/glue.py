@@ -22,9 +22,10 @@ class Evaluation(Protocol):
         ns: Namespace,
         inputs: tuple[Array, ...],
         wanted: tuple[bool, ...],
-        kept: "Kept | None" = None,
+        residuals: "Residuals | None" = None,
     ) -> tuple[Array, tuple[Array, ...]]:
-        """Return the value and what `backward` wants to find again; `kept` may spare it work."""
+        """Return the value and what `backward` wants to find again; `residuals` may spare it
+        work."""
 
     def backward(
         self,
@@ -33,7 +34,7 @@ class Evaluation(Protocol):
         saved: tuple[Array, ...],
         upstream: Array | None,
         wanted: tuple[bool, ...],
-        kept: "Kept | None" = None,
+        residuals: "Residuals | None" = None,
     ) -> tuple[Array | None, ...]:
         """Return one gradient per input, None where it is not wanted; `upstream` is the slope of
         what is differentiated by the value, None for the value itself."""
@@ -44,7 +45,7 @@ class Evaluation(Protocol):
         """Shapes of what `forward` returns: the value, then all that it saves."""
 
 
-class Kept:
+class Residuals:
     """What `forward` of an eager program leaves for its gradient, in whatever form.
 
     It is taken once: a gradient that is asked for again is computed from the inputs.
@@ -108,6 +109,6 @@ def value_and_grad(
     ns: Namespace, evaluation: Evaluation, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
 ) -> tuple[Array, tuple[Array | None, ...]]:
     """Value and gradients where nothing is recorded."""
-    kept = Kept() if ns.in_place else None
-    value, saved = evaluation.forward(ns, inputs, wanted, kept)
-    return value, evaluation.backward(ns, inputs, saved, None, wanted, kept)
+    residuals = Residuals() if ns.in_place else None
+    value, saved = evaluation.forward(ns, inputs, wanted, residuals)
+    return value, evaluation.backward(ns, inputs, saved, None, wanted, residuals)

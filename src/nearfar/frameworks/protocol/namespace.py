@@ -14,11 +14,11 @@ from nearfar.frameworks.protocol.rows import RowWise
 from nearfar.frameworks.protocol.types import (
     Array,
     Block,
+    BlockTuples,
     Carry,
-    Every,
-    Items,
     Run,
     Scratch,
+    SymbolicBlocks,
 )
 
 HOST_MEMORY = 64 * 2**20
@@ -28,7 +28,7 @@ HOST_MEMORY = 64 * 2**20
 class Namespace(RowWise):
     """Pure operations over the array-API module `xp`."""
 
-    branches: ClassVar[bool] = False
+    cond_on_device: ClassVar[bool] = False
     """Whether the device had better look whether a tile wants masks: `cond` must not wait for the
     host, and what it saves be more than a sort of the labels."""
 
@@ -53,12 +53,12 @@ class Namespace(RowWise):
 
     def loop(
         self,
-        items: Items,
+        items: BlockTuples,
         body: Callable[..., Carry],
         carry: Carry,
     ) -> Carry:
         """Fold ``carry = body(carry, *blocks)`` over the items."""
-        assert not isinstance(items, Every)
+        assert not isinstance(items, SymbolicBlocks)
         for item in items:
             carry = body(carry, *item)
         return carry
@@ -137,7 +137,7 @@ class Namespace(RowWise):
         logarithms. A row of -inf has the shift 0, the sum 1 and the logarithm -inf."""
         xp = self.xp
         none = -float("inf")
-        peak = self.stop(xp.max(x, axis=1))
+        peak = self.stop_gradient(xp.max(x, axis=1))
         shift = xp.where(peak == none, xp.zeros_like(peak), peak)
         e = self.exp_(self.sub_(x, shift[:, None]))
         total = self.row_sums(e)

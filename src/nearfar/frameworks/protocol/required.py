@@ -25,11 +25,11 @@ class Required(ABC):
         """Tell whether `x` belongs to this framework."""
 
     @abstractmethod
-    def host(self, x: Array) -> np.ndarray | None:
+    def peek(self, x: Array) -> np.ndarray | None:
         """The values of `x` where reading them costs no synchronisation, otherwise None."""
 
     @abstractmethod
-    def read(self, x: Array) -> np.ndarray:
+    def to_numpy(self, x: Array) -> np.ndarray:
         """The values of `x`, waiting for them if need be."""
 
     @abstractmethod
@@ -57,7 +57,7 @@ class Required(ABC):
         """Logarithms of the running sums of exp(x), without overflow."""
 
     @abstractmethod
-    def of_runs(self, x: Array, starts: Array, last: bool) -> Array:
+    def segment_fill(self, x: Array, starts: Array, last: bool) -> Array:
         """Every entry replaced by the first, or the last, of its run.
 
         Rows fall, or rise for `last`; `starts` is true where a run begins.

@@ -49,7 +49,7 @@ class RowWise(ElementWise):
         zeros."""
         xp = self.xp
         # Scaled by the largest entry first: squares of 1e-20 or 1e20 leave float32.
-        largest = self.stop(xp.max(xp.abs(z), axis=1, keepdims=True))
+        largest = self.stop_gradient(xp.max(xp.abs(z), axis=1, keepdims=True))
         zero = largest == 0
         largest = self.fill_(largest, zero, 1)
         p = z / largest
@@ -121,10 +121,10 @@ class RowWise(ElementWise):
         return columns, self.gather(x, columns[:, None])[:, 0]
 
 
-def fill_runs(
+def fill_segments(
     ns: RowWise, x: Array, starts: Array, last: bool, running_min: Callable[[Array, bool], Array]
 ) -> Array:
-    """`of_runs` where there is a running minimum, of all before or (True) after an entry."""
+    """`segment_fill` where there is a running minimum, of all before or (True) after an entry."""
     xp = ns.xp
     if last:
         end = xp.ones_like(starts[:, :1])

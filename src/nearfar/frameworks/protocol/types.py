@@ -15,7 +15,7 @@ class Block(NamedTuple):
     size: int
 
 
-class Every(NamedTuple):
+class SymbolicBlocks(NamedTuple):
     """Blocks of rows whose number is known only when the traced program runs."""
 
     over: str  # "blocks", "diagonal": (i, i), "above": i < j, "below": i > j, "pairs": all (i, j)
@@ -23,7 +23,7 @@ class Every(NamedTuple):
     side: int
 
 
-Items = Sequence[tuple[Block, ...]] | Every
+BlockTuples = Sequence[tuple[Block, ...]] | SymbolicBlocks
 
 Run = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
 """``[function(x) for x in items]``, the items side by side."""

@@ -17,11 +17,11 @@ from nearfar.frameworks.protocol.namespace import Namespace
 from nearfar.frameworks.protocol.types import (
     Array,
     Block,
+    BlockTuples,
     Carry,
     DType,
-    Every,
-    Items,
     Scratch,
+    SymbolicBlocks,
 )
 
 
@@ -105,7 +105,7 @@ _ArrayAPI.bool = tf.bool  # type: ignore[attr-defined]
 class TensorFlow(Namespace):
     name: ClassVar[str] = "tensorflow"
     xp: Any = _ArrayAPI
-    branches: ClassVar[bool] = True
+    cond_on_device: ClassVar[bool] = True
     """In graphs; a mask is an array of its own there, which XLA makes as it goes."""
 
     def is_array(self, x: Any) -> bool:
@@ -114,14 +114,14 @@ class TensorFlow(Namespace):
     def is_floating(self, x: Array) -> bool:
         return bool(x.dtype.is_floating)
 
-    def host(self, x: Array) -> np.ndarray | None:
+    def peek(self, x: Array) -> np.ndarray | None:
         known = tf.executing_eagerly() and "GPU" not in x.device
         return np.asarray(x) if known else None
 
     def accelerated(self, x: Array) -> bool:
         return tf.executing_eagerly() and any(kind in x.device for kind in ("GPU", "TPU"))
 
-    def read(self, x: Array) -> np.ndarray:
+    def to_numpy(self, x: Array) -> np.ndarray:
         return np.asarray(x)
 
     def beside(self, x: Array, like: Array) -> Array:
@@ -155,7 +155,7 @@ class TensorFlow(Namespace):
     def itemsize(self, x: Array) -> int:
         return int(x.dtype.size)
 
-    def stop(self, x: Array) -> Array:
+    def stop_gradient(self, x: Array) -> Array:
         return tf.stop_gradient(x)
 
     def zeros(self, shape: tuple[int, ...], like: Array) -> Array:
@@ -183,8 +183,8 @@ class TensorFlow(Namespace):
     def add_at_(self, x: Array, places: Array, values: Array) -> Array:
         return tf.tensor_scatter_nd_add(x, places[:, None], values)
 
-    def loop(self, items: Items, body: Callable[..., Carry], carry: Carry) -> Carry:
-        if isinstance(items, Every):
+    def loop(self, items: BlockTuples, body: Callable[..., Carry], carry: Carry) -> Carry:
+        if isinstance(items, SymbolicBlocks):
             return _loop_over_unknown(items, body, carry)
         if tf.executing_eagerly():
             return super().loop(items, body, carry)
@@ -236,7 +236,7 @@ class TensorFlow(Namespace):
     def running_log_sum(self, x: Array, reverse: bool) -> Array:
         return tf.math.cumulative_logsumexp(x, axis=1, reverse=reverse)
 
-    def of_runs(self, x: Array, starts: Array, last: bool) -> Array:
+    def segment_fill(self, x: Array, starts: Array, last: bool) -> Array:
         # TensorFlow has no running minimum; first or last, it is the largest of the run.
         runs = tf.cumsum(tf.reshape(tf.cast(starts, tf.int64), [-1])) - 1
         largest = tf.math.unsorted_segment_max(tf.reshape(x, [-1]), runs, tf.size(x))
@@ -271,7 +271,7 @@ def _while(times: Any, step: Callable[..., Any], carry: Carry) -> Carry:
     return carry
 
 
-def _loop_over_unknown(items: Every, body: Callable[..., Carry], carry: Carry) -> Carry:
+def _loop_over_unknown(items: SymbolicBlocks, body: Callable[..., Carry], carry: Carry) -> Carry:
     """Blocks whose number and last size the graph computes."""
     n, side = items.n, items.side
     if GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()):

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from nearfar.frameworks.protocol.glue import Evaluation, Glue, Kept, Statement, value_and_grad
+from nearfar.frameworks.protocol.glue import Evaluation, Glue, Residuals, Statement, value_and_grad
 from nearfar.frameworks.protocol.types import Array
 from nearfar.frameworks.torch.hopeful import evaluated
 from nearfar.frameworks.torch.namespace import NAMESPACE, PURE
@@ -23,9 +23,9 @@ class _TorchGlue(Glue):
             return _compiled().value(statement, inputs)
         recording = torch.is_grad_enabled()
         wanted = tuple(recording and x.requires_grad for x in inputs)
-        kept = Kept() if any(wanted) else None
+        residuals = Residuals() if any(wanted) else None
         glue = _Transformed if torch._C._are_functorch_transforms_active() else _Glue
-        value: Array = glue.apply(evaluation, wanted, kept, *inputs)[0]
+        value: Array = glue.apply(evaluation, wanted, residuals, *inputs)[0]
         return value
 
     def value_and_grad(
@@ -62,7 +62,7 @@ class _Glue(torch.autograd.Function):  # type: ignore[misc]
                 grads = evaluated(
                     (upstream, *inputs),
                     lambda ns: backward(
-                        ns, inputs, saved, upstream, wanted, ctx.kept if ns.in_place else None
+                        ns, inputs, saved, upstream, wanted, ctx.residuals if ns.in_place else None
                     ),
                 )
         return None, None, None, *grads
@@ -75,18 +75,23 @@ class _Transformed(_Glue):
 
     @staticmethod
     def forward(
-        evaluation: Evaluation, wanted: tuple[bool, ...], kept: Kept | None, *inputs: Array
+        evaluation: Evaluation,
+        wanted: tuple[bool, ...],
+        residuals: Residuals | None,
+        *inputs: Array,
     ) -> Any:
         with full_precision(inputs):
             value, saved = evaluated(
                 inputs,
-                lambda ns: evaluation.forward(ns, inputs, wanted, kept if ns.in_place else None),
+                lambda ns: evaluation.forward(
+                    ns, inputs, wanted, residuals if ns.in_place else None
+                ),
             )
         return value, *saved
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Array, ...]) -> None:
-        ctx.evaluation, _, ctx.kept, *arrays = inputs
+        ctx.evaluation, _, ctx.residuals, *arrays = inputs
         ctx.arrays = len(arrays)
         ctx.save_for_backward(*arrays, *output[1:])
         ctx.mark_non_differentiable(*output[1:])

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import torch
 
-from nearfar.frameworks.memory import Spare, Stores, aligned, striped
+from nearfar.frameworks.memory import Spare, Stores, aligned, by_chunks
 from nearfar.frameworks.numpy import segments
 from nearfar.frameworks.protocol.namespace import HOST_MEMORY
 from nearfar.frameworks.protocol.types import Array, Block, Scratch
@@ -59,18 +59,20 @@ class Torch(Pure):
         out = x.new_empty(shape) if scratch is None else scratch.buffer(key, shape, x)
         return out.zero_().scatter_(1, order, x)
 
-    def of_runs(self, x: Array, starts: Array, last: bool) -> Array:
+    def segment_fill(self, x: Array, starts: Array, last: bool) -> Array:
         found = None
         if x.dtype in _NUMPY and not self.accelerated(x):
-            found = segments.of_short_runs(x.numpy(), starts.numpy(), last)
-        return super().of_runs(x, starts, last) if found is None else torch.from_numpy(found)
+            found = segments.fill_short_segments(x.numpy(), starts.numpy(), last)
+        return super().segment_fill(x, starts, last) if found is None else torch.from_numpy(found)
 
     def by_rows(
         self, function: Callable[..., tuple[Array, ...]], *arrays: Array | None
     ) -> tuple[Array, ...]:
         # An accelerator fills itself with all rows, and launches once.
         return (
-            function(*arrays) if self.accelerated(arrays[0]) else striped(_empty, function, arrays)
+            function(*arrays)
+            if self.accelerated(arrays[0])
+            else by_chunks(_empty, function, arrays)
         )
 
     def accumulator(self, shape: tuple[Any, ...], like: Array) -> Any:

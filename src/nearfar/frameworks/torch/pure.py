@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from nearfar.frameworks.numpy import segments
 from nearfar.frameworks.protocol.namespace import Namespace
-from nearfar.frameworks.protocol.rows import fill_runs
+from nearfar.frameworks.protocol.rows import fill_segments
 from nearfar.frameworks.protocol.types import Array, Block, DType, Scratch
 from nearfar.frameworks.torch import names as xp
 
@@ -33,7 +33,7 @@ class Pure(Namespace):
     def device_kind(self, x: Array) -> str:
         return str(x.device.type)
 
-    def host(self, x: Array) -> np.ndarray | None:
+    def peek(self, x: Array) -> np.ndarray | None:
         if self.accelerated(x) or is_wrapped(x):
             return None
         return np.asarray((x.double() if x.is_floating_point() else x).detach())
@@ -41,7 +41,7 @@ class Pure(Namespace):
     def accelerated(self, x: Array) -> bool:
         return bool(x.device.type != "cpu")
 
-    def read(self, x: Array) -> np.ndarray:
+    def to_numpy(self, x: Array) -> np.ndarray:
         return np.asarray(x.detach().cpu())
 
     def place(self, x: Array) -> Any:
@@ -99,7 +99,7 @@ class Pure(Namespace):
 
         return call
 
-    def stop(self, x: Array) -> Array:
+    def stop_gradient(self, x: Array) -> Array:
         return x.detach()
 
     def argsort(self, x: Array) -> Array:
@@ -150,8 +150,8 @@ class Pure(Namespace):
     def running_log_sum(self, x: Array, reverse: bool) -> Array:
         return _turned(lambda x: torch.logcumsumexp(x, 1), x, reverse)
 
-    def of_runs(self, x: Array, starts: Array, last: bool) -> Array:
-        return fill_runs(self, x, starts, last, _running_min)
+    def segment_fill(self, x: Array, starts: Array, last: bool) -> Array:
+        return fill_segments(self, x, starts, last, _running_min)
 
     def sign(self, x: Array) -> Array:
         return torch.where(x == x, torch.sign(x), x)  # of NaN it would be 0

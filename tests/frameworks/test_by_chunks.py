@@ -19,8 +19,8 @@ def empty(size, like):
 @pytest.fixture(params=[1, 64, 100, 351])
 def strips(request, monkeypatch):
     """Of one row, of two, of three and a rest, and of all but one."""
-    monkeypatch.setattr(memory, "_STRIP", request.param)
-    monkeypatch.setattr(memory, "_WHOLE", request.param)
+    monkeypatch.setattr(memory, "_CHUNK", request.param)
+    monkeypatch.setattr(memory, "_AT_ONCE", request.param)
 
 
 @pytest.mark.parametrize("make", MAKE.values(), ids=MAKE)
@@ -34,7 +34,7 @@ def test_rows_sums_and_several_rows_for_one(strips, make):
         twice = np.repeat(np.asarray(x), 2, axis=0)
         return x * y[:, None], x.sum(1), make(twice)
 
-    product, sums, twice = memory.striped(empty, function, (x, y, None))
+    product, sums, twice = memory.by_chunks(empty, function, (x, y, None))
     assert sum(seen) == 11
     assert len(seen) > 1
     assert type(product) is type(x)
@@ -51,7 +51,7 @@ def test_what_is_written_to_the_first_array_stays_there(strips, make):
         x *= 3
         return x, x.sum(1)
 
-    found, sums = memory.striped(empty, function, (x,))
+    found, sums = memory.by_chunks(empty, function, (x,))
     assert found is x
     np.testing.assert_array_equal(x, 3 * X)
     np.testing.assert_array_equal(sums, 3 * X.sum(1))
@@ -66,8 +66,8 @@ def test_losses(case, framework, monkeypatch):
         return framework.read(value), [framework.read(g) for g in gradients]
 
     value, gradients = both()
-    monkeypatch.setattr(memory, "_STRIP", 128)
-    monkeypatch.setattr(memory, "_WHOLE", 128)
+    monkeypatch.setattr(memory, "_CHUNK", 128)
+    monkeypatch.setattr(memory, "_AT_ONCE", 128)
     again, others = both()
     np.testing.assert_allclose(again, value, rtol=1e-13)
     for one, other in zip(gradients, others, strict=True):
