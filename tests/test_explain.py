@@ -93,6 +93,26 @@ def test_similarities_of_rows_given_as_targets():
     assert findings(nf.SupCR(), A, graded[:, :3]) == ""
 
 
+@pytest.mark.parametrize("tile", [None, 2])
+def test_scalars_for_a_logger(tile):
+    loss = nf.SupCon(temperature=0.3).with_options(memory=64 * 2**20 if tile is None else 2048)
+    scalars = loss.explain(A, LABELS).scalars()
+    unit = A / np.linalg.norm(A, axis=1, keepdims=True)
+    cosines, same = unit @ unit.T, np.equal.outer(LABELS, LABELS)
+    others = ~np.eye(8, dtype=bool)
+    nearest = np.where(others, cosines, -2).argmax(axis=1)
+    assert scalars["top1"] == (LABELS[nearest] == LABELS).mean()
+    np.testing.assert_allclose(scalars["mean_positive"], cosines[same & others].mean())
+    np.testing.assert_allclose(scalars["mean_negative"], cosines[~same].mean())
+    np.testing.assert_allclose(scalars["value"], loss(A, LABELS))
+    assert all(type(number) is float for number in scalars.values())
+    assert scalars["duplicates_count"] == 0
+    distances = nf.PairMargin().explain(A, LABELS).scalars()
+    assert distances["mean_positive"] > 0
+    assert "effective_negatives" not in distances
+    assert "top1" not in nf.SupCR().explain(A, LABELS).scalars()
+
+
 def test_a_singleton_class():
     labels = [0, 2, 0, 1, 1, 2, 0, 9]
     assert "1 of 8 anchors have no positive and are not counted: rows 7" in findings(

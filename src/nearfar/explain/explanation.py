@@ -37,6 +37,10 @@ class Explanation:
     - "hardest_tenth": share of the gradient's norm that the tenth of the anchors with the highest
       losses has (None without any gradient);
     - "near_negatives" and "far_positives": the hardest pairs, by similarity or distance;
+    - "top1": share of the anchors with positives whose most similar candidate is one (None where
+      nobody is a negative);
+    - "mean_positive" and "mean_negative": mean similarity (or distance) of these pairs, None where
+      there are none;
     - "findings": what is wrong with the batch, in words.
     """
 
@@ -51,6 +55,27 @@ class Explanation:
     def to_dict(self) -> dict[str, Any]:
         """All numbers, ready for JSON."""
         return dict(self.facts)
+
+    def scalars(self) -> dict[str, float]:
+        """Every number under a name of its own, for a logger.
+
+        What a loss does not have is left out. Facts with several numbers give several names:
+        "positives_least", "duplicates_count".
+
+        >>> import numpy as np
+        >>> from nearfar import SupCon
+        >>> z = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.1, 1.0]])
+        >>> scalars = SupCon().explain(z, [0, 0, 1, 1]).scalars()
+        >>> scalars["top1"], scalars["positives_most"]
+        (1.0, 1.0)
+        """
+        found: dict[str, float] = {}
+        for key, fact in self.facts.items():
+            parts = fact if isinstance(fact, dict) and key != "loss" else {"": fact}
+            for part, number in parts.items():
+                if isinstance(number, int | float):
+                    found[f"{key}_{part}" if part else key] = float(number)
+        return found
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the similarities, and each anchor's share of the gradient beside them.
@@ -100,6 +125,9 @@ _HEADINGS = {
     "positives_among_negatives": "positives among their negatives",
     "clamped": "anchors at the lower bound",
     "at_zero": "anchors with a loss of 0",
+    "top1": "anchors nearest to a positive",
+    "mean_positive": "mean of positive pairs",
+    "mean_negative": "mean of negative pairs",
     "effective_negatives": "negatives that matter (median)",
     "hardest_tenth": "gradient of the hardest tenth",
     "near_negatives": "hardest negatives",
@@ -113,8 +141,6 @@ def explain(loss: Loss, arrays: dict[str, Array]) -> Explanation:
     memory = loss.options.memory or HOST_MEMORY
     found = survey(relations, memory)
     inputs = tuple(arrays.values())
-    if loss.stated("include_self") == "positive":
-        found.positives += 1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # said among the findings
         losses = replace(loss, reduction="none")(*inputs)
@@ -129,6 +155,9 @@ def explain(loss: Loss, arrays: dict[str, Array]) -> Explanation:
         chance = float(mean(*nothing))
     pull = _pull(loss, gradients, len(losses))
     facts: dict[str, Any] = {"loss": loss.to_dict(), "value": float(value), "chance": chance}
+    facts |= _means(loss, relations, found)
+    if loss.stated("include_self") == "positive":
+        found.positives += 1
     facts |= _counts(loss, found) | _pairs(loss, relations, found)
     facts |= {
         "duplicates": repeats(loss, arrays, relations.anchors),
@@ -171,6 +200,18 @@ def _counts(loss: Loss, found: Survey) -> dict[str, Any]:
         "without_positives": lacking(found.positives),
         "without_negatives": None if ranks else lacking(found.negatives),
     }
+
+
+def _means(loss: Loss, relations: Relations, found: Survey) -> dict[str, Any]:
+    unit = -1.0 if loss.by_distance else relations.temperature
+    pairs = found.positives.sum(), found.negatives.sum()
+    positive, negative = (
+        float(total * unit / count) if count else None
+        for total, count in zip(found.sums, pairs, strict=True)
+    )
+    known = found.positives > 0
+    top1 = float(found.first[known].mean()) if pairs[1] and known.any() else None
+    return {"top1": top1, "mean_positive": positive, "mean_negative": negative}
 
 
 def _pairs(loss: Loss, relations: Relations, found: Survey) -> dict[str, Any]:
@@ -293,6 +334,6 @@ def _spelled(key: str, fact: Any) -> str:
         first = ", ".join(" = ".join(x) if isinstance(x, list) else str(x) for x in fact["first"])
         more = ", ..." if fact["count"] > _SHOWN else ""
         return f"{fact['count']}" + (f" ({first}{more})" if first else "")
-    if key == "hardest_tenth":
+    if key in ("hardest_tenth", "top1"):
         return f"{fact:.1%}"
     return f"{fact:g}" if isinstance(fact, float) else str(fact)

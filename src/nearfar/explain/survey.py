@@ -20,6 +20,10 @@ class Survey:
     negatives: Array
     effective: Array
     """exp of the entropy of the negatives' softmax: how many of them share the pull."""
+    first: Array
+    """Whether the highest logit of an anchor is a positive's, and no negative's is as high."""
+    sums: Array
+    """Of the logits of the positives and of the negatives, (2,)."""
     lowest: float = np.inf
     highest: float = -np.inf
     near: list[tuple[float, int, int]] = field(default_factory=list)
@@ -36,6 +40,12 @@ class Survey:
             self.lowest = min(self.lowest, float(logits[compared].min()))
             self.highest = max(self.highest, float(logits[compared].max()))
         self.effective[rows] = _effective(logits, tile.negatives)
+        best, rival = (
+            np.where(mask, logits, -np.inf).max(axis=1, initial=-np.inf)
+            for mask in (tile.positives, tile.negatives)
+        )
+        self.first[rows] = best > rival
+        self.sums += [logits[mask].sum() for mask in (tile.positives, tile.negatives)]
         keep = np.ones_like(compared)
         if once:  # a pair of one set of rows is seen from both ends
             keep = rows[:, None] < np.arange(logits.shape[1])[None, :]
@@ -45,7 +55,8 @@ class Survey:
 
 def survey(relations: Relations, memory: int) -> Survey:
     n = len(relations.anchors.rows)
-    found = Survey(np.zeros(n, dtype=int), np.zeros(n, dtype=int), np.zeros(n))
+    none = np.zeros(n, dtype=int)
+    found = Survey(none, none.copy(), np.zeros(n), np.zeros(n, dtype=bool), np.zeros(2))
     for tile in relations.blocks(memory):
         found.take(tile, relations.same_rows)
     return found
