@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from nearfar.check import wording
 from nearfar.check.found import Found
+from nearfar.check.wording import Line, in_one_sentence, in_sections
 
 
 class Report(Found):
@@ -16,11 +16,11 @@ class Report(Found):
     @property
     def answer(self) -> str:
         """The whole report in one sentence."""
-        return wording.answer(self)
+        return in_one_sentence(self)
 
-    def sections(self) -> list[tuple[str, list[wording.Line]]]:
+    def sections(self) -> list[tuple[str, list[Line]]]:
         """Headings, each with lines of a name and a text; the answer comes first."""
-        return wording.sections(self)
+        return in_sections(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON, which has no NaN: null is a number that there is not."""

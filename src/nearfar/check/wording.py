@@ -6,7 +6,7 @@ from nearfar.check.identity.identify import Identity
 Line = tuple[str, str]
 
 
-def answer(report: Found) -> str:
+def in_one_sentence(report: Found) -> str:
     """What it is and whether that is right and safe."""
     if not report.ran:
         return f"It could not be run: {report.findings[0].text if report.findings else 'no call'}."
@@ -17,7 +17,9 @@ def answer(report: Found) -> str:
     faults = len(report.faults)
     if faults:
         return f"{what}, and it is unsafe: {faults} fault{'s' * (faults > 1)}."
-    return f"{what}{', and sound' if report.right else ', and no fault was found'}."
+    if not (report.gradient or report.stability or report.cost):
+        return f"{what}."  # whether it is sound was not asked
+    return f"{what}, and {'sound' if report.right else 'no fault was found'}."
 
 
 def _what(report: Found) -> str:
@@ -47,11 +49,11 @@ def _but(changes: tuple[str, ...]) -> str:
     return f"but {changes[0]}, and {len(changes) - 1} more that differ{'s' * (len(changes) == 2)}"
 
 
-def sections(report: Found) -> list[tuple[str, list[Line]]]:
+def in_sections(report: Found) -> list[tuple[str, list[Line]]]:
     """Headings with their lines, the answer first; those without any line are left out."""
     identity = report.identity
     found: list[tuple[str, list[Line]]] = [
-        (answer(report), []),
+        (in_one_sentence(report), []),
         ("Differs", _differs(report)),
         ("Unsafe", [(f.part, f.text) for f in report.faults] if report.ran else []),
         ("Equal call", [("", report.equal_call)] if report.equal_call else []),

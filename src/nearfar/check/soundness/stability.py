@@ -195,10 +195,10 @@ def _held(x: Floats, dtype: str) -> Floats:
 
 def _largest_logit(s: _Setting, batch: Batch, value: float) -> float:
     statement = s.reference.identity.statement
-    similarity = getattr(statement.loss, "similarity", "") if statement else ""
+    similarity = statement.loss.stated("similarity") if statement else None
     temperature = value
     if statement is not None and s.reference.identity.fixed:
-        temperature = getattr(statement.loss, "temperature", 1.0)
+        temperature = statement.loss.stated("temperature", 1.0)
     if similarity == "cosine":
         return 1 / temperature
     norms = max(float(np.linalg.norm(x, axis=-1).max()) for x in batch.parts)

@@ -83,8 +83,6 @@ def _halves(given: Inputs) -> Inputs:
     return given[0][:n], given[0][n:]
 
 
-_FLAT = "{0}.reshape(-1, {0}.shape[-1])"
-
 FORMS = {
     form.name: form
     for form in (
@@ -122,18 +120,18 @@ FORMS = {
              arguments=("targets", "z"), inputs="{1}, {0}"),
         Form("stacked_labels", "labelled_views", "stacked views (N, 2, d), labels (N,)",
              lambda b: (_pairs(b), _facts(b)[::2]), _unpair, ("", "label|target|y"),
-             arguments=("views", "labels"), inputs=_FLAT + ", np.repeat({1}, 2)"),
+             arguments=("views", "labels"), inputs="*nf.flatten_views({0}, {1})"),
         Form("target_columns", "targets", "embeddings (n, d), targets (n, 1)",
              lambda b: (b.parts[0], _column(_facts(b))), _first,
              ("", "target|value|y|age|label"),
              arguments=("z", "targets"), inputs="{0}, {1}[:, 0]"),
         Form("stacked_targets", "target_views", "stacked views (N, 2, d), targets (N,)",
              lambda b: (_pairs(b), _facts(b)[::2]), _unpair, ("", "target|value|y|age|label"),
-             arguments=("views", "targets"), inputs=_FLAT + ", np.repeat({1}, 2)"),
+             arguments=("views", "targets"), inputs="*nf.flatten_views({0}, {1})"),
         Form("stacked_target_columns", "target_views", "stacked views (N, 2, d), targets (N, 1)",
              lambda b: (_pairs(b), _column(_facts(b)[::2])), _unpair,
              ("", "target|value|y|age|label"),
-             arguments=("views", "targets"), inputs=_FLAT + ", np.repeat({1}[:, 0], 2)"),
+             arguments=("views", "targets"), inputs="*nf.flatten_views({0}, {1}[:, 0])"),
         Form("queue_columns", "queue", "query (N, d), key (N, d), queue (d, K)",
              lambda b: (*b.parts[:2], b.parts[2].T), lambda g: (*g[:2], g[2].T),
              ("", "", "queue|neg|bank|mem"),
