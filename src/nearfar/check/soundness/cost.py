@@ -73,7 +73,7 @@ def check_cost(
         lines.append(("nearfar", text))
         slower = last.own.seconds / last.nearfar.seconds
         if slower >= _SLOW:
-            text = f"it takes {slower:.2g} times as long as nearfar at n = {last.n}"
+            text = f"it takes {slower:,.0f} times as long as nearfar at n = {last.n}"
             findings.append(Finding("cost", NOTE, text))
     facts["lines"] = lines
     return facts, findings
