@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nearfar.frameworks import to_host
+
 Arrays = Sequence[Any]
 Run = Callable[[Any, Arrays, Arrays, str, float], tuple[Any, Arrays]]
 """Value, and upstream times its gradients, of a loss on embeddings and the rest, in a dtype."""
@@ -126,9 +128,7 @@ FRAMEWORKS = tuple(_MAKERS)
 
 def read(x: Any) -> Any:
     """In float64."""
-    x = x.detach() if hasattr(x, "detach") else x
-    x = x.float() if "bfloat16" in str(x.dtype) and hasattr(x, "float") else x
-    return np.asarray(x, dtype=np.float64)
+    return np.asarray(to_host(x), dtype=np.float64)
 
 
 def dtype_name(x: Any) -> str:

@@ -63,7 +63,7 @@ def with_numbers_of(loss: Loss, found: Loss, names: Collection[str]) -> Loss:
     """A loss with the named numbers of another, but for those that would make it another loss."""
     changed: dict[str, Any] = {}
     for field in fields(loss):
-        if field.name not in names or not hasattr(found, field.name):
+        if field.name not in names or field.name not in found.declarations:
             continue
         own, theirs = getattr(loss, field.name), getattr(found, field.name)
         number = "number" in field.metadata and field.name not in _MOVE

@@ -134,7 +134,7 @@ class Learned:
 
 def metric_of(loss: Any) -> str:
     """Tell how a loss compares embeddings: by "cosine" or by "euclidean" distances."""
-    compared = (getattr(loss, name, None) for name in ("similarity", "distance"))
+    compared = loss.stated("similarity"), loss.stated("distance")
     return "cosine" if "cosine" in compared else "euclidean"
 
 
