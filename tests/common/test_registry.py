@@ -6,6 +6,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,12 @@ def test_its_docstring_has_what_a_reader_needs(name):
     fields = [f.name for f in dataclasses.fields(BUILT_IN[name]) if f.name not in SHARED]
     missing = [f for f in fields if not re.search(rf"^\s*{f}\b", text, re.MULTILINE)]
     assert not missing, f"expected {', '.join(missing)} under Parameters of {name}"
+
+
+@EVERY
+def test_the_site_has_its_formula(name):
+    formulas = tomllib.loads((ROOT / "website" / "formulas.toml").read_text(encoding="utf-8"))
+    assert name in formulas, f"expected the formula of {name} in TeX in website/formulas.toml"
 
 
 @EVERY
