@@ -239,8 +239,8 @@ class TestJudged:
 
     def test_the_last_one_where_the_best_is_no_better_than_by_chance(self, wine):
         X, y = wine
-        scores = iter([0.2, 0.5, 0.9, 0.85, 0.84])
-        projection = ContrastiveProjection(2, max_iter=4)._fit(
+        scores = iter([0.2, 0.5, 0.9, 0.85, 0.84, 0.99])
+        projection = ContrastiveProjection(2)._fit(
             X, y, judge=lambda embed: next(scores), tolerance=0.1, patience=2
         )
         assert projection.best_iter_ == projection.n_iter_ == 4

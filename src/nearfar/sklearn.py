@@ -190,9 +190,10 @@ class ContrastiveProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
         """`fit` that reports every iteration as on_step(iteration, objective, score).
 
         ``judge`` scores the map of an iteration, given as a function that embeds rows; higher is
-        better. Where the last score is below the best one by more than the ``tolerance``, the map
-        with the best is taken, the principal components of the start (iteration 0) among them; so
-        many iterations after the best as ``patience`` says the search then ends.
+        better. The search ends after ``patience`` iterations without a better or an equal score.
+        Where the last score is below the best one by more than the ``tolerance``, the map with the
+        best is taken, the principal components of the start (iteration 0) among them; elsewhere the
+        difference may be chance, and the last map is taken.
 
         A KeyboardInterrupt, raised by on_step or sent meanwhile, then ends the search with the best
         map so far. Without on_step it is let through, to end what called fit as well.
@@ -274,7 +275,7 @@ class ContrastiveProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
                 best, best_score, best_iter = last, last_score, n_iter
             if on_step is not None:
                 on_step(n_iter, float(intermediate_result.fun), last_score)
-            if worse() and n_iter - best_iter >= patience:
+            if n_iter - best_iter >= patience:
                 raise StopIteration
 
         interrupted = False

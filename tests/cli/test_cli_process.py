@@ -32,7 +32,7 @@ def endless(tmp_path):
     np.savez(tmp_path / "noise.npz", X=rng.normal(size=(2000, 40)), y=rng.integers(0, 2, 2000))
     return (
         "fit", tmp_path / "noise.npz", "--components", 20, "--temperature", 0.02,
-        "--max-iter", 1_000_000, "--out", tmp_path / "out",
+        "--max-iter", 1_000_000, "--patience", 1_000_000, "--out", tmp_path / "out",
     )  # fmt: skip
 
 

@@ -150,7 +150,7 @@ def folder_with(tmp_path, **files):
 
 
 REFUSALS = {
-    "idx cut": (lambda p: idx_with(p, lambda raw: raw[:-1]), r"holds 255 bytes, expected 256"),
+    "idx cut": (lambda p: idx_with(p, lambda raw: raw[:-1]), r"holds 255 bytes where 256"),
     "idx magic": (lambda p: idx_with(p, lambda raw: b"\1" + raw[1:]), r"magic number 0x01000803"),
     "idx empty": (lambda p: idx_with(p, lambda raw: b""), r"is empty; write it again"),
     "idx nowhere": (lambda p: p / "t10k-images-idx3-ubyte", r"cannot be read \(No such file"),

@@ -45,10 +45,10 @@ def test_idx_labels_elsewhere_or_packed_otherwise(tmp_path):
 IDX_CASES = {
     "truncated": (
         lambda raw: raw[:-7],
-        r"holds 249 bytes, expected 256 .*12 x 5 x 4 images.*again",
+        r"holds 249 bytes where 256 were expected .*12 x 5 x 4 images.*again",
     ),
-    "too long": (lambda raw: raw + b"a", r"holds 257 bytes, expected 256"),
-    "header": (lambda raw: raw[:6], r"holds 6 bytes, expected"),
+    "too long": (lambda raw: raw + b"a", r"holds 257 bytes or more where 256"),
+    "header": (lambda raw: raw[:6], r"ends within its header, expected 12"),
     "empty": (lambda raw: b"", r"magic number 0x00000000, expected 0x00000803"),
     "magic": (lambda raw: b"\0\0\x0d\x03" + raw[4:], r"0x00000d03, expected 0x00000803 of IDX im"),
     "labels": (lambda raw: idx_bytes(np.arange(3)), r"0x00000801, expected 0x00000803.*file of im"),

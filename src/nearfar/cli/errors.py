@@ -8,6 +8,8 @@ from typing import Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from nearfar.extras import explained
+
 
 class BadInput(Exception):
     """The input is at fault; the message names the thing, what is wrong with it and the remedy."""
@@ -35,6 +37,10 @@ def _one_line(ctx: Any) -> Iterator[None]:
         yield
     except BrokenPipeError:
         raise  # `nearfar losses | head` is no mistake; typer ends it quietly.
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("nearfar"):
+            raise
+        _fail(str(explained(error, "this command", "cli")), code=2, cause=error)
     except (BadInput, OSError) as error:
         _fail(str(error), code=2, cause=error)
     except KeyboardInterrupt as error:

@@ -4,12 +4,14 @@ import gzip
 import math
 import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
 _MAGIC = {"images": 0x00000803, "labels": 0x00000801}  # unsigned bytes, of 3 axes and of 1
 _GZIP = b"\x1f\x8b"
+_PART = 2**24  # bytes read at once
 
 
 def read_idx(
@@ -74,33 +76,43 @@ def _labels_of(images: Path) -> Path:
 
 
 def _read(path: Path, what: str) -> NDArray[np.uint8]:
-    content = _unpacked(path)
-    magic = int.from_bytes(content[:4])
-    if len(content) < 4 or magic != _MAGIC[what]:
-        raise ValueError(
-            f"{path} starts with the magic number 0x{magic:08x}, expected 0x{_MAGIC[what]:08x} of "
-            f"IDX {what}; name a file of {what}"
-        )
-    axes = magic & 0xFF
-    header = 4 + 4 * axes
-    sizes = [int.from_bytes(content[4 * k : 4 * k + 4]) for k in range(1, axes + 1)]
-    expected = header + math.prod(sizes)
-    if len(content) != expected:
-        raise ValueError(
-            f"{path} holds {len(content)} bytes, expected {expected} by its header "
-            f"({' x '.join(map(str, sizes))} {what}); get the file again"
-        )
-    return np.frombuffer(content, np.uint8, offset=header).reshape(sizes).copy()
-
-
-def _unpacked(path: Path) -> bytes:
-    content = path.read_bytes()
-    if not content.startswith(_GZIP):
-        return content
+    with path.open("rb") as file:
+        packed = file.read(2) == _GZIP
     try:
-        return gzip.decompress(content)
+        with gzip.open(path) if packed else path.open("rb") as file:
+            return _entries(file, path, what)
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(
             f"{path} is truncated or damaged, expected a whole gzip file ({error}); "
             "get the file again"
         ) from error
+
+
+def _entries(file: IO[bytes] | gzip.GzipFile, path: Path, what: str) -> NDArray[np.uint8]:
+    """Read what the header says and one byte more at most, whatever a file unpacks to."""
+    start = file.read(4)
+    magic = int.from_bytes(start)
+    if len(start) < 4 or magic != _MAGIC[what]:
+        raise ValueError(
+            f"{path} starts with the magic number 0x{magic:08x}, expected 0x{_MAGIC[what]:08x} of "
+            f"IDX {what}; name a file of {what}"
+        )
+    axes = magic & 0xFF
+    header = file.read(4 * axes)
+    if len(header) < 4 * axes:
+        raise ValueError(
+            f"{path} ends within its header, expected {4 * axes} bytes of sizes; get the file again"
+        )
+    sizes = [int.from_bytes(header[4 * k : 4 * k + 4]) for k in range(axes)]
+    expected, parts, held = math.prod(sizes), [], 0
+    while held <= expected and (part := file.read(min(_PART, expected + 1 - held))):
+        parts.append(part)
+        held += len(part)
+    if held != expected:
+        more = "or more " if held > expected else ""
+        begin = len(start) + len(header)
+        raise ValueError(
+            f"{path} holds {begin + held} bytes {more}where {begin + expected} were expected by "
+            f"its header ({' x '.join(map(str, sizes))} {what}); get the file again"
+        )
+    return np.frombuffer(b"".join(parts), np.uint8).reshape(sizes).copy()
