@@ -58,7 +58,11 @@ class Dot(_Inner):
 
 
 class Cosine(_Inner):
-    """x . y / (|x| |y|); a zero row has similarity 0 to everything, and no gradient."""
+    """x . y / (|x| |y|); a zero row has similarity 0 to everything, and no gradient.
+
+    A gradient is inversely proportional to its row's norm: one beyond the dtype is infinite, or
+    that of the shortest norm that has an inverse, and never NaN.
+    """
 
     name: ClassVar[str | None] = "cosine"
 

@@ -8,6 +8,9 @@ import numpy as np
 from nearfar.frameworks.protocol.elementwise import ElementWise
 from nearfar.frameworks.protocol.types import Array, Block, Scratch
 
+SMALLEST_NORMAL = {4: float(np.finfo(np.float32).tiny), 8: float(np.finfo(np.float64).tiny)}
+"""By item size."""
+
 
 class RowWise(ElementWise):
     def zeros(self, shape: tuple[int, ...], like: Array) -> Array:
@@ -46,7 +49,7 @@ class RowWise(ElementWise):
 
     def unit_rows(self, z: Array, factor: Any) -> tuple[Array, Array]:
         """``factor * z / |z|`` and ``factor / |z|``, (n, d) and (n, 1); 0 and 0 for a row of
-        zeros."""
+        zeros. The latter is at most 1 over the smallest normal number."""
         xp = self.xp
         # Scaled by the largest entry first: squares of 1e-20 or 1e20 leave float32.
         largest = self.stop_gradient(xp.max(xp.abs(z), axis=1, keepdims=True))
@@ -55,7 +58,9 @@ class RowWise(ElementWise):
         p = z / largest
         square = self.fill_(xp.sum(p * p, axis=1, keepdims=True), zero, float("inf"))
         scale = factor / xp.sqrt(square)
-        return self.mul_(p, scale), scale / largest
+        # Beyond the dtype it would be infinite, and times a gradient of 0 NaN.
+        floor = scale * SMALLEST_NORMAL[self.itemsize(z)]
+        return self.mul_(p, scale), scale / xp.where(largest < floor, floor, largest)
 
     def without_(self, x: Array, p: Array, times: Any) -> tuple[Array, Array]:
         """``x - times * along * p`` with ``along = dots(p, x)``, (n, d) and (n, 1)."""
