@@ -132,19 +132,22 @@ class _Euclidean(Similarity):
         return ns.mul_(gradient, temperature ** (-1 / self.degree)), slope
 
     def paired(self, ns: Namespace, a: Rows, b: Rows) -> Array:
-        return self._logits(ns, self._differences(ns, a, b)[1], a.unit, None)
+        return self._paired(ns, self._differences(ns, a, b), a.unit)
 
     def pull_paired(self, ns: Namespace, a: Rows, b: Rows, g: Array) -> tuple[Array, Array]:
-        difference, squares = self._differences(ns, a, b)
-        tile = Tile(self._logits(ns, squares, a.unit, None), True, a.unit)
+        difference = self._differences(ns, a, b)
+        tile = Tile(self._paired(ns, difference, a.unit), True, a.unit)
         weights = self.weigh_(ns, g + ns.xp.zeros_like(g), tile).weights
         flow = (self.steep * weights)[:, None] * difference
         return flow, -flow
 
-    def _differences(self, ns: Namespace, a: Rows, b: Rows) -> tuple[Array, Array]:
+    def _paired(self, ns: Namespace, difference: Array, unit: Any) -> Array:
+        squares = ns.xp.sum(difference * difference, axis=1)
+        return self._logits(ns, squares, unit, None)
+
+    def _differences(self, ns: Namespace, a: Rows, b: Rows) -> Array:
         assert a.raw is not None
-        difference = (a.raw - b.raw) * a.factor
-        return difference, ns.xp.sum(difference * difference, axis=1)
+        return (a.raw - b.raw) * a.factor
 
 
 class NegSqeuclidean(_Euclidean):
@@ -164,7 +167,11 @@ class NegSqeuclidean(_Euclidean):
 
 
 class NegEuclidean(_Euclidean):
-    """-|x - y|; equal rows have no gradient."""
+    """-|x - y|; equal rows have no gradient.
+
+    Where the host can read the rows, one that is any number of times as far as the others leaves
+    these their digits; elsewhere it does up to 1e19 times in float32.
+    """
 
     name = "neg_euclidean"
     degree = 1
@@ -186,6 +193,31 @@ class NegEuclidean(_Euclidean):
         large = (peak > _PLAIN_HIGH) & xp.isfinite(peak)
         return xp.where(small | large, peak, xp.ones_like(peak))
 
+    def tile(
+        self, ns: Namespace, a: Rows, b: Rows, meeting: Meeting | None, scratch: Scratch | None
+    ) -> Tile:
+        if not _apart_beyond_squares(a.unit):
+            return super().tile(ns, a, b, meeting, scratch)
+        # Of rows of all sizes some squares vanish in any unit: each pair is its own.
+        apart = Apart(ns, a.raw, b.raw, scratch)
+        peak = apart.fold(lambda total, e: ns.xp.maximum(total, ns.xp.abs(e)), "peak")
+        peak = ns.fill_(peak, peak == 0, 1)
+
+        def add(total: Array, e: Array) -> Array:
+            e = ns.div_(e, peak)
+            return ns.add_(total, ns.mul_(e, e))
+
+        distances = ns.mul_(ns.root_(apart.fold(add)), peak)
+        return Tile(ns.mul_(distances, -a.unit * a.factor), True, a.unit)
+
+    def _paired(self, ns: Namespace, difference: Array, unit: Any) -> Array:
+        if not _apart_beyond_squares(unit):
+            return super()._paired(ns, difference, unit)
+        peak = ns.xp.max(ns.xp.abs(difference), axis=1)
+        peak = ns.fill_(peak, peak == 0, 1)
+        ratio = difference / peak[:, None]
+        return self._logits(ns, ns.xp.sum(ratio * ratio, axis=1), unit, None) * peak
+
     def _logits(self, ns: Namespace, squares: Array, unit: Any, meeting: Meeting | None) -> Array:
         if meeting is not None:
             squares = ns.fill_diagonal_(squares, *meeting, 0)
@@ -194,6 +226,11 @@ class NegEuclidean(_Euclidean):
     def weigh_(self, ns: Namespace, g: Array, tile: Tile) -> Flow:
         weights = ns.mul_(g, ns.inverse_or_zero_(tile.logits))
         return Flow(weights if _is_one(tile.unit) else ns.mul_(weights, tile.unit), tile.near)
+
+
+def _apart_beyond_squares(unit: Any) -> bool:
+    """Whether the host knows that squares of these rows leave the dtype."""
+    return isinstance(unit, float) and unit != 1
 
 
 def _is_one(unit: Any) -> bool:
