@@ -8,8 +8,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ[variable] = "1"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
-import torch  # noqa: F401  isort: skip
+import torch  # isort: skip
 import pytest
+
+if not torch.cuda.is_available():
+    # Triton reads it when it is first imported, which PyTorch's compiler may do.
+    os.environ["TRITON_INTERPRET"] = "1"
 
 pytest.register_assert_rewrite("support")
 

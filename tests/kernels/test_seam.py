@@ -183,6 +183,7 @@ class DenseQueries:
 
 @dataclass
 class Dense:
+    whole: bool = False
     name: str = "dense"
     calls: list = field(default_factory=list)
 

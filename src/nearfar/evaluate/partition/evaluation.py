@@ -14,6 +14,7 @@ from nearfar.evaluate.partition.tile import Tiling, each_once
 from nearfar.evaluate.partition.tile_cache import Store
 from nearfar.evaluate.plan import Plan, all_pairs, by_class, rectangular, tile_side, uniform
 from nearfar.evaluate.settings import Settings
+from nearfar.evaluate.whole import Finish, WholePartition
 from nearfar.frameworks import Array, Block, Namespace, Problem, Residuals
 from nearfar.pairing import DeviceLabels, Pairing, PairingKind, Partnered, pair_up
 from nearfar.rules import Anchors, PartitionRule, Slopes
@@ -51,6 +52,9 @@ class PartitionEvaluation(Settings):
         wanted: tuple[bool, ...],
         residuals: Residuals | None = None,
     ) -> tuple[Array, tuple[Array, ...]]:
+        whole = self._whole(ns, inputs)
+        if whole is not None:
+            return whole.forward(wanted, residuals)
         batch = PartitionBatch(self, ns, inputs)
         passes = batch.passes(inputs, store=residuals is not None and any(wanted))
         seen = batch.see(passes)
@@ -80,6 +84,9 @@ class PartitionEvaluation(Settings):
         wanted: tuple[bool, ...],
         residuals: Residuals | None = None,
     ) -> tuple[Array | None, ...]:
+        whole = self._whole(ns, inputs)
+        if whole is not None:
+            return whole.backward(saved, upstream, wanted, residuals)
         pairing, rows, slope = self._pulled(ns, inputs, saved, upstream, residuals)
         embeddings = rows if pairing is None else pairing.scatter(ns, rows)
         aligned = self.align(ns, inputs, wanted, embeddings, (slope,))
@@ -156,14 +163,25 @@ class PartitionEvaluation(Settings):
             pair=None if pair is None else pair.name,
             include_self=self.include_self,
             first_only=self.first_only,
+            finish=Finish(self.rule),
         )
+
+    def _whole(self, ns: Namespace, inputs: tuple[Array, ...]) -> WholePartition | None:
+        """The kernel that does all of this, if there is one."""
+        kernel, _ = self.kernel(ns, inputs)
+        if kernel is None or not kernel.whole:
+            return None
+        return WholePartition(self, ns, inputs, kernel)
 
     def outline(
         self, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
     ) -> tuple[tuple[Any, ...], ...]:
+        whole = self._whole(ns, inputs)
         n = self.parts // self.sides * ns.shape(inputs[0])[0]
         anchors = ns.shape(inputs[0])[0] if self.first_only else n
         value = (anchors,) if self.reduction.reduction == "none" else ()
+        if whole is not None:
+            return value, *((whole.state(n),) if any(wanted) else ())
         return value, *((n,),) * (self._saved() * self.sides)
 
 
@@ -189,7 +207,8 @@ class PartitionBatch:
         self.ns, self.settings = ns, settings
         self.similarity = settings.similarity
         self.own = own
-        self.kernel, _ = settings.kernel(ns, inputs, own)
+        found, _ = settings.kernel(ns, inputs, own)
+        self.kernel = None if found is None or found.whole else found
         self.pairing = self._pair_up(inputs)
         if self.kernel is None:
             self._prepare(inputs)

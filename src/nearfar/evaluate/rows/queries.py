@@ -8,8 +8,9 @@ from nearfar.evaluate.plan import each_block, row_block
 from nearfar.evaluate.rows.evaluation import Found, RowBatch, RowEvaluation
 from nearfar.evaluate.rows.fused import FusedQueries
 from nearfar.evaluate.schedule import CandidatePart, over_anchor_blocks
-from nearfar.frameworks import Array, Block, Namespace, Problem, Scratch
-from nearfar.rules import QueryRule
+from nearfar.evaluate.whole import Finish, Gradients, Saved, WholeQueries
+from nearfar.frameworks import Array, Block, Namespace, Problem, Residuals, Scratch
+from nearfar.rules import OnePositive, QueryRule
 from nearfar.similarity import Flow, Rows
 
 Negatives = Literal["batch", "shared", "own", "matched"]
@@ -183,16 +184,56 @@ class QueryEvaluation(RowEvaluation):
     batch: ClassVar[type[RowBatch]] = QueryBatch
 
     def problem(self, ns: Namespace, inputs: tuple[Array, ...], own: Block | None) -> Problem:
-        return self._problem(ns, inputs, own, kind="queries", pairing=self.negatives)
+        return self._problem(
+            ns,
+            inputs,
+            own,
+            kind="queries",
+            pairing=self.negatives,
+            finish=Finish(OnePositive("all")),
+        )
 
     def _batch(
         self, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
     ) -> RowBatch:
         own = self._own(ns, inputs)
         kernel, _ = self.kernel(ns, inputs, own)
-        if kernel is None:
+        if kernel is None or kernel.whole:
             return super()._batch(ns, inputs, wanted)
         return FusedQueries(self, ns, inputs, wanted, kernel, own)
+
+    def forward(
+        self,
+        ns: Namespace,
+        inputs: tuple[Array, ...],
+        wanted: tuple[bool, ...],
+        residuals: Residuals | None = None,
+    ) -> tuple[Array, Saved]:
+        whole = self._whole(ns, inputs)
+        if whole is None:
+            return super().forward(ns, inputs, wanted, residuals)
+        return whole.forward(wanted, residuals)
+
+    def backward(
+        self,
+        ns: Namespace,
+        inputs: tuple[Array, ...],
+        saved: Saved,
+        upstream: Array | None,
+        wanted: tuple[bool, ...],
+        residuals: Residuals | None = None,
+    ) -> Gradients:
+        whole = self._whole(ns, inputs)
+        if whole is None:
+            return super().backward(ns, inputs, saved, upstream, wanted, residuals)
+        return whole.backward(saved, upstream, wanted, residuals)
+
+    def _whole(self, ns: Namespace, inputs: tuple[Array, ...]) -> WholeQueries | None:
+        """The kernel that does all of this, if there is one."""
+        kernel, _ = self.kernel(ns, inputs, self._own(ns, inputs))
+        if kernel is None or not kernel.whole:
+            return None
+        return WholeQueries(self, ns, inputs, kernel)
 
     def _own(self, ns: Namespace, inputs: tuple[Array, ...]) -> Block | None:
         """The queries of this process, where it does not compute all."""

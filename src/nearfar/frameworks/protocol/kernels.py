@@ -46,6 +46,10 @@ class Problem(NamedTuple):
     """Whether temperature, and bias, are arrays."""
     own: Block | None = None
     """Rows of each input whose anchors this process computes; None: all."""
+    finish: Any = None
+    """What the rule makes of its sums, for kernels that do it themselves: hashable, and called with
+    operations and what is known of anchors by the names log0, log1, linear, pair, count, negatives,
+    temperature; gives losses and slopes by logs, linear, pair and temperature."""
 
 
 class KernelSums(NamedTuple):
@@ -93,7 +97,11 @@ class QueryPass(Protocol):
 
 
 class Kernel(Protocol):
+    """Or a `WholeKernel`, which the evaluators ask in its own way."""
+
     name: str
+    whole: bool
+    """Whether it computes everything from embeddings to gradients: see `WholeKernel`."""
 
     def fits(self, problem: Problem) -> tuple[bool, str]:
         """Whether it can compute this, and why not."""
@@ -109,6 +117,35 @@ class Kernel(Protocol):
     def queries(
         self, problem: Problem, embeddings: tuple[Array, ...], temperature: Any, bias: Any
     ) -> QueryPass: ...
+
+
+class WholeKernel(Protocol):
+    """Does the rule's `finish`, weights and upstream gradients too, since each operation on arrays
+    is a launch: `whole` is True. What `partition` gives has the methods of `evaluate.whole`."""
+
+    name: str
+    whole: bool
+
+    def fits(self, problem: Problem) -> tuple[bool, str]: ...
+
+    def partition(
+        self,
+        problem: Problem,
+        embeddings: tuple[Array, ...],
+        labels: Array | None,
+        temperature: Any,
+        memory: int,
+        state: Array | None,
+    ) -> Any:
+        """One call; `state` is what another object of the same call has found, for a gradient."""
+
+    def state(self, problem: Problem, n: Any) -> tuple[Any, ...]:
+        """The shape of that for n rows a side."""
+
+    def sigmoid(
+        self, problem: Problem, embeddings: tuple[Array, ...], temperature: Any, memory: int
+    ) -> Any:
+        """One call of a loss of each pair."""
 
 
 def choose(kernels: tuple[Kernel, ...], problem: Problem | str) -> tuple[Kernel | None, str]:

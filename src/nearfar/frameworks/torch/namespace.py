@@ -47,6 +47,21 @@ class _Untouched(NamedTuple):
     like: Array
 
 
+# Devices whose tensors the fused kernels take.
+_FUSED = {"cuda"}
+
+
+def _triton(device: str) -> tuple[Any, ...]:
+    """The fused kernels, where Triton is installed; imported when first asked for."""
+    if device not in _FUSED:
+        return ()
+    try:
+        from nearfar.frameworks.triton import KERNEL
+    except ImportError:
+        return ()
+    return (KERNEL,)
+
+
 class Torch(Pure):
     """In place; for use where autograd does not record."""
 
@@ -162,6 +177,9 @@ class Torch(Pure):
 
     def memory(self, like: Array) -> int:
         return device.memory(like.device) if self.accelerated(like) else HOST_MEMORY
+
+    def kernels(self, like: Array) -> tuple[Any, ...]:
+        return _triton(like.device.type)
 
     def scratch(self) -> AbstractContextManager[Scratch]:
         return _SPARE.lend()
