@@ -37,8 +37,13 @@ NOTES = Path(twenty.__file__).parent / "notes"
         ),
         ("triplets_numpy.py:cosine_triplet", nf.Triplet(margin=0.5, distance="cosine"), (), 0),
         ("infonce_torch.py:moco", nf.InfoNCE(), (), 0),
-        # At its beta of 1 the pseudo-code's weights are the code's.
-        ("infonce_torch.py:hcl_pseudocode", nf.HCL(), (), 0),
+        # The pseudo-code's weights are the code's at a beta of 1 alone.
+        (
+            "infonce_torch.py:hcl_pseudocode",
+            nf.HCL(),
+            ("its beta works otherwise: the two agree where it is 1",),
+            1,
+        ),
         ("ntxent_numpy.py:nt_xent", nf.NTXent(), (), 0),
         ("ntxent_tensorflow.py:nt_xent", nf.NTXent(scale=2.0), (), 0),
     ],

@@ -1,6 +1,6 @@
 """What a target gives on batches of its form: the values that conventions are held against."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +12,7 @@ from nearfar.check.identity.space import Stack
 from nearfar.check.identity.space.stack import Marks
 from nearfar.check.target.calls import Runner
 from nearfar.check.target.probing import Parameter, Probe, make_call
+from nearfar.check.target.targets import NUMBERS
 
 LEAST = 5  # batches, of which one at least is held back
 _VARIED = {"temperature": (0.5, 0.3, 0.9), "margin": (0.5, 0.2, 1.0)}
@@ -43,6 +44,14 @@ class Gathered:
         """Values on other batches, (T, B), NaN where there is none."""
         given = varied(self.parameter) if given is None else given
         return _run(self.runner, self.probe, self.parameter, given, made).values
+
+    def at_number(self, name: str, value: float, made: list[Batch]) -> Floats:
+        """Values (B,) with another tau_plus, beta or bias than its own."""
+        argument = self.runner.target.parameter(NUMBERS[name])
+        assert argument is not None
+        given, more = varied(self.parameter)[-1:], {argument: value}
+        ran = _run(self.runner, self.probe, self.parameter, given, made, more)
+        return np.asarray(ran.values[0])
 
     def read_as_inverse(self) -> "Gathered":
         """The same, where what its parameter multiplies was divided by it."""
@@ -193,11 +202,20 @@ def by_columns(gathered: Gathered, found: list[Match]) -> tuple[list[Match], lis
 
 
 def _run(
-    runner: Runner, probe: Probe, parameter: Parameter | None, given: Floats, made: list[Batch]
+    runner: Runner,
+    probe: Probe,
+    parameter: Parameter | None,
+    given: Floats,
+    made: list[Batch],
+    more: Mapping[str, float] | None = None,
 ) -> _Ran:
     """Values (T, B), those of anchors where it gives them, and what went wrong."""
     calls = [
-        make_call(probe, batch, parameter.arguments(float(value)) if parameter else {})
+        make_call(
+            probe,
+            batch,
+            {**(parameter.arguments(float(value)) if parameter else {}), **(more or {})},
+        )
         for value in given
         for batch in made
     ]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nearfar.check.batches import Floats
+from nearfar.check.batches import Batch, Floats
 from nearfar.check.finding import FAULT, Finding
 from nearfar.check.identity.anchors import PER_ANCHOR, arrangement
 from nearfar.check.identity.gathering import Gathered, by_columns, gather
@@ -131,6 +131,7 @@ def _identify_one(
                 matches, more = by_columns(told, matches)
                 rivals = [m for m in rivals if m in matches]
         identity = judge(evidence, matches, rivals, told.vectors)
+        identity = _at_other_numbers(told, identity, numbers)
     identity = replace(identity, unit=told.probe.unit)
     if told.infinite is not None:
         why = _why_infinite(told, identity)
@@ -219,13 +220,43 @@ def _verify(statement: Statement, match: Match, evidence: Evidence, vector: bool
     for k, value in enumerate(evidence.given):
         at = _at(loss, match, float(value))
         for b, batch in enumerate(evidence.stack.batches):
-            parts = batch.parts[::-1] if statement.swapped else batch.parts
-            facts = () if batch.facts is None else (batch.facts,)
-            found = float(at(*parts, *facts))
+            found = _value(at, batch, statement.swapped)
             told = evidence.values[k, b]
             if abs(found - told) > 3 * evidence.tolerances[-1] * (abs(told) + 1e-3):
                 return False
     return True
+
+
+def _at_other_numbers(told: Gathered, identity: Identity, numbers: Mapping[str, float]) -> Identity:
+    """The same, but for numbers of the target that are the loss's at one value alone."""
+    loss, statement = identity.exact, identity.statement
+    if loss is None or statement is None:
+        return identity
+    assert told.evidence is not None
+    made = told.evidence.stack.batches[:3]
+    changes = []
+    for name, value in numbers.items():
+        if not value or loss.stated(name) != value:
+            continue
+        changed: Any = {name: value / 2}
+        if identity.vector:
+            changed["reduction"] = "sum"
+        at = replace(loss, **changed)
+        values = told.at_number(name, value / 2, made)
+        own = np.array([_value(at, batch, statement.swapped) for batch in made])
+        limit = 3 * told.evidence.tolerances[-1] * (np.abs(own) + 1e-3)
+        if np.isfinite(values).all() and (np.abs(values - own) > limit).any():
+            changes.append(f"its {name} works otherwise: the two agree where it is {value:g}")
+    if not changes:
+        return identity
+    changed_statement = replace(statement, changes=(*statement.changes, *changes))
+    return replace(identity, statement=changed_statement, verified=False)
+
+
+def _value(loss: Loss, batch: Batch, swapped: bool) -> float:
+    parts = batch.parts[::-1] if swapped else batch.parts
+    facts = () if batch.facts is None else (batch.facts,)
+    return float(loss(*parts, *facts))
 
 
 def _at(loss: Loss, match: Match, value: float) -> Loss:
