@@ -38,7 +38,7 @@ def test_numpy(case):
 def cells():
     """One of each evaluator by default: tests/modes runs every program of every case."""
     for framework in ("torch", "tensorflow", "jax"):
-        for case in CASES:
+        for case in (next(iter(entry.cases)) for entry in LOSSES.values()):
             quick = framework == "torch" and case in ("ntxent", "supcr")
             marks = [] if quick else [pytest.mark.long]
             yield pytest.param(framework, case, id=f"{framework}-{case}", marks=marks)
