@@ -9,25 +9,25 @@ from nearfar.frameworks.protocol.namespace import Namespace
 
 
 def _numpy() -> Glue:
-    from nearfar.frameworks.numpy import GLUE
+    from nearfar.frameworks.numpy.glue import GLUE
 
     return GLUE
 
 
 def _torch() -> Glue:
-    from nearfar.frameworks.torch import GLUE
+    from nearfar.frameworks.torch.glue import GLUE
 
     return GLUE
 
 
 def _jax() -> Glue:
-    from nearfar.frameworks.jax import GLUE
+    from nearfar.frameworks.jax.glue import GLUE
 
     return GLUE
 
 
 def _tensorflow() -> Glue:
-    from nearfar.frameworks.tensorflow import GLUE
+    from nearfar.frameworks.tensorflow.glue import GLUE
 
     return GLUE
 

@@ -39,7 +39,7 @@ class Pure(Namespace):
         return np.asarray((x.double() if x.is_floating_point() else x).detach())
 
     def accelerated(self, x: Array) -> bool:
-        return bool(x.device.type != "cpu")
+        return not x.is_cpu
 
     def to_numpy(self, x: Array) -> np.ndarray:
         return np.asarray(x.detach().cpu())
