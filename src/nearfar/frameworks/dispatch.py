@@ -7,6 +7,8 @@ from typing import Any
 from nearfar.frameworks.protocol.glue import Glue
 from nearfar.frameworks.protocol.namespace import Namespace
 
+# From modules, since a package is asked for its names at every call, which a small batch notices.
+
 
 def _numpy() -> Glue:
     from nearfar.frameworks.numpy.glue import GLUE

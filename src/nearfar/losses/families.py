@@ -1,7 +1,7 @@
 """Families of losses: what they are called with, who is whose positive, who evaluates them."""
 
 from math import prod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from nearfar.evaluate import PartitionEvaluation, QueryEvaluation, WithinEvaluation
 from nearfar.frameworks import Array, Evaluation, Namespace
@@ -28,13 +28,14 @@ class TwoViews(Loss, family=True):
 
     def _evaluation(self, arrays: tuple[Array, ...], parameters: _Known) -> Evaluation:
         return PartitionEvaluation(
-            pairing="views",
-            include_self=self.stated("include_self", False),
-            first_only=self.stated("anchors") == "first",
-            parts=2,
-            parameters=parameters,
-            **self._settings,
+            pairing="views", parts=2, parameters=parameters, **self._settings
         )
+
+    def _evaluated(self) -> dict[str, Any]:
+        return super()._evaluated() | {
+            "include_self": self.stated("include_self", False),
+            "first_only": self.stated("anchors") == "first",
+        }
 
 
 class TwoSides(Loss, family=True):
@@ -82,7 +83,13 @@ class LabelledRows(Loss, family=True):
         settings["pairing"] = "labels" if len(arrays[1].shape) == 1 else "many_labels"
         if isinstance(settings["rule"], WithinRule):
             return WithinEvaluation(**settings)
-        return PartitionEvaluation(include_self=self.stated("include_self", False), **settings)
+        return PartitionEvaluation(**settings)
+
+    def _evaluated(self) -> dict[str, Any]:
+        settings = super()._evaluated()
+        if isinstance(settings["rule"], PartitionRule):
+            settings["include_self"] = self.stated("include_self", False)
+        return settings
 
 
 class RankedRows(Loss, family=True):
