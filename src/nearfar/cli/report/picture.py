@@ -1,6 +1,9 @@
 """``embedding.png``: the held-out part before and after, side by side."""
 
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
@@ -58,8 +61,7 @@ def draw(
             f"embedding.png: no font here has {missing[:12]}; install one that does, such as Noto "
             "Sans CJK for Chinese, Japanese and Korean"
         )
-    with rc_context({"font.family": families}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # as has been said
+    with rc_context({"font.family": families}), _silent_about_fonts():
         figure = Figure(figsize=(5.6 * len(panels) + 1.8, 5.8), dpi=130, layout="constrained")
         FigureCanvasAgg(figure)
         figure.suptitle(title, parse_math=False, fontsize=13)
@@ -78,6 +80,20 @@ def draw(
             colouring.names(axes, plane)
         figure.savefig(path, dpi=figure.dpi)
     return notes
+
+
+@contextmanager
+def _silent_about_fonts() -> Iterator[None]:
+    """Missing characters have been told; and a font without a bold cut may be drawn as it is."""
+    log = logging.getLogger("matplotlib.font_manager")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing")
+            yield
+    finally:
+        log.setLevel(before)
 
 
 def _plane(space: Space, rows: NDArray[np.intp], layout: str, seed: int) -> NDArray[np.float64]:
