@@ -110,7 +110,7 @@ def test_a_reader_that_goes_away_loses_no_result(trained, tmp_path):
     ) as process:
         process.stdout.close()
         err = process.stderr.read()
-        process.wait(timeout=120)
+        process.wait(timeout=240)
     assert "Traceback" not in err
     assert names(tmp_path / "out") == FILES
 
@@ -121,7 +121,7 @@ def test_closed_streams_no_home_and_plain_locale(trained, tmp_path):
     env |= {"LANG": "C", "LC_ALL": "C", "HOME": "/nonexistent"}
     command = " ".join([*COMMAND, "fit", str(trained.npz), "--components", "2", "--max-iter", "2"])
     done = subprocess.run(
-        ["sh", "-c", f"{command} --out {tmp_path}/out >&- 2>{tmp_path}/err"], env=env, timeout=120
+        ["sh", "-c", f"{command} --out {tmp_path}/out >&- 2>{tmp_path}/err"], env=env, timeout=240
     )
     text = (tmp_path / "err").read_text()
     assert "Traceback" not in text, text
@@ -184,7 +184,7 @@ def test_missing_packages_are_named_with_the_remedy():
     )
     for package in ("sklearn", "pandas", "matplotlib"):
         done = subprocess.run(
-            [sys.executable, "-c", code.format(package)], capture_output=True, text=True, timeout=60
+            [sys.executable, "-c", code.format(package)], capture_output=True, text=True, timeout=240
         )
         assert done.returncode == 2
         assert_matches(
