@@ -184,7 +184,10 @@ def test_missing_packages_are_named_with_the_remedy():
     )
     for package in ("sklearn", "pandas", "matplotlib"):
         done = subprocess.run(
-            [sys.executable, "-c", code.format(package)], capture_output=True, text=True, timeout=240
+            [sys.executable, "-c", code.format(package)],
+            capture_output=True,
+            text=True,
+            timeout=240,
         )
         assert done.returncode == 2
         assert_matches(
