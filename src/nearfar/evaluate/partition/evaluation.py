@@ -163,7 +163,7 @@ class PartitionEvaluation(Settings):
             pair=None if pair is None else pair.name,
             include_self=self.include_self,
             first_only=self.first_only,
-            finish=Finish(self.rule),
+            finish=Finish(self.rule) if self.rule.needs_positives else None,
         )
 
     def _whole(self, ns: Namespace, inputs: tuple[Array, ...]) -> WholePartition | None:

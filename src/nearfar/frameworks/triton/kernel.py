@@ -115,6 +115,8 @@ def _queries(problem: Problem) -> str | None:
 
 
 def _writable(problem: Problem) -> str | None:
+    if problem.finish is None:
+        return "the rule counts anchors without positives"
     try:
         written(problem.finish)
     except Untraceable as why:
