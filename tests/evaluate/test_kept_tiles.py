@@ -5,8 +5,8 @@ import pytest
 import torch
 
 import nearfar as nf
-from nearfar.evaluate.partition.exponentials import GUARDED, PLAIN, exponentials_for
-from nearfar.evaluate.partition.tile_cache import Store
+from nearfar.evaluate.partition.exponentials import DIRECT, STREAMING, exponentials_for
+from nearfar.evaluate.partition.tile_cache import TileCache
 from nearfar.evaluate.plan import uniform
 from nearfar.frameworks.memory import Spare, Stores
 from nearfar.frameworks.numpy.namespace import NumPy
@@ -42,7 +42,7 @@ def inputs(loss):
 
 def store(memory):
     plan = uniform(ROWS, TILE, 2)
-    return Store(NumPy(), plan, memory - 4 * ONE, np.zeros(1, np.float32))
+    return TileCache(NumPy(), plan, memory - 4 * ONE, np.zeros(1, np.float32))
 
 
 def test_room_for_none_some_and_all():
@@ -110,7 +110,7 @@ def test_results_outlive_the_buffers():
 
 @pytest.mark.parametrize(
     ("bound", "itemsize", "kind"),
-    [(40.0, 4, PLAIN), (40.1, 4, GUARDED), (300.0, 8, PLAIN), (float("nan"), 8, GUARDED)],
+    [(40.0, 4, DIRECT), (40.1, 4, STREAMING), (300.0, 8, DIRECT), (float("nan"), 8, STREAMING)],
 )
 def test_where_exponentials_are_guarded(bound, itemsize, kind):
     assert exponentials_for(bound, itemsize) is kind

@@ -1,14 +1,14 @@
 """How a loss is computed in bounded memory; the only place that holds a tile."""
 
 from nearfar.evaluate.partition.evaluation import PartitionEvaluation
-from nearfar.evaluate.rows.in_batch import WithinEvaluation
+from nearfar.evaluate.rows.in_batch import InBatchEvaluation
 from nearfar.evaluate.rows.queries import QueryEvaluation
 from nearfar.evaluate.settings import Options, Reduction
 
 __all__ = [
+    "InBatchEvaluation",
     "Options",
     "PartitionEvaluation",
     "QueryEvaluation",
     "Reduction",
-    "WithinEvaluation",
 ]

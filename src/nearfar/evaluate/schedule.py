@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from nearfar.evaluate.plan import MIXED, NEGATIVE, Kind, Plan, Tiles, balanced
 from nearfar.frameworks import Array, Block, BlockTuples, Namespace, Run, Scratch, SymbolicBlocks
-from nearfar.similarity import Flow, Rows
+from nearfar.similarity import PairWeights, Rows
 
 Carry = TypeVar("Carry")
 Step = Callable[[Carry, Block, Block, Scratch | None], Carry]
@@ -103,7 +103,7 @@ class CandidatePart(NamedTuple):
     """What some anchors leave for the gradient of their candidates."""
 
     anchors: Rows
-    flow: Flow
+    flow: PairWeights
 
 
 class AnchorStep(Protocol[Carry]):
@@ -175,7 +175,7 @@ def _side_by_side(
     if not found:
         return
     near = any(bool(left.flow.near) for left in found)
-    left = CandidatePart(work.rows(i), Flow(whole, near))
+    left = CandidatePart(work.rows(i), PairWeights(whole, near))
     run(lambda columns: work.candidates(carry, left, columns, scratch), _cut(width, 64))
 
 

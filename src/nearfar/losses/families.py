@@ -3,7 +3,7 @@
 from math import prod
 from typing import Any, ClassVar
 
-from nearfar.evaluate import PartitionEvaluation, QueryEvaluation, WithinEvaluation
+from nearfar.evaluate import InBatchEvaluation, PartitionEvaluation, QueryEvaluation
 from nearfar.frameworks import Array, Evaluation, Namespace
 from nearfar.losses import arguments, inputs
 from nearfar.losses.base import Loss
@@ -82,7 +82,7 @@ class LabelledRows(Loss, family=True):
         settings = {"parts": 1, "parameters": parameters, **self._settings}
         settings["pairing"] = "labels" if len(arrays[1].shape) == 1 else "many_labels"
         if isinstance(settings["rule"], WithinRule):
-            return WithinEvaluation(**settings)
+            return InBatchEvaluation(**settings)
         return PartitionEvaluation(**settings)
 
     def _evaluated(self) -> dict[str, Any]:
@@ -106,7 +106,9 @@ class RankedRows(Loss, family=True):
         _refuse_views(type(self).__name__, embeddings["embeddings"], "targets")
 
     def _evaluation(self, arrays: tuple[Array, ...], parameters: _Known) -> Evaluation:
-        return WithinEvaluation(pairing="targets", parts=1, parameters=parameters, **self._settings)
+        return InBatchEvaluation(
+            pairing="targets", parts=1, parameters=parameters, **self._settings
+        )
 
 
 class Queries(Loss, family=True):

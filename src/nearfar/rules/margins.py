@@ -47,7 +47,7 @@ class NearOrApart(WithinRule):
         off = ns.relu_(self.margin + logits)
         near, away = (ns.columns(x, others.window) for x in (logits, off))
         off = ns.set_columns_(off, others.window, xp.where(others.same, near, away))
-        off = ns.fill_diagonal_(off, *others.meeting, 0)
+        off = ns.fill_diagonal_(off, *others.diagonal, 0)
         pairs = xp.sum(xp.ones_like(off), axis=1) - 1
         share = 1 / xp.where(pairs > 0, pairs, xp.ones_like(pairs))
         losses = xp.sum(off * off, axis=1) * (share / 2)

@@ -4,7 +4,7 @@ from math import inf
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from nearfar.frameworks import Array, Block, Namespace, Scratch
-from nearfar.similarity import Meeting
+from nearfar.similarity import Diagonal
 
 Over = Literal["negatives", "positives"]
 
@@ -132,7 +132,7 @@ class QueryRule:
 class Others(NamedTuple):
     """Who all rows are to a block of b anchors."""
 
-    meeting: Meeting
+    diagonal: Diagonal
     """The blocks of the anchors and of all rows: where an anchor meets itself."""
     same: Array | None
     """True where a row of the window shares a label with the anchor, itself included, (b, w)."""

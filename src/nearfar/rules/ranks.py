@@ -6,7 +6,7 @@ from typing import Any
 
 from nearfar.frameworks import Array, Block, Namespace, Scratch
 from nearfar.rules.protocol import Others, WithinRule
-from nearfar.similarity import Apart
+from nearfar.similarity import PairwiseDifferences
 
 Shared = Callable[[Array, bool], Array]
 """Every entry replaced by the first, or the last, of its run of ties."""
@@ -44,7 +44,7 @@ class Ranks(WithinRule):
             none = 0 * logits[:, 0]
             return none, none, None if weight is None else 0 * logits
         # The anchor itself comes first, and is left out.
-        apart = ns.fill_diagonal_(self._label_distances(ns, others), *others.meeting, -1)
+        apart = ns.fill_diagonal_(self._label_distances(ns, others), *others.diagonal, -1)
         order = ns.merge(apart, others.scratch, "order")
         apart = ns.gather(apart, order, others.scratch, "apart")
         s = ns.gather(logits, order, others.scratch, "sorted")[:, 1:]
@@ -82,7 +82,7 @@ class Ranks(WithinRule):
         """In the dtype of the targets (or their squares, for whole numbers), (b, n)."""
         assert others.targets is not None
         anchors, everyone = (t[:, None] if len(t.shape) == 1 else t for t in others.targets)
-        apart = Apart(ns, anchors, everyone, others.scratch)
+        apart = PairwiseDifferences(ns, anchors, everyone, others.scratch)
         if everyone.shape[1] == 1:
             return ns.abs_(apart(Block(0, 1), "labels"))
         if self.label_distance == "l1":

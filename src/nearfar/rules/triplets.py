@@ -127,7 +127,7 @@ MINERS: dict[str, Miner] = {"all": every, "semihard": semihard, "all_semihard": 
 def classmates(ns: Namespace, others: Others) -> tuple[Array, Array]:
     """Which rows of the window are of an anchor's class, with the anchor itself and without."""
     assert others.same is not None
-    return others.same, others.same & ~ns.same(others.meeting[0], others.window, others.same)
+    return others.same, others.same & ~ns.same(others.diagonal[0], others.window, others.same)
 
 
 def only_strangers_(ns: Namespace, logits: Array, others: Others) -> Array:

@@ -6,7 +6,15 @@ multiplied by temperature**(-1/degree) therefore have logits for similarities, a
 theorem the derivative by the temperature is -<rows, gradient> / (degree temperature).
 """
 
-from nearfar.similarity.base import Apart, Flow, Meeting, Place, Rows, Similarity, Tile
+from nearfar.similarity.base import (
+    Diagonal,
+    PairWeights,
+    PairwiseDifferences,
+    Place,
+    Rows,
+    Similarity,
+    Tile,
+)
 from nearfar.similarity.euclidean import NegEuclidean, NegSqeuclidean
 from nearfar.similarity.features import NegChebyshev, NegCityblock, NegHamming
 from nearfar.similarity.inner import Cosine, Dot, NegCosineDistance
@@ -32,9 +40,9 @@ DISTANCES: dict[str, Similarity] = {
 __all__ = [
     "DISTANCES",
     "SIMILARITIES",
-    "Apart",
-    "Flow",
-    "Meeting",
+    "Diagonal",
+    "PairWeights",
+    "PairwiseDifferences",
     "Place",
     "Rows",
     "Similarity",

@@ -47,18 +47,18 @@ class Tile(NamedTuple):
     unit: Any = 1.0  # as the rows'
 
 
-class Flow(NamedTuple):
-    """What a tile's gradient is for its rows and columns: see `Similarity.weigh_`."""
+class PairWeights(NamedTuple):
+    """What a tile's gradient is for its rows and columns: see `Similarity.pair_weights_`."""
 
     weights: Array  # (len a, len b)
     near: Any  # as the tile's
 
-    def columns(self, ns: Namespace, block: Block) -> "Flow":
-        return Flow(ns.columns(self.weights, block), self.near)
+    def columns(self, ns: Namespace, block: Block) -> "PairWeights":
+        return PairWeights(ns.columns(self.weights, block), self.near)
 
-    def turned(self, ns: Namespace) -> "Flow":
+    def turned(self, ns: Namespace) -> "PairWeights":
         """The same for the columns as rows."""
-        return Flow(ns.xp.matrix_transpose(self.weights), self.near)
+        return PairWeights(ns.xp.matrix_transpose(self.weights), self.near)
 
 
 class Place(NamedTuple):
@@ -68,7 +68,7 @@ class Place(NamedTuple):
     block: Block
 
 
-Meeting = tuple[Block, Block]
+Diagonal = tuple[Block, Block]
 """Blocks of one set of rows: where their numbers are equal, a row meets itself."""
 
 
@@ -77,7 +77,7 @@ class Similarity(ABC):
     """As losses spell it, where a fused kernel may know it."""
     degree: ClassVar[int]
     keeps_logits: ClassVar[bool]
-    """Whether `weigh_` reads the logits, so that they must outlive the gradient's computation."""
+    """Whether `pair_weights_` reads the logits, which must then outlive the gradient."""
 
     @abstractmethod
     def prepare(
@@ -91,11 +91,11 @@ class Similarity(ABC):
 
     @abstractmethod
     def tile(
-        self, ns: Namespace, a: Rows, b: Rows, meeting: Meeting | None, scratch: Scratch | None
+        self, ns: Namespace, a: Rows, b: Rows, diagonal: Diagonal | None, scratch: Scratch | None
     ) -> Tile:
-        """Logits of two blocks, in the buffer "tile"; without a meeting no row meets itself."""
+        """Logits of two blocks, in the buffer "tile"; without a diagonal no row meets itself."""
 
-    def pull_(
+    def vjp_(
         self,
         ns: Namespace,
         gradients: tuple[Array, ...],
@@ -107,27 +107,27 @@ class Similarity(ABC):
         scratch: Scratch | None,
     ) -> tuple[Array, ...]:
         """Add a tile's gradient `g` to the rows of `a` at the first place, of `b` at the second."""
-        flow = self.weigh_(ns, g, tile)
+        flow = self.pair_weights_(ns, g, tile)
         turns = (flow, a, b), (flow.turned(ns), b, a)
         out = list(gradients)
         for place, (one, x, y) in zip(places, turns, strict=False):
-            out[place.side] = self.add_flow_(ns, out[place.side], place.block, one, x, y, scratch)
+            out[place.side] = self.accumulate_(ns, out[place.side], place.block, one, x, y, scratch)
         return tuple(out)
 
     @abstractmethod
-    def weigh_(self, ns: Namespace, g: Array, tile: Tile) -> Flow:
-        """From the gradient of the logits to the weights that `add_flow_` wants.
+    def pair_weights_(self, ns: Namespace, g: Array, tile: Tile) -> PairWeights:
+        """From the gradient of the logits to the weights that `accumulate_` wants.
 
         May consume `g` and the logits.
         """
 
     @abstractmethod
-    def add_flow_(
+    def accumulate_(
         self,
         ns: Namespace,
         gradient: Array,
         block: Block,
-        flow: Flow,
+        flow: PairWeights,
         x: Rows,
         y: Rows,
         scratch: Scratch | None,
@@ -147,7 +147,7 @@ class Similarity(ABC):
         """Logits of matched rows, (n,)."""
 
     @abstractmethod
-    def pull_paired(self, ns: Namespace, a: Rows, b: Rows, g: Array) -> tuple[Array, Array]:
+    def paired_vjp(self, ns: Namespace, a: Rows, b: Rows, g: Array) -> tuple[Array, Array]:
         """Gradient of `paired` by the rows of both sides, for weights g (n,)."""
 
     def _euler(self, ns: Namespace, inner: Callable[[], Array], temperature: Any) -> Any:
@@ -173,7 +173,7 @@ def _repeat(ns: Namespace, x: Array, times: int) -> Array:
     return ns.xp.reshape(wide, (n * times, d))
 
 
-class Apart:
+class PairwiseDifferences:
     """x_ik - y_jk for all pairs of rows, one feature k at a time."""
 
     def __init__(self, ns: Namespace, x: Array, y: Array, scratch: Scratch | None) -> None:

@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 
 from nearfar.frameworks import Array, Block, Namespace, Scratch
 from nearfar.similarity.base import (
-    Apart,
-    Flow,
-    Meeting,
+    Diagonal,
+    PairWeights,
+    PairwiseDifferences,
     Rows,
     Similarity,
     Tile,
@@ -30,7 +30,7 @@ _FEW_FEATURES = 8
 class _Euclidean(Similarity):
     keeps_logits: ClassVar[bool] = True
     steep: ClassVar[int]
-    """d logit_ij / d x_i = steep w_ij (x_i - y_j), with w of `weigh_` for a gradient of 1."""
+    """d logit_ij / d x_i = steep w_ij (x_i - y_j), w of `pair_weights_` at a gradient of 1."""
 
     def prepare(
         self, ns: Namespace, parts: tuple[Array, ...], temperature: Any
@@ -70,20 +70,20 @@ class _Euclidean(Similarity):
         return float(unit * reach)
 
     def tile(
-        self, ns: Namespace, a: Rows, b: Rows, meeting: Meeting | None, scratch: Scratch | None
+        self, ns: Namespace, a: Rows, b: Rows, diagonal: Diagonal | None, scratch: Scratch | None
     ) -> Tile:
         if a.wide is None or b.wide is None or a.square is None:
             return Tile(
-                self._logits(ns, _squares(ns, a, b, scratch), a.unit, meeting), True, a.unit
+                self._logits(ns, _squares(ns, a, b, scratch), a.unit, diagonal), True, a.unit
             )
         one, square = ns.xp.ones_like(a.square)[:, None], a.square[:, None]
         turned = ns.xp.concat([-2 * a.p, square, one], axis=1)
         squares = ns.product(turned, b.wide, scratch, "tile")
-        if meeting is not None:
-            squares = ns.fill_diagonal_(squares, *meeting, float("inf"))
+        if diagonal is not None:
+            squares = ns.fill_diagonal_(squares, *diagonal, float("inf"))
         near = self._near(ns, squares, a, b, scratch)
         squares = ns.cond(near, lambda: _squares(ns, a, b, scratch), lambda: squares)
-        return Tile(self._logits(ns, squares, a.unit, meeting), near, a.unit)
+        return Tile(self._logits(ns, squares, a.unit, diagonal), near, a.unit)
 
     def _near(
         self, ns: Namespace, squares: Array, a: Rows, b: Rows, scratch: Scratch | None
@@ -101,15 +101,15 @@ class _Euclidean(Similarity):
         return ns.cond(perhaps, some, lambda: perhaps)
 
     @abstractmethod
-    def _logits(self, ns: Namespace, squares: Array, unit: Any, meeting: Meeting | None) -> Array:
+    def _logits(self, ns: Namespace, squares: Array, unit: Any, diagonal: Diagonal | None) -> Array:
         """Logits from squared distances, which are consumed; exactly 0 where a row meets itself."""
 
-    def add_flow_(
+    def accumulate_(
         self,
         ns: Namespace,
         gradient: Array,
         block: Block,
-        flow: Flow,
+        flow: PairWeights,
         x: Rows,
         y: Rows,
         scratch: Scratch | None,
@@ -134,10 +134,10 @@ class _Euclidean(Similarity):
     def paired(self, ns: Namespace, a: Rows, b: Rows) -> Array:
         return self._paired(ns, self._differences(ns, a, b), a.unit)
 
-    def pull_paired(self, ns: Namespace, a: Rows, b: Rows, g: Array) -> tuple[Array, Array]:
+    def paired_vjp(self, ns: Namespace, a: Rows, b: Rows, g: Array) -> tuple[Array, Array]:
         difference = self._differences(ns, a, b)
         tile = Tile(self._paired(ns, difference, a.unit), True, a.unit)
-        weights = self.weigh_(ns, g + ns.xp.zeros_like(g), tile).weights
+        weights = self.pair_weights_(ns, g + ns.xp.zeros_like(g), tile).weights
         flow = (self.steep * weights)[:, None] * difference
         return flow, -flow
 
@@ -157,13 +157,13 @@ class NegSqeuclidean(_Euclidean):
     degree = 2
     steep = -2
 
-    def _logits(self, ns: Namespace, squares: Array, unit: Any, meeting: Meeting | None) -> Array:
-        if meeting is not None:
-            squares = ns.fill_diagonal_(squares, *meeting, 0)
+    def _logits(self, ns: Namespace, squares: Array, unit: Any, diagonal: Diagonal | None) -> Array:
+        if diagonal is not None:
+            squares = ns.fill_diagonal_(squares, *diagonal, 0)
         return ns.mul_(squares, -1)
 
-    def weigh_(self, ns: Namespace, g: Array, tile: Tile) -> Flow:
-        return Flow(g, tile.near)
+    def pair_weights_(self, ns: Namespace, g: Array, tile: Tile) -> PairWeights:
+        return PairWeights(g, tile.near)
 
 
 class NegEuclidean(_Euclidean):
@@ -194,12 +194,12 @@ class NegEuclidean(_Euclidean):
         return xp.where(small | large, peak, xp.ones_like(peak))
 
     def tile(
-        self, ns: Namespace, a: Rows, b: Rows, meeting: Meeting | None, scratch: Scratch | None
+        self, ns: Namespace, a: Rows, b: Rows, diagonal: Diagonal | None, scratch: Scratch | None
     ) -> Tile:
         if not _apart_beyond_squares(a.unit):
-            return super().tile(ns, a, b, meeting, scratch)
+            return super().tile(ns, a, b, diagonal, scratch)
         # Of rows of all sizes some squares vanish in any unit: each pair is its own.
-        apart = Apart(ns, a.raw, b.raw, scratch)
+        apart = PairwiseDifferences(ns, a.raw, b.raw, scratch)
         peak = apart.fold(lambda total, e: ns.xp.maximum(total, ns.xp.abs(e)), "peak")
         peak = ns.fill_(peak, peak == 0, 1)
 
@@ -218,14 +218,16 @@ class NegEuclidean(_Euclidean):
         ratio = difference / peak[:, None]
         return self._logits(ns, ns.xp.sum(ratio * ratio, axis=1), unit, None) * peak
 
-    def _logits(self, ns: Namespace, squares: Array, unit: Any, meeting: Meeting | None) -> Array:
-        if meeting is not None:
-            squares = ns.fill_diagonal_(squares, *meeting, 0)
+    def _logits(self, ns: Namespace, squares: Array, unit: Any, diagonal: Diagonal | None) -> Array:
+        if diagonal is not None:
+            squares = ns.fill_diagonal_(squares, *diagonal, 0)
         return ns.mul_(ns.root_(squares), -unit)
 
-    def weigh_(self, ns: Namespace, g: Array, tile: Tile) -> Flow:
+    def pair_weights_(self, ns: Namespace, g: Array, tile: Tile) -> PairWeights:
         weights = ns.mul_(g, ns.inverse_or_zero_(tile.logits))
-        return Flow(weights if _is_one(tile.unit) else ns.mul_(weights, tile.unit), tile.near)
+        return PairWeights(
+            weights if _is_one(tile.unit) else ns.mul_(weights, tile.unit), tile.near
+        )
 
 
 def _apart_beyond_squares(unit: Any) -> bool:
@@ -247,11 +249,13 @@ def _squares(ns: Namespace, a: Rows, b: Rows, scratch: Scratch | None) -> Array:
 
     Raw rows, because centred ones have been rounded to the size of the centre.
     """
-    squares = Apart(ns, a.raw, b.raw, scratch).fold(lambda total, e: ns.add_(total, ns.mul_(e, e)))
+    squares = PairwiseDifferences(ns, a.raw, b.raw, scratch).fold(
+        lambda total, e: ns.add_(total, ns.mul_(e, e))
+    )
     return ns.mul_(squares, a.factor**2)
 
 
 def _flow(ns: Namespace, w: Array, a: Rows, b: Rows, scratch: Scratch | None) -> Array:
     """sum_j w_ij (x_i - y_j) feature by feature, (len a, d)."""
-    flow = Apart(ns, a.raw, b.raw, scratch).flow(lambda e: ns.mul_(e, w))
+    flow = PairwiseDifferences(ns, a.raw, b.raw, scratch).flow(lambda e: ns.mul_(e, w))
     return ns.mul_(flow, a.factor)

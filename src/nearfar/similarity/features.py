@@ -5,9 +5,9 @@ from typing import Any
 
 from nearfar.frameworks import Array, Block, Namespace, Scratch
 from nearfar.similarity.base import (
-    Apart,
-    Flow,
-    Meeting,
+    Diagonal,
+    PairWeights,
+    PairwiseDifferences,
     Rows,
     Similarity,
     Tile,
@@ -30,24 +30,24 @@ class _FeatureWise(Similarity):
         return 2 * largest(ns, [xp.sum(xp.abs(rows.p), axis=1) for rows in sides])
 
     def tile(
-        self, ns: Namespace, a: Rows, b: Rows, meeting: Meeting | None, scratch: Scratch | None
+        self, ns: Namespace, a: Rows, b: Rows, diagonal: Diagonal | None, scratch: Scratch | None
     ) -> Tile:
-        return Tile(self._logits(ns, Apart(ns, a.p, b.p, scratch)), False)
+        return Tile(self._logits(ns, PairwiseDifferences(ns, a.p, b.p, scratch)), False)
 
-    def weigh_(self, ns: Namespace, g: Array, tile: Tile) -> Flow:
-        return Flow(g, False)
+    def pair_weights_(self, ns: Namespace, g: Array, tile: Tile) -> PairWeights:
+        return PairWeights(g, False)
 
-    def add_flow_(
+    def accumulate_(
         self,
         ns: Namespace,
         gradient: Array,
         block: Block,
-        flow: Flow,
+        flow: PairWeights,
         x: Rows,
         y: Rows,
         scratch: Scratch | None,
     ) -> Array:
-        apart = Apart(ns, x.p, y.p, scratch)
+        apart = PairwiseDifferences(ns, x.p, y.p, scratch)
         return ns.add_rows_(gradient, block, self._flow(ns, apart, flow.weights))
 
     def restore(
@@ -56,16 +56,16 @@ class _FeatureWise(Similarity):
         slope = self._euler(ns, lambda: row_products(ns, rows.p, gradient), temperature)
         return ns.div_(gradient, temperature), slope
 
-    def pull_paired(self, ns: Namespace, a: Rows, b: Rows, g: Array) -> tuple[Array, Array]:
+    def paired_vjp(self, ns: Namespace, a: Rows, b: Rows, g: Array) -> tuple[Array, Array]:
         flow = g[:, None] * self._slopes(ns, a.p - b.p)
         return flow, -flow
 
     @abstractmethod
-    def _logits(self, ns: Namespace, apart: Apart) -> Array:
+    def _logits(self, ns: Namespace, apart: PairwiseDifferences) -> Array:
         """Of all pairs, in the buffer "tile"."""
 
     @abstractmethod
-    def _flow(self, ns: Namespace, apart: Apart, weights: Array) -> Array:
+    def _flow(self, ns: Namespace, apart: PairwiseDifferences, weights: Array) -> Array:
         """Weighted derivatives of the logits by the first rows (n, d), in other buffers."""
 
     @abstractmethod
@@ -76,10 +76,10 @@ class _FeatureWise(Similarity):
 class NegCityblock(_FeatureWise):
     """-sum |x - y|; equal entries have no gradient."""
 
-    def _logits(self, ns: Namespace, apart: Apart) -> Array:
+    def _logits(self, ns: Namespace, apart: PairwiseDifferences) -> Array:
         return apart.fold(lambda total, e: ns.sub_(total, ns.xp.abs(e)))
 
-    def _flow(self, ns: Namespace, apart: Apart, weights: Array) -> Array:
+    def _flow(self, ns: Namespace, apart: PairwiseDifferences, weights: Array) -> Array:
         return apart.flow(lambda e: ns.mul_(self._slopes(ns, e), weights))
 
     def paired(self, ns: Namespace, a: Rows, b: Rows) -> Array:
@@ -92,13 +92,13 @@ class NegCityblock(_FeatureWise):
 class NegChebyshev(_FeatureWise):
     """-max |x - y|; the largest features share the gradient."""
 
-    def _logits(self, ns: Namespace, apart: Apart) -> Array:
+    def _logits(self, ns: Namespace, apart: PairwiseDifferences) -> Array:
         return ns.mul_(self._largest(ns, apart, "tile"), -1)
 
-    def _largest(self, ns: Namespace, apart: Apart, key: str) -> Array:
+    def _largest(self, ns: Namespace, apart: PairwiseDifferences, key: str) -> Array:
         return apart.fold(lambda total, e: ns.xp.maximum(total, ns.xp.abs(e)), key)
 
-    def _flow(self, ns: Namespace, apart: Apart, weights: Array) -> Array:
+    def _flow(self, ns: Namespace, apart: PairwiseDifferences, weights: Array) -> Array:
         peak = self._largest(ns, apart, "peak")
 
         def count(total: Array, e: Array) -> Array:
@@ -125,13 +125,13 @@ class NegChebyshev(_FeatureWise):
 class NegHamming(_FeatureWise):
     """-(share of unequal features), which has no gradient anywhere."""
 
-    def _logits(self, ns: Namespace, apart: Apart) -> Array:
+    def _logits(self, ns: Namespace, apart: PairwiseDifferences) -> Array:
         def count(total: Array, e: Array) -> Array:
             return ns.add_(total, ns.cast(e != 0, e.dtype))
 
         return ns.mul_(apart.fold(count), -1 / apart.features)
 
-    def _flow(self, ns: Namespace, apart: Apart, weights: Array) -> Array:
+    def _flow(self, ns: Namespace, apart: PairwiseDifferences, weights: Array) -> Array:
         return ns.zeros((ns.shape(weights)[0], apart.features), weights)
 
     def paired(self, ns: Namespace, a: Rows, b: Rows) -> Array:

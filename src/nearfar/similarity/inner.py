@@ -3,7 +3,15 @@
 from typing import Any, ClassVar
 
 from nearfar.frameworks import Array, Block, Namespace, Scratch
-from nearfar.similarity.base import Flow, Meeting, Rows, Similarity, Tile, largest, row_products
+from nearfar.similarity.base import (
+    Diagonal,
+    PairWeights,
+    Rows,
+    Similarity,
+    Tile,
+    largest,
+    row_products,
+)
 
 
 class _Inner(Similarity):
@@ -11,19 +19,19 @@ class _Inner(Similarity):
     keeps_logits = False
 
     def tile(
-        self, ns: Namespace, a: Rows, b: Rows, meeting: Meeting | None, scratch: Scratch | None
+        self, ns: Namespace, a: Rows, b: Rows, diagonal: Diagonal | None, scratch: Scratch | None
     ) -> Tile:
         return Tile(ns.product(a.p, b.p, scratch, "tile"), False)
 
-    def weigh_(self, ns: Namespace, g: Array, tile: Tile) -> Flow:
-        return Flow(g, False)
+    def pair_weights_(self, ns: Namespace, g: Array, tile: Tile) -> PairWeights:
+        return PairWeights(g, False)
 
-    def add_flow_(
+    def accumulate_(
         self,
         ns: Namespace,
         gradient: Array,
         block: Block,
-        flow: Flow,
+        flow: PairWeights,
         x: Rows,
         y: Rows,
         scratch: Scratch | None,
@@ -33,7 +41,7 @@ class _Inner(Similarity):
     def paired(self, ns: Namespace, a: Rows, b: Rows) -> Array:
         return row_products(ns, a.p, b.p)
 
-    def pull_paired(self, ns: Namespace, a: Rows, b: Rows, g: Array) -> tuple[Array, Array]:
+    def paired_vjp(self, ns: Namespace, a: Rows, b: Rows, g: Array) -> tuple[Array, Array]:
         return g[:, None] * b.p, g[:, None] * a.p
 
 
@@ -111,9 +119,9 @@ class NegCosineDistance(Cosine):
     name = None
 
     def tile(
-        self, ns: Namespace, a: Rows, b: Rows, meeting: Meeting | None, scratch: Scratch | None
+        self, ns: Namespace, a: Rows, b: Rows, diagonal: Diagonal | None, scratch: Scratch | None
     ) -> Tile:
-        return Tile(ns.sub_(super().tile(ns, a, b, meeting, scratch).logits, 1), False)
+        return Tile(ns.sub_(super().tile(ns, a, b, diagonal, scratch).logits, 1), False)
 
     def paired(self, ns: Namespace, a: Rows, b: Rows) -> Array:
         return super().paired(ns, a, b) - 1

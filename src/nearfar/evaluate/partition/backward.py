@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from functools import partial
 
 from nearfar.evaluate.partition.exponentials import LogSum, State
-from nearfar.evaluate.partition.forward import Seen
-from nearfar.evaluate.partition.tile import Only, Tiling, across, each_once, replaced, zeros
+from nearfar.evaluate.partition.forward import TileSums
+from nearfar.evaluate.partition.tile import Only, TileContext, across, each_once, replaced, zeros
 from nearfar.evaluate.plan import Kind
 from nearfar.evaluate.schedule import Step, over_tiles, unchanged
 from nearfar.frameworks import Array, Block, Namespace, Scratch
@@ -29,7 +29,9 @@ _GradientsStep = Step[_Gradients]
 _PulledStep = Step[_Pulled]
 
 
-def pull(tiling: Tiling, seen: tuple[Seen, ...], slopes: tuple[Slopes, ...]) -> tuple[Array, ...]:
+def vjp(
+    tiling: TileContext, seen: tuple[TileSums, ...], slopes: tuple[Slopes, ...]
+) -> tuple[Array, ...]:
     """Gradient of each side's rows, from the weighted slopes of its anchors."""
     ns = tiling.ns
     gradients = (
@@ -39,7 +41,7 @@ def pull(tiling: Tiling, seen: tuple[Seen, ...], slopes: tuple[Slopes, ...]) -> 
     )
     first = tuple(s.logs[0] for s in slopes)
     if tiling.rule.pair:
-        gradients, pulled = _pull_pairs(tiling, tiling.rule.pair, seen, slopes, gradients)
+        gradients, pulled = _vjp_pairs(tiling, tiling.rule.pair, seen, slopes, gradients)
         first = tuple(a + tiling.complete(b) for a, b in zip(first, pulled, strict=True))
     weights = [
         tuple(
@@ -51,17 +53,17 @@ def pull(tiling: Tiling, seen: tuple[Seen, ...], slopes: tuple[Slopes, ...]) -> 
         for k, s in enumerate(tiling.rule.sums)
     ]
     linear = tuple(s.linear for s in slopes) if tiling.linear_in_tiles else ()
-    return _pull_sums(tiling, weights, linear, gradients)
+    return _vjp_sums(tiling, weights, linear, gradients)
 
 
 def _times(x: Array, factor: float) -> Array:
     return x if factor == 1 else x * factor
 
 
-def _pull_pairs(
-    tiling: Tiling,
+def _vjp_pairs(
+    tiling: TileContext,
     pair: Pair,
-    seen: tuple[Seen, ...],
+    seen: tuple[TileSums, ...],
     slopes: tuple[Slopes, ...],
     gradients: tuple[Array, ...],
 ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
@@ -128,8 +130,8 @@ def _rows(ns: Namespace, state: State, block: Block) -> State:
     return tuple(ns.rows(x, block) for x in state)
 
 
-def _pull_sums(
-    tiling: Tiling,
+def _vjp_sums(
+    tiling: TileContext,
     weights: list[tuple[State, ...]],
     linear: tuple[Array | None, ...],
     gradients: tuple[Array, ...],

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from nearfar.evaluate.partition.backward import pull
+from nearfar.evaluate.partition.backward import vjp
 from nearfar.evaluate.partition.exponentials import Exponentials, LogSum, exponentials_for, relative
-from nearfar.evaluate.partition.forward import Seen, see
+from nearfar.evaluate.partition.forward import TileSums, accumulate
 from nearfar.evaluate.partition.fused import FusedPasses
-from nearfar.evaluate.partition.matched import Partners
-from nearfar.evaluate.partition.tile import Tiling, each_once
-from nearfar.evaluate.partition.tile_cache import Store
+from nearfar.evaluate.partition.matched import MatchedPairs
+from nearfar.evaluate.partition.tile import TileContext, each_once
+from nearfar.evaluate.partition.tile_cache import TileCache
 from nearfar.evaluate.plan import Plan, all_pairs, by_class, rectangular, tile_side, uniform
 from nearfar.evaluate.settings import Settings
 from nearfar.evaluate.whole import Finish, WholePartition
@@ -29,7 +29,7 @@ _NOTHING_TO_DO = (
 )
 
 
-Passes = Tiling | FusedPasses
+Passes = TileContext | FusedPasses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class PartitionEvaluation(Settings):
             return whole.forward(wanted, residuals)
         batch = PartitionBatch(self, ns, inputs)
         passes = batch.passes(inputs, store=residuals is not None and any(wanted))
-        seen = batch.see(passes)
+        seen = batch.sums(passes)
         finished = [self.rule.finish(ns, batch.anchors(side)) for side in seen]
         if residuals is not None and any(wanted):
             residuals.leave((batch, passes, seen, [slopes for _, slopes in finished]))
@@ -117,14 +117,14 @@ class PartitionEvaluation(Settings):
             return None, gradients, sum(by_temperature, 0.0 if slope is None else slope)
         restored = [
             batch.similarity.restore(ns, rows, g, batch.temperature)
-            for rows, g in zip(batch.sides, pull(passes, seen, slopes), strict=True)
+            for rows, g in zip(batch.sides, vjp(passes, seen, slopes), strict=True)
         ]
         slope = sum((slope for _, slope in restored[1:]), restored[0][1])
         return batch.pairing, tuple(z for z, _ in restored), sum(by_temperature, slope)
 
     def _again(
         self, ns: Namespace, inputs: tuple[Array, ...], saved: tuple[Array, ...]
-    ) -> tuple["PartitionBatch", "Passes", tuple[Seen, ...], list[Slopes]]:
+    ) -> tuple["PartitionBatch", "Passes", tuple[TileSums, ...], list[Slopes]]:
         """What the forward pass knew, from what it saved."""
         batch = PartitionBatch(self, ns, inputs)
         found = iter(saved)
@@ -135,7 +135,7 @@ class PartitionEvaluation(Settings):
     def idle(self, ns: Namespace, inputs: tuple[Array, ...]) -> Array:
         """True for anchors whose loss does not depend on their negatives, though they have some."""
         batch = PartitionBatch(self, ns, inputs)
-        (seen,) = batch.see(batch.passes(inputs))
+        (seen,) = batch.sums(batch.passes(inputs))
         _, slopes = self.rule.finish(ns, batch.anchors(seen))
         return batch.pairing.restore(ns, (slopes.logs[0] == 0) & (batch.negatives > 0))
 
@@ -248,8 +248,8 @@ class PartitionBatch:
         found = self.kernel.partition(problem, embeddings, labels, self.temperature)
         return FusedPasses(ns, settings.rule, found)
 
-    def see(self, passes: Passes) -> tuple[Seen, ...]:
-        return passes.forward(self.count) if isinstance(passes, FusedPasses) else see(passes)
+    def sums(self, passes: Passes) -> tuple[TileSums, ...]:
+        return passes.forward(self.count) if isinstance(passes, FusedPasses) else accumulate(passes)
 
     def _counts(self, like: Array) -> Array:
         return self.pairing.counts(self.ns, like, all_pairs(self.pairing.n, self.side))
@@ -292,7 +292,7 @@ class PartitionBatch:
         weights = self.settings.reduction.weights(self.ns, self.count, self.counted)
         self.weights = weights / sides
 
-    def tiling(self, store: bool = False) -> Tiling:
+    def tiling(self, store: bool = False) -> TileContext:
         ns, rule, options = self.ns, self.settings.rule, self.options
         plan, workers = self._plan(), ns.workers(options.workers)
         n = self.pairing.n
@@ -301,7 +301,7 @@ class PartitionBatch:
         room = options.memory - (workers or 1) * _BUFFERS * side**2 * self.itemsize
         mixed = self.pairing.mixed
         exponentials = self.exponentials
-        return Tiling(
+        return TileContext(
             ns=self.ns,
             rule=rule,
             similarity=self.similarity,
@@ -313,7 +313,7 @@ class PartitionBatch:
             include_self=self.settings.include_self,
             exponentials=exponentials,
             workers=workers,
-            store=Store(ns, plan, room, self.sides[0].p) if store else None,
+            store=TileCache(ns, plan, room, self.sides[0].p) if store else None,
             single=self.partnered is not None,
             partners=None if self.guarded else self._partners(),
         )
@@ -326,7 +326,7 @@ class PartitionBatch:
     def guarded(self) -> bool:
         return exponentials_for(self.bound, self.itemsize).guarded
 
-    def _partners(self) -> Partners | None:
+    def _partners(self) -> MatchedPairs | None:
         pairing, ns, sides = self.partnered, self.ns, self.sides
         if pairing is None:
             return None
@@ -337,7 +337,7 @@ class PartitionBatch:
         # What differences are multiplied by is the same on both sides.
         of, unit = sides[0].factor, sides[0].unit
         a, b = (Rows(p[k], raw=raw[k], factor=of, unit=unit) for k in range(2))
-        return Partners(a, b, pairing)
+        return MatchedPairs(a, b, pairing)
 
     def _plan(self) -> Plan:
         pairing = self.pairing
@@ -347,7 +347,7 @@ class PartitionBatch:
             return uniform(pairing.n, self.side, pairing.together)
         return by_class(pairing.sizes, self.side)
 
-    def anchors(self, seen: Seen) -> Anchors:
+    def anchors(self, seen: TileSums) -> Anchors:
         ns, rule, count = self.ns, self.settings.rule, self.count
         shift, logs = relative(ns, rule.sums, seen.logs)
         linear, pair = seen.linear, seen.pair
@@ -361,7 +361,7 @@ class PartitionBatch:
             count = ns.xp.where(self.counted & (count > 0), count, ns.xp.ones_like(count))
         return Anchors(logs, linear, pair, count, self.negatives, self.temperature, shift)
 
-    def flattened(self, seen: Seen) -> Iterator[Array]:
+    def flattened(self, seen: TileSums) -> Iterator[Array]:
         """The arrays of what pass 1 found; see `recalled`."""
         for log in seen.logs:
             yield from self._parts(log)
@@ -372,15 +372,15 @@ class PartitionBatch:
         if seen.pair_slope is not None:
             yield seen.pair_slope
 
-    def recalled(self, found: Iterator[Array]) -> Seen:
+    def recalled(self, found: Iterator[Array]) -> TileSums:
         """Undo `flattened`."""
         rule = self.settings.rule
         logs = tuple(self._log_sum(found) for _ in rule.sums)
         linear = next(found) if rule.linear else None
         if rule.pair is None:
-            return Seen(logs, linear, None)
+            return TileSums(logs, linear, None)
         pair = self._log_sum(found) if rule.pair.log else next(found)
-        return Seen(logs, linear, pair, None if self.kernel is None else next(found))
+        return TileSums(logs, linear, pair, None if self.kernel is None else next(found))
 
     def _parts(self, log: LogSum) -> tuple[Array, ...]:
         return (log.peak, log.log) if self.guarded else (log.log,)

@@ -1,8 +1,9 @@
 """Sums of exponentials over tiles; the only file that knows of overflow, shift and empty sums.
 
-`Plain` exponentiates as it stands, which is safe while every |logit| keeps inside a range that the
-similarity can promise. `Guarded` keeps a running maximum for every anchor (streaming log-sum-exp)
-and never overflows, at the price of one exponential for the rows and one for the columns of a tile.
+`Direct` exponentiates logits as they stand, which is safe while every |logit| keeps inside a range
+that the similarity can promise. `Streaming` keeps a running maximum for every anchor (streaming
+log-sum-exp) and never overflows, at the price of one exponential for the rows and one for the
+columns of a tile.
 
 Beyond that range the rounding of a logit may be larger than 1, and two things must hold for the
 softmax to stay one. Nothing is added to a logit before the largest of its sum is taken off, so that
@@ -35,7 +36,7 @@ class LogSum(NamedTuple):
         return self.log if self.peak is None else self.peak + self.log
 
 
-# |times * logit| up to which Plain is used, by item size: e**40 summed over a million rows and
+# |times * logit| up to which Direct is used, by item size: e**40 summed over a million rows and
 # multiplied by a loss scaler is far inside float32, and so is its inverse.
 _SAFE = {4: 40.0, 8: 300.0}
 
@@ -89,13 +90,13 @@ class Exponentials(Protocol):
 
 
 def exponentials_for(bound: float, itemsize: int, full: bool = False) -> Exponentials:
-    """Plain where |times * logit| <= bound is safe; a NaN bound is not. `full`: no sum is empty."""
+    """Direct where |times * logit| <= bound is safe, as NaN is not; `full`: no sum is empty."""
     if not bound <= _SAFE[itemsize]:
-        return GUARDED
-    return PLAIN_FULL if full else PLAIN
+        return STREAMING
+    return DIRECT_FULL if full else DIRECT
 
 
-class Plain:
+class Direct:
     guarded: bool = False
     nothing: float = 0.0
 
@@ -150,7 +151,7 @@ class Plain:
         return ns.mul_(y, ns.outer_sum(row[0], column[0], scratch, "outer"))
 
 
-class Guarded:
+class Streaming:
     guarded: bool = True
     nothing: float = -float("inf")
 
@@ -231,9 +232,9 @@ def _exponentials(ns: Namespace, x: Array, times: float) -> Array:
     return ns.exp_(x if abs(times) == 1 else ns.mul_(x, abs(times)))
 
 
-PLAIN = Plain(full=False)
-PLAIN_FULL = Plain(full=True)
-GUARDED = Guarded()
+DIRECT = Direct(full=False)
+DIRECT_FULL = Direct(full=True)
+STREAMING = Streaming()
 
 
 def relative(

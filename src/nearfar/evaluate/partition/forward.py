@@ -9,8 +9,8 @@ less the largest logit of its anchor, which is known last.
 
 from typing import NamedTuple
 
-from nearfar.evaluate.partition.exponentials import GUARDED, LogSum, State, finite, relative
-from nearfar.evaluate.partition.tile import Tiling, across, replaced, zeros
+from nearfar.evaluate.partition.exponentials import STREAMING, LogSum, State, finite, relative
+from nearfar.evaluate.partition.tile import TileContext, across, replaced, zeros
 from nearfar.evaluate.plan import Kind
 from nearfar.evaluate.schedule import Step, over_tiles, unchanged
 from nearfar.frameworks import Array, Block, Scratch
@@ -18,7 +18,7 @@ from nearfar.rules import Pair
 from nearfar.similarity import Place
 
 
-class Seen(NamedTuple):
+class TileSums(NamedTuple):
     """What pass 1 found for the anchors of one side; every array is (n,)."""
 
     logs: tuple[LogSum, ...]
@@ -39,24 +39,25 @@ _SumsStep = Step[_Sums]
 _StatesStep = Step[_States]
 
 
-def see(tiling: Tiling) -> tuple[Seen, ...]:
+def accumulate(tiling: TileContext) -> tuple[TileSums, ...]:
     """Sum up what the rule asks for, for every side."""
     rule, sides = tiling.rule, range(len(tiling.sides))
-    logs, linear = _see_sums(tiling)
+    logs, linear = _accumulate_sums(tiling)
     if tiling.exponentials.guarded and rule.linear:
         each = (relative(tiling.ns, rule.sums, tuple(log[k] for log in logs))[0] for k in sides)
         shifts = tuple(each)
         if tiling.linear_last:
-            linear = _see_linear(tiling, shifts)
+            linear = _accumulate_linear(tiling, shifts)
         else:
             linear = tuple(x - shift for x, shift in zip(linear, shifts, strict=True))
-    pair = _see_pairs(tiling, rule.pair, logs) if rule.pair else (None,) * 2
+    pair = _accumulate_pairs(tiling, rule.pair, logs) if rule.pair else (None,) * 2
     return tuple(
-        Seen(tuple(log[k] for log in logs), linear[k] if linear else None, pair[k]) for k in sides
+        TileSums(tuple(log[k] for log in logs), linear[k] if linear else None, pair[k])
+        for k in sides
     )
 
 
-def _see_sums(tiling: Tiling) -> tuple[list[tuple[LogSum, ...]], tuple[Array, ...]]:
+def _accumulate_sums(tiling: TileContext) -> tuple[list[tuple[LogSum, ...]], tuple[Array, ...]]:
     ns, rule = tiling.ns, tiling.rule
     in_tiles = tiling.linear_in_tiles and not tiling.linear_last
     times = [s.times for s in rule.sums]
@@ -102,7 +103,7 @@ def _see_sums(tiling: Tiling) -> tuple[list[tuple[LogSum, ...]], tuple[Array, ..
     return logs, linear
 
 
-def _see_linear(tiling: Tiling, shifts: tuple[Array, ...]) -> tuple[Array, ...]:
+def _accumulate_linear(tiling: TileContext, shifts: tuple[Array, ...]) -> tuple[Array, ...]:
     ns = tiling.ns
 
     def body(kind: Kind) -> Step[tuple[Array, ...]]:
@@ -125,8 +126,8 @@ def _see_linear(tiling: Tiling, shifts: tuple[Array, ...]) -> tuple[Array, ...]:
     return over_tiles(ns, plan, body, start, tiling.workers, tiling.mixed)
 
 
-def _see_pairs(
-    tiling: Tiling, pair: Pair, logs: list[tuple[LogSum, ...]]
+def _accumulate_pairs(
+    tiling: TileContext, pair: Pair, logs: list[tuple[LogSum, ...]]
 ) -> tuple[LogSum | Array, ...]:
     ns = tiling.ns
 
@@ -138,7 +139,7 @@ def _see_pairs(
                 u = tiling.relative(logits, logs[0], place, axis, scratch, "u")
                 phi = only(pair.value(ns, u), "positives", -float("inf") if pair.log else 0)
                 if pair.log:
-                    state = GUARDED.absorb(ns, out[place.side], place.block, phi, 1 - axis)
+                    state = STREAMING.absorb(ns, out[place.side], place.block, phi, 1 - axis)
                 else:
                     sums = ns.column_sums(phi) if axis else ns.row_sums(phi)
                     state = (ns.add_rows_(out[place.side][0], place.block, sums),)
@@ -147,14 +148,14 @@ def _see_pairs(
 
         return step if kind.positives else unchanged
 
-    start = GUARDED.start if pair.log else (lambda ns, n, like: (zeros(ns, n, like),))
+    start = STREAMING.start if pair.log else (lambda ns, n, like: (zeros(ns, n, like),))
     plan = tuple(t for t in tiling.plan if t.kind.positives)
     states = over_tiles(
         ns, plan, body, tuple(tiling.start_each(start)), tiling.workers, tiling.mixed
     )
     if not pair.log:
         return tuple(sums for (sums,) in states)
-    found = tuple(GUARDED.log(ns, state, 0.0) for state in states)
+    found = tuple(STREAMING.log(ns, state, 0.0) for state in states)
     if tiling.exponentials.guarded:
         return found
     # Where logits are small, so are the functions of them: one number is enough.
@@ -162,7 +163,7 @@ def _see_pairs(
 
 
 def _add_sums(
-    tiling: Tiling, sums: tuple[Array, ...], places: tuple[Place, ...], x: Array
+    tiling: TileContext, sums: tuple[Array, ...], places: tuple[Place, ...], x: Array
 ) -> tuple[Array, ...]:
     ns = tiling.ns
     for axis, (side, block) in enumerate(places):

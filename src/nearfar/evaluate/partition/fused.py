@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from nearfar.evaluate.partition.exponentials import LogSum, relative
-from nearfar.evaluate.partition.forward import Seen
+from nearfar.evaluate.partition.forward import TileSums
 from nearfar.frameworks import Array, KernelSlopes, KernelSums, Namespace, PartitionPasses
 from nearfar.rules import PartitionRule, Slopes
 
@@ -13,11 +13,11 @@ class FusedPasses(NamedTuple):
     rule: PartitionRule
     passes: PartitionPasses
 
-    def forward(self, count: Any) -> tuple[Seen, ...]:
+    def forward(self, count: Any) -> tuple[TileSums, ...]:
         """`count` is the number of positives of these anchors."""
         return tuple(self._seen(sums, count) for sums in self.passes.forward())
 
-    def _seen(self, sums: KernelSums, count: Any) -> Seen:
+    def _seen(self, sums: KernelSums, count: Any) -> TileSums:
         ns, rule = self.ns, self.rule
         logs = []
         for s, (peak, log) in zip(rule.sums, sums.logs, strict=True):
@@ -31,16 +31,16 @@ class FusedPasses(NamedTuple):
         pair = sums.pair
         if isinstance(pair, tuple):
             pair = LogSum(*pair)
-        return Seen(tuple(logs), linear, pair, sums.pair_slope)
+        return TileSums(tuple(logs), linear, pair, sums.pair_slope)
 
     def backward(
-        self, seen: tuple[Seen, ...], slopes: tuple[Slopes, ...]
+        self, seen: tuple[TileSums, ...], slopes: tuple[Slopes, ...]
     ) -> tuple[tuple[Array, ...], Array | None]:
         """Gradients of the embeddings as they were given, and of the temperature."""
         sums = tuple(map(self._sums, seen))
         return self.passes.backward(sums, tuple(map(self._slopes, seen, slopes)))
 
-    def _sums(self, seen: Seen) -> KernelSums:
+    def _sums(self, seen: TileSums) -> KernelSums:
         ns = self.ns
         empty = -float("inf")
         logs = tuple(
@@ -51,7 +51,7 @@ class FusedPasses(NamedTuple):
         # The derivative of what is linear does not depend on its value.
         return KernelSums(logs, None, pair, seen.pair_slope)
 
-    def _slopes(self, seen: Seen, slopes: Slopes) -> KernelSlopes:
+    def _slopes(self, seen: TileSums, slopes: Slopes) -> KernelSlopes:
         first, *rest = slopes.logs
         if slopes.pair is not None:
             first = first + slopes.pair * seen.pair_slope

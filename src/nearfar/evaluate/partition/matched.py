@@ -8,7 +8,7 @@ from nearfar.rules import Slopes
 from nearfar.similarity import Rows, Similarity
 
 
-class Partners(NamedTuple):
+class MatchedPairs(NamedTuple):
     """Rows of which the k-th of `a` and the k-th of `b` are each other's only positives."""
 
     a: Rows
@@ -28,7 +28,7 @@ class Partners(NamedTuple):
             p: Array, q: Array, g: Array, of_p: Array | None, of_q: Array | None
         ) -> tuple[Array, ...]:
             some = self.a._replace(p=p, raw=of_p), self.b._replace(p=q, raw=of_q)
-            return self.pairing.gather(ns, similarity.pull_paired(ns, *some, g))
+            return self.pairing.gather(ns, similarity.paired_vjp(ns, *some, g))
 
         g = self.pairing.collect(ns, tuple(s.linear for s in slopes))
         return ns.by_rows(flow, self.a.p, self.b.p, g, self.a.raw, self.b.raw)

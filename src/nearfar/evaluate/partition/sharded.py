@@ -12,11 +12,11 @@ one and the same product: of the same blocks, the rows of the one with the lower
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from nearfar.evaluate.partition.backward import pull
+from nearfar.evaluate.partition.backward import vjp
 from nearfar.evaluate.partition.evaluation import PartitionBatch, PartitionEvaluation, Passes
-from nearfar.evaluate.partition.forward import Seen, see
+from nearfar.evaluate.partition.forward import TileSums, accumulate
 from nearfar.evaluate.partition.fused import FusedPasses
-from nearfar.evaluate.partition.tile import Tiling
+from nearfar.evaluate.partition.tile import TileContext
 from nearfar.evaluate.plan import Kind, Plan, Tiles, balanced
 from nearfar.frameworks import Array, Block, Namespace
 from nearfar.pairing import DeviceLabels, Pairing
@@ -26,7 +26,7 @@ Complete = Callable[[tuple[Array, ...]], tuple[Array, ...]]
 """Values of the own anchors, (own,) each, to those of all anchors, (n,)."""
 
 
-class Strip(NamedTuple):
+class Shard(NamedTuple):
     value: Array
     """Of the whole batch."""
     gradients: tuple[Array, ...]
@@ -43,7 +43,7 @@ def strip(
     number: int,
     complete: Complete,
     gradient: bool,
-) -> Strip:
+) -> Shard:
     """The value of all `inputs`, and the gradient of the own rows of each embedding: of the shares
     of all processes, the one with this number."""
     batch = _OwnBatch(evaluation, ns, inputs, shares, number, complete)
@@ -53,9 +53,9 @@ def strip(
     loss = sum((loss for loss, _ in finished[1:]), finished[0][0])
     value = ns.xp.sum(batch.weights * batch.only_counted(loss))
     if not gradient:
-        return Strip(value, (), None)
+        return Shard(value, (), None)
     slopes = tuple(batch.weighted(s, ns.xp.ones_like(value)) for _, s in finished)
-    return Strip(value, *batch.own_gradients(passes, seen, slopes))
+    return Shard(value, *batch.own_gradients(passes, seen, slopes))
 
 
 class _OwnBatch(PartitionBatch):
@@ -115,7 +115,7 @@ class _OwnBatch(PartitionBatch):
             found.setdefault(kind, []).append((i, j))
         return tuple(Tiles(kind, (items,)) for kind, items in found.items())
 
-    def _directions(self, tiling: Tiling) -> list[Tiling]:
+    def _directions(self, tiling: TileContext) -> list[TileContext]:
         """One for each side: its own rows against all of the other side, or of the same."""
         guarded, sides = self.guarded, len(tiling.sides)
         below = (lambda i, j: j.start < i.start) if guarded and sides == 1 else None
@@ -127,7 +127,7 @@ class _OwnBatch(PartitionBatch):
         )
         return [tiling, turned][:sides]
 
-    def complete_sums(self, passes: Passes) -> tuple[Seen, ...]:
+    def complete_sums(self, passes: Passes) -> tuple[TileSums, ...]:
         """Pass 1 over the own anchors, and what the other processes found for theirs."""
         ns = self.ns
         if isinstance(passes, FusedPasses):
@@ -135,13 +135,13 @@ class _OwnBatch(PartitionBatch):
             found = passes.forward(self.count if alike else ns.rows(self.count, self._own))
             parts = tuple(x for side in found for x in self.flattened(side))
         else:
-            found = tuple(see(tiling)[0] for tiling in self._directions(passes))
+            found = tuple(accumulate(tiling)[0] for tiling in self._directions(passes))
             parts = tuple(ns.rows(x, self._own) for side in found for x in self.flattened(side))
         whole = iter(self._complete(parts))
         return tuple(self.recalled(whole) for _ in found)
 
     def own_gradients(
-        self, passes: Passes, seen: tuple[Seen, ...], slopes: tuple[Slopes, ...]
+        self, passes: Passes, seen: tuple[TileSums, ...], slopes: tuple[Slopes, ...]
     ) -> tuple[tuple[Array, ...], Array]:
         """Gradients of the own rows, and this process's part of that of the temperature."""
         ns = self.ns
@@ -156,7 +156,7 @@ class _OwnBatch(PartitionBatch):
         restored = []
         for side, tiling in enumerate(self._directions(passes)):
             turn = slice(None, None, -1 if side else 1)
-            gradient = pull(tiling, seen[turn], slopes[turn])[0]
+            gradient = vjp(tiling, seen[turn], slopes[turn])[0]
             rows = self.sides[side]
             restored.append(self.similarity.restore(ns, rows, gradient, self.temperature))
         parts += [slope for _, slope in restored]

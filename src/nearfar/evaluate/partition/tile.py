@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
 from nearfar.evaluate.partition.exponentials import Exponentials, LogSum, finite
-from nearfar.evaluate.partition.matched import Partners
-from nearfar.evaluate.partition.tile_cache import Store
+from nearfar.evaluate.partition.matched import MatchedPairs
+from nearfar.evaluate.partition.tile_cache import TileCache
 from nearfar.evaluate.plan import Kind, Plan
 from nearfar.frameworks import Array, Block, Namespace, Scratch
 from nearfar.pairing import Compared
@@ -19,7 +19,7 @@ Only = Callable[[Array, str, float], Array]
 all others; consumes the tile."""
 
 
-class Tiling(NamedTuple):
+class TileContext(NamedTuple):
     """Everything about a batch that does not change from tile to tile.
 
     `sides` holds one set of rows, whose pairs are visited once, or two (rows and columns).
@@ -41,7 +41,7 @@ class Tiling(NamedTuple):
     workers: int | None
     complete: Callable[[Array], Array] = lambda x: x
     """Makes values of the anchors whole, (n,), where this process computes some of them only."""
-    store: Store | None = None
+    store: TileCache | None = None
     """Where pass 1 may leave tiles for pass 2."""
     aligned: bool = True
     """Whether rows and columns are cut at the same places."""
@@ -50,7 +50,7 @@ class Tiling(NamedTuple):
     may round the same logit differently."""
     single: bool = False
     """Whether every anchor has one positive."""
-    partners: Partners | None = None
+    partners: MatchedPairs | None = None
     """Given where these are found without tiles. They are not where exponentials are guarded: two
     products may round a logit differently, and then it does not cancel with the largest."""
 
@@ -80,8 +80,8 @@ class Tiling(NamedTuple):
                 self.ns, b, a, (j, i) if self._meets(kind) else None, scratch
             )
             return tile._replace(logits=self.ns.xp.matrix_transpose(tile.logits))
-        meeting = (i, j) if self._meets(kind) else None
-        tile = self.similarity.tile(self.ns, *rows, meeting, scratch)
+        diagonal = (i, j) if self._meets(kind) else None
+        tile = self.similarity.tile(self.ns, *rows, diagonal, scratch)
         if store and store.has_place(i, j):
             store.keep(i, j, tile)
         return tile
@@ -199,7 +199,7 @@ class Tiling(NamedTuple):
         g: Array,
         scratch: Scratch | None,
     ) -> tuple[Array, ...]:
-        return self.similarity.pull_(self.ns, gradients, places, *rows, tile, g, scratch)
+        return self.similarity.vjp_(self.ns, gradients, places, *rows, tile, g, scratch)
 
     def start_each(self, start: Callable[[Namespace, int, Array], T]) -> tuple[T, ...]:
         return tuple(start(self.ns, self.ns.shape(rows.p)[0], rows.p) for rows in self.sides)

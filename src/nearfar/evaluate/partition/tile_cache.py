@@ -8,7 +8,7 @@ from nearfar.similarity import Tile
 _WORTH = 0.125
 
 
-class Store:
+class TileCache:
     """The first tiles of a plan, as many as fit into so many bytes.
 
     Which these are depends on the plan alone, not on the order in which threads come to them.

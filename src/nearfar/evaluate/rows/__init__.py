@@ -1,7 +1,7 @@
 """Losses that need all logits of an anchor at once: one pass over blocks of rows."""
 
 from nearfar.evaluate.rows.evaluation import RowEvaluation
-from nearfar.evaluate.rows.in_batch import WithinEvaluation
+from nearfar.evaluate.rows.in_batch import InBatchEvaluation
 from nearfar.evaluate.rows.queries import QueryEvaluation
 
-__all__ = ["QueryEvaluation", "RowEvaluation", "WithinEvaluation"]
+__all__ = ["InBatchEvaluation", "QueryEvaluation", "RowEvaluation"]

@@ -20,10 +20,10 @@ _NOTHING_TO_DO = (
 )
 
 
-class WithinBatch(RowBatch):
+class InBatch(RowBatch):
     def __init__(
         self,
-        settings: "WithinEvaluation",
+        settings: "InBatchEvaluation",
         ns: Namespace,
         inputs: tuple[Array, ...],
         wanted: tuple[bool, ...],
@@ -108,8 +108,8 @@ class WithinBatch(RowBatch):
             columns = ns.cast(slopes.columns, ns.xp.int64)
             picked = ns.set_rows_(found[0], i, columns), ns.set_rows_(found[1], i, slopes.slopes)
             return (loss, terms, picked), None
-        flow = self.similarity.weigh_(ns, slopes, tile)
-        add = self.similarity.add_flow_
+        flow = self.similarity.pair_weights_(ns, slopes, tile)
+        add = self.similarity.accumulate_
         gradient = add(ns, found[0], i, flow, anchors, self.all, scratch)
         return (loss, terms, (gradient,)), CandidatePart(anchors, flow)
 
@@ -119,7 +119,7 @@ class WithinBatch(RowBatch):
         ns = self.ns
         loss, terms, (gradient,) = carry
         flow = left.flow.columns(ns, columns).turned(ns)
-        add = self.similarity.add_flow_
+        add = self.similarity.accumulate_
         gradient = add(ns, gradient, columns, flow, self.rows(columns), left.anchors, scratch)
         return loss, terms, (gradient,)
 
@@ -131,7 +131,7 @@ class WithinBatch(RowBatch):
             places, g = ns.rows(columns, i), ns.rows(slopes, i)
             for k in range(self.rule.picks):
                 others = self.all.take(ns, places[:, k])
-                here, there = self.similarity.pull_paired(ns, anchors, others, g[:, k])
+                here, there = self.similarity.paired_vjp(ns, anchors, others, g[:, k])
                 gradient = ns.add_rows_(gradient, i, here)
                 gradient = ns.add_at_(gradient, places[:, k], there)
             return gradient
@@ -141,17 +141,17 @@ class WithinBatch(RowBatch):
         return ns.loop(blocks, body, ns.zeros(ns.shape(self.all.p), self.all.p))
 
     def _others(self, i: Block, window: Block, scratch: Scratch | None) -> Others:
-        meeting = i, Block(0, self.n)
+        diagonal = i, Block(0, self.n)
         if self.targets is not None:
             targets = self.ns.rows(self.targets, i), self.targets
-            return Others(meeting, None, window, targets, scratch, None)
+            return Others(diagonal, None, window, targets, scratch, None)
         rows, columns = self.pairing.compared(self.ns, i, window)
-        return Others(meeting, rows == columns, window, None, scratch, self.most)
+        return Others(diagonal, rows == columns, window, None, scratch, self.most)
 
 
 @dataclass(frozen=True, kw_only=True)
-class WithinEvaluation(RowEvaluation):
+class InBatchEvaluation(RowEvaluation):
     rule: WithinRule
     pairing: PairingKind
 
-    batch: ClassVar[type[RowBatch]] = WithinBatch
+    batch: ClassVar[type[RowBatch]] = InBatch

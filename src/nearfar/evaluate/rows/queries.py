@@ -11,7 +11,7 @@ from nearfar.evaluate.schedule import CandidatePart, over_anchor_blocks
 from nearfar.evaluate.whole import Finish, Gradients, Saved, WholeQueries
 from nearfar.frameworks import Array, Block, Namespace, Problem, Residuals, Scratch
 from nearfar.rules import OnePositive, QueryRule
-from nearfar.similarity import Flow, Rows
+from nearfar.similarity import PairWeights, Rows
 
 Negatives = Literal["batch", "shared", "own", "matched"]
 Carry = tuple[Array, tuple[Array, ...]]
@@ -124,17 +124,17 @@ class QueryBatch(RowBatch):
             return (loss, gradients), None
         if self.learns_bias:
             gradients = _added(ns, gradients, _BIAS, i, ns.row_sums(slopes) + slope)
-        to_query, to_positive = self.similarity.pull_paired(ns, query, positive, slope)
+        to_query, to_positive = self.similarity.paired_vjp(ns, query, positive, slope)
         gradients = _added(ns, gradients, _QUERY, i, to_query)
         gradients = _added(ns, gradients, _POSITIVE, i, to_positive)
         if self.own is None:
-            flow = self.similarity.weigh_(ns, slopes, tile)
+            flow = self.similarity.pair_weights_(ns, slopes, tile)
             gradients = self._flows(gradients, _QUERY, i, flow, query, others, scratch)
             return (loss, gradients), CandidatePart(
                 query, flow
             ) if self._pulls_candidates() else None
         flat = ns.xp.reshape(slopes, (columns.size,))
-        to_query, to_others = self.similarity.pull_paired(ns, repeated, others, flat)
+        to_query, to_others = self.similarity.paired_vjp(ns, repeated, others, flat)
         to_query = ns.xp.sum(ns.xp.reshape(to_query, (i.size, self.own, -1)), axis=1)
         gradients = _added(ns, gradients, _QUERY, i, to_query)
         return (loss, _added(ns, gradients, _NEGATIVE, columns, to_others)), None
@@ -153,12 +153,12 @@ class QueryBatch(RowBatch):
         gradients: tuple[Array, ...],
         side: int,
         block: Block,
-        flow: Flow,
+        flow: PairWeights,
         x: Rows,
         y: Rows,
         scratch: Scratch | None,
     ) -> tuple[Array, ...]:
-        add = self.similarity.add_flow_
+        add = self.similarity.accumulate_
         return replaced(gradients, side, add(self.ns, gradients[side], block, flow, x, y, scratch))
 
     def _pulls_candidates(self) -> bool:
