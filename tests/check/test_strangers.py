@@ -94,6 +94,16 @@ def test_a_temperature_that_multiplies():
     assert report.exit_code == 0
 
 
+def test_a_temperature_that_multiplies_is_told_apart_at_its_own_values():
+    """Of t = 0.5 or 2 the usual values to vary are not those of 1 / t."""
+
+    def fn(x, y, t=2.0):
+        return strangers.siglip(x, y, t, -10.0)
+
+    report = told(fn)
+    assert report.identity.exact == nf.SigLIP(temperature=0.5)
+
+
 @pytest.mark.parametrize(
     ("fn", "loss"),
     [

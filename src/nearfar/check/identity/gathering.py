@@ -40,10 +40,10 @@ class Gathered:
     findings: list[Finding]
     infinite: "Infinite | None" = None
 
-    def values(self, made: list[Batch], given: Floats | None = None) -> Floats:
-        """Values on other batches, (T, B), NaN where there is none."""
-        given = varied(self.parameter) if given is None else given
-        return _run(self.runner, self.probe, self.parameter, given, made).values
+    def values(self, made: list[Batch]) -> Floats:
+        """Values on other batches at the parameters of the evidence, (T, B), NaN for none."""
+        assert self.evidence is not None
+        return _run(self.runner, self.probe, self.parameter, self.evidence.given, made).values
 
     def at_number(self, name: str, value: float, made: list[Batch]) -> Floats:
         """Values (B,) with another tau_plus, beta or bias than its own."""
