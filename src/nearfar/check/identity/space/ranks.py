@@ -69,14 +69,20 @@ class Ranks:
         key = ("ranks", self.metric, self.normalised, self.sign, self.powers, self.order,
                self.with_own, self.self_in, self.label_distance)  # fmt: skip
         terms = view.keep(key, lambda: self._terms(view))
-        chosen = self._chosen(view) & np.isfinite(terms)
+        # What is empty is left out; what underflows is no number, and agrees with nothing.
+        chosen = self._chosen(view) & self._occupied(view)
         values = over_positives(np.where(chosen, terms, 0), chosen, self.over)
         return np.where(chosen.any(axis=-1), values, 0)
+
+    def _occupied(self, view: View) -> Marks:
+        """Pairs with somebody in their denominator."""
+        key = ("occupied", self.order, self.with_own, self.self_in, self.label_distance)
+        return np.asarray(view.keep(key, lambda: (self._inside(view) > 0).any(axis=-1)))
 
     def empty(self, stack: Stack) -> Marks:
         """Pairs (B, n, n) with nobody in their denominator: whoever takes its logarithm has inf."""
         view = View(stack)
-        return np.asarray(self._chosen(view) & ~(self._inside(view) > 0).any(axis=-1))
+        return np.asarray(self._chosen(view) & ~self._occupied(view))
 
     def why_empty(self) -> str:
         """Whose denominator is empty, in words."""
