@@ -19,6 +19,9 @@ pytest.register_assert_rewrite("support")
 
 from support.backends import BACKENDS, FLOAT_DTYPES, FRAMEWORKS  # noqa: E402
 
+# Helpers hold no tests, and some want packages or machines that few have.
+collect_ignore_glob = ["support/*"]
+
 
 @pytest.fixture(params=FRAMEWORKS.values(), ids=FRAMEWORKS)
 def framework(request):
