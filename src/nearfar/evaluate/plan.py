@@ -112,8 +112,8 @@ def balanced(n: int, side: int, step: int = 1) -> list[Block]:
 def uniform(n: Any, side: int, together: int) -> Plan:
     """Half of all tiles in equal blocks.
 
-    `together` rows in a row hold all positives of each other, so that tiles off the diagonal hold
-    none; 0: positives may stand anywhere.
+    Positives lie within aligned groups of `together` rows, so that tiles off the diagonal hold
+    none; 0: they may stand anywhere.
     """
     off = NEGATIVE if together else MIXED
     step = max(1, together)

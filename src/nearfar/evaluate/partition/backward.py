@@ -1,4 +1,4 @@
-"""Pass 2 over the tiles of a partition rule: the gradient.
+"""Backward pass over the tiles of a partition rule: the vector-Jacobian product.
 
 The same tiles again. With L_i the loss of anchor i, weighted,
 

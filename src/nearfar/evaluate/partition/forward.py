@@ -1,4 +1,4 @@
-"""Pass 1 over the tiles of a partition rule: the value.
+"""Forward pass over the tiles of a partition rule: log-sum-exp of each anchor, then the value.
 
 A tile is exponentiated once and summed along its rows for the anchors there and along its columns
 for the anchors there. A rule with a function of each positive pair needs the first sum complete and

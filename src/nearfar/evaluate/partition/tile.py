@@ -87,7 +87,7 @@ class TileContext(NamedTuple):
         return tile
 
     def keeps_applied(self, kind: Kind) -> bool:
-        """Whether a tile's only use is one that `Exponentials.applied_` serves all of.
+        """Whether the exponentials alone can be cached: every sum of this tile has the same members.
 
         Sums over the same members, each of twice the last one's exponent.
         """

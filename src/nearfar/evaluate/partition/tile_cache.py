@@ -1,4 +1,4 @@
-"""Tiles that pass 1 leaves for pass 2, which then costs half of its products."""
+"""Tile cache: tiles that the forward pass leaves for the backward, which then costs half."""
 
 from nearfar.evaluate.plan import Plan
 from nearfar.frameworks import Array, Block, Namespace, Scratch, SymbolicBlocks
