@@ -93,7 +93,7 @@ class Similarity(ABC):
     def tile(
         self, ns: Namespace, a: Rows, b: Rows, diagonal: Diagonal | None, scratch: Scratch | None
     ) -> Tile:
-        """Logits of two blocks, in the buffer "tile". `diagonal`: both blocks index the same rows."""
+        """Logits of two blocks, in the buffer "tile"; `diagonal`: blocks of the same rows."""
 
     def vjp_(
         self,

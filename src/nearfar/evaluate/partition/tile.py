@@ -87,7 +87,7 @@ class TileContext(NamedTuple):
         return tile
 
     def keeps_applied(self, kind: Kind) -> bool:
-        """Whether the exponentials alone can be cached: every sum of this tile has the same members.
+        """Whether exponentials alone can be cached: every sum of the tile has the same members.
 
         Sums over the same members, each of twice the last one's exponent.
         """
