@@ -93,3 +93,21 @@ def test_state_is_saved_and_loaded():
 def test_refused(arguments, error, message):
     with pytest.raises(error, match=message):
         Loss(*arguments)
+
+
+# TorchScript is deprecated, and models are still made of it.
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_model_that_holds_one_is_scripted():
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder = torch.nn.Linear(3, 2)
+            self.loss = Loss(nf.SigLIP(), learn_temperature=True)
+
+        def forward(self, x):
+            return self.encoder(x)
+
+    model, x = Model(), torch.rand(4, 3)
+    script = torch.jit.script(model)
+    assert torch.equal(script(x), model(x))
+    assert set(script.state_dict()) == set(model.state_dict())

@@ -12,7 +12,9 @@ from nearfar.losses.learned import LEAST, starts, statement
 class Loss(torch.nn.Module):  # type: ignore[misc]
     """A nearfar loss for models that are made of modules.
 
-    ``Loss(nf.SupCon())(embeddings, labels)`` is ``nf.SupCon()(embeddings, labels)``.
+    ``Loss(nf.SupCon())(embeddings, labels)`` is ``nf.SupCon()(embeddings, labels)``. TorchScript
+    takes a model that holds one, whose script cannot call it: losses are compiled by
+    ``torch.compile``.
 
     Parameters
     ----------
@@ -32,6 +34,8 @@ class Loss(torch.nn.Module):  # type: ignore[misc]
         that is a factor of the loss (scale_by="temperature").
     """
 
+    __jit_unused_properties__ = ("temperature",)
+
     def __init__(self, loss: Statement, learn_temperature: bool = False) -> None:
         super().__init__()
         self.loss = statement(loss)
@@ -48,6 +52,7 @@ class Loss(torch.nn.Module):  # type: ignore[misc]
         """The temperature in use: a number, a tensor where it is learned, None without one."""
         return self.log_temperature.exp() if self.learned else self.loss.stated("temperature")
 
+    @torch.jit.unused  # type: ignore[untyped-decorator]
     def forward(self, *inputs: Any, **named: Any) -> torch.Tensor:
         value: torch.Tensor = self.loss(*inputs, **self._values() | named)
         return value
