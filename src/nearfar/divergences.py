@@ -241,7 +241,12 @@ def _one_hot(ns: Namespace, given: Any, target: Array, logits: Array) -> Array:
     target = target[..., None]
     classes = ns.asarray(np.arange(c), logits)
     marks = ns.cast(target == classes, logits.dtype)
-    return xp.where((target >= 0) & (target < c), marks, xp.full_like(marks, float("nan")))
+    known_class = (target >= 0) & (target < c)
+    return ns.anywhere(
+        lambda marks, known: xp.where(known, marks, xp.full_like(marks, float("nan"))),
+        marks,
+        known_class,
+    )
 
 
 def _information(ns: Namespace, p: Array, q: Array) -> Array:
@@ -252,10 +257,13 @@ def _information(ns: Namespace, p: Array, q: Array) -> Array:
 
 def _impossible(ns: Namespace, p: Array, never: Array, terms: Array) -> Array:
     """`terms`, but 0 where p is 0 and infinite elsewhere, at the places marked in `never`."""
-    xp = ns.xp
-    without = p == 0
-    surprise = xp.where(without, xp.zeros_like(p), xp.full_like(p, float("inf")))
-    return xp.where(never, surprise, terms)
+
+    def marked(p: Array, never: Array, terms: Array) -> Array:
+        xp = ns.xp
+        surprise = xp.where(p == 0, xp.zeros_like(p), xp.full_like(p, float("inf")))
+        return xp.where(never, surprise, terms)
+
+    return ns.anywhere(marked, p, never, terms)
 
 
 def _reduce(ns: Namespace, x: Array, reduction: str) -> Array:

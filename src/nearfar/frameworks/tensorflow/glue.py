@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from nearfar.frameworks.protocol.glue import Evaluation, Glue, Statement
 from nearfar.frameworks.protocol.types import Array
+from nearfar.frameworks.tensorflow.checks import looked_at, unchecked
 from nearfar.frameworks.tensorflow.namespace import NAMESPACE
 
 
@@ -22,9 +23,9 @@ class _TensorFlowGlue(Glue):
         self, evaluation: Evaluation, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
     ) -> tuple[Array, tuple[Array | None, ...]]:
         stopped = tuple(tf.stop_gradient(tf.convert_to_tensor(x)) for x in inputs)
-        result: tuple[Array, tuple[Array | None, ...]]
-        result = _plain_python(super().value_and_grad)(evaluation, stopped, wanted)
-        return result
+        plain = _plain_python(super().value_and_grad)
+        value, found = unchecked(plain, evaluation, stopped, wanted)
+        return looked_at(value), tuple(map(looked_at, found))
 
 
 def _plain_python(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -36,12 +37,12 @@ def _value(evaluation: Evaluation, inputs: tuple[Array, ...]) -> Array:
 
     @tf.custom_gradient
     def value(*inputs: Array) -> tuple[Array, Callable[[Array], Any]]:
-        result, saved = evaluation.forward(NAMESPACE, inputs, wanted)
+        result, saved = unchecked(evaluation.forward, NAMESPACE, inputs, wanted)
 
         def gradient(upstream: Array) -> Any:
             return _gradient(evaluation, wanted, saved, upstream, inputs)
 
-        return result, gradient
+        return looked_at(result), gradient
 
     return value(*inputs)
 
@@ -71,6 +72,9 @@ def _gradient(
     @tf.custom_gradient
     def gradient(upstream: Array, *inputs: Array) -> tuple[list[Array], Callable[..., Any]]:
         def again(*above: Array) -> Any:
+            return list(map(looked_at, unchecked(differentiated, *above)))
+
+        def differentiated(*above: Array) -> Any:
             sources = [upstream, *inputs]
             with tf.GradientTape() as tape:
                 tape.watch([x for x in sources if x.dtype.is_floating])
@@ -78,7 +82,7 @@ def _gradient(
                 found = evaluate(recomputed, upstream, inputs)
             return tape.gradient(found, sources, output_gradients=list(above))
 
-        return evaluate(saved, upstream, inputs), again
+        return list(map(looked_at, unchecked(evaluate, saved, upstream, inputs))), again
 
     found = iter(gradient(upstream, *inputs))
     return [next(found) if w else None for w in wanted]

@@ -23,6 +23,7 @@ from nearfar.frameworks.protocol.types import (
     Scratch,
     SymbolicBlocks,
 )
+from nearfar.frameworks.tensorflow.checks import looked_at, unchecked
 
 
 class _ArrayAPI:
@@ -208,6 +209,9 @@ class TensorFlow(Namespace):
 
     def decide(self, flag: Array) -> Any:
         return super().decide(flag) if _known(flag) else flag
+
+    def anywhere(self, function: Callable[..., Array], *arrays: Array) -> Array:
+        return looked_at(unchecked(function, *arrays))
 
     def recomputed(self, function: Callable[..., Array]) -> Callable[..., Array]:
         again: Callable[..., Array] = tf.recompute_grad(function)
