@@ -47,3 +47,17 @@ def _create_splat(self: Any, kind: Any, x: Any) -> Any:
 
 
 interpreter.InterpreterBuilder.create_splat = _create_splat
+
+
+_convert = interpreter._convert_float
+
+
+def _convert_float(x: Any, of: Any, to: Any, rounding: Any) -> Any:
+    """float32 to bfloat16 to the nearest, ties to even; it cut the bits off."""
+    if of != tl.float32 or to != tl.bfloat16 or np.isnan(x).any():
+        return _convert(x, of, to, rounding)
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32).astype(np.uint64)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+
+
+interpreter._convert_float = _convert_float

@@ -13,7 +13,7 @@ from typing import Any
 import triton
 import triton.language as tl
 
-from nearfar.frameworks.triton.kernels.tile import sigmoid, softplus
+from nearfar.frameworks.triton.kernels.tile import log1p, logaddexp, sigmoid, softplus
 
 INPUTS = ("log0", "log1", "linear", "pair", "count", "negatives", "temperature")
 
@@ -109,20 +109,6 @@ class Trace:
         name = f"v{len(self.lines)}"
         self.lines.append(f"    {name} = {text}")
         return Symbol(self, name)
-
-
-@triton.jit
-def log1p(x: Any) -> Any:
-    """As in `softplus`."""
-    one = 1.0 + x
-    return tl.log(one) + (x - (one - 1.0)) / one
-
-
-@triton.jit
-def logaddexp(a: Any, b: Any) -> Any:
-    peak = tl.maximum(a, b)
-    shift = tl.where(tl.abs(peak) == float("inf"), 0.0, peak)
-    return shift + tl.log(tl.exp(a - shift) + tl.exp(b - shift))
 
 
 Written = tuple[Any, tuple[bool, ...]]

@@ -193,6 +193,20 @@ def sigmoid(x):
 
 
 @triton.jit
+def log1p(x):
+    """As in `softplus`."""
+    one = 1.0 + x
+    return tl.log(one) + (x - (one - 1.0)) / one
+
+
+@triton.jit
+def logaddexp(a, b):
+    peak = tl.maximum(a, b)
+    shift = tl.where(tl.abs(peak) == float("inf"), 0.0, peak)
+    return shift + tl.log(tl.exp(a - shift) + tl.exp(b - shift))
+
+
+@triton.jit
 def matrix_bits(x):
     """The bits of a float32 that matrix units read."""
     return (x.to(tl.int32, bitcast=True) & -8192).to(tl.float32, bitcast=True)
