@@ -270,7 +270,9 @@ class Batch:
             return self._restore(pulls, sums, splits, above, kind, dtype)
 
     def _pull(self, upstream: torch.Tensor, each: int) -> tuple[torch.Tensor, torch.Tensor, int]:
-        problem, shape = self.problem, self.shapes.pull
+        # Equal weights are rounded alike, which adds up: one piece more, and smaller tiles for it.
+        more = self.linear_in_tiles and self.pieces == 1
+        problem, shape = self.problem, self.shapes.each if more else self.shapes.pull
         largest = max(self.n, self.m)
         blocks, columns = cdiv(largest, shape.rows), cdiv(largest, shape.columns)
         sides = 2 if problem.two_sides else 1
@@ -278,6 +280,7 @@ class Batch:
         splits = max(1, min(columns, BUSY // (blocks * sides), 8, self.memory // room))
         pulls = self.vectors.new_empty((splits, self.total, self.width))
         sums = self.vectors.new_empty((splits, self.total)) if self.centred else self.vectors
+        terms = self.shapes.terms + more
         for guarded in self.variants:
             self.launch(
                 pull,
@@ -291,7 +294,7 @@ class Batch:
                     self.width, len(problem.sums), problem.sums, self.linear_in_tiles, problem.pair,
                     not problem.two_sides, problem.both, problem.code, problem.include_self,
                     guarded, self.decide, self.times, self.centred, each, problem.first_only,
-                    self.pieces, self.shapes.terms, shape.rows, shape.columns,
+                    self.pieces, terms, shape.rows, shape.columns,
                     shape.features,
                 ),
                 shape.warps,

@@ -13,6 +13,7 @@ from nearfar.frameworks.triton.kernels.tile import (
     load_rows,
     logits,
     members,
+    nearest,
     products,
     softplus,
     stand_aside,
@@ -122,9 +123,10 @@ def add_flow(acc, g, q, PIECES: tl.constexpr, TERMS: tl.constexpr):
         acc = tl.dot(first, q[1], acc)
         acc = tl.dot(first, q[0], acc)
     else:
-        for _ in tl.static_range(TERMS):
+        for _ in tl.static_range(TERMS - 1):
             top, g = leading(g)
             acc = tl.dot(top, q[0], acc)
+        acc = tl.dot(nearest(g), q[0], acc)
     return acc
 
 

@@ -222,3 +222,10 @@ def leading(x):
     bits = x.to(tl.int32, bitcast=True)
     top = (bits >> 16).to(tl.int16).to(tl.bfloat16, bitcast=True)
     return top, x - (bits & -65536).to(tl.float32, bitcast=True)
+
+
+@triton.jit
+def nearest(x):
+    """x as bfloat16, to the nearest; for a last piece, whose NaN need not stay one."""
+    bits = x.to(tl.int32, bitcast=True) + 32768
+    return (bits >> 16).to(tl.int16).to(tl.bfloat16, bitcast=True)

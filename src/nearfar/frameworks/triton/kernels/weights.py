@@ -16,6 +16,7 @@ from nearfar.frameworks.triton.kernels.tile import (
     leading,
     logits,
     matrix_bits,
+    nearest,
     stand_aside,
     upstream_of,
 )
@@ -29,7 +30,7 @@ def store_terms(high, low, g, place):
         rest = matrix_bits(g - top)
     else:
         top, rest = leading(g)
-        rest, _ = leading(rest)
+        rest = nearest(rest)
     tl.store(high + place, top)
     tl.store(low + place, rest)
 
