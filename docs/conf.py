@@ -28,6 +28,7 @@ myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
+autodoc_inherit_docstrings = False  # Keras writes its own in Markdown
 autodoc_mock_imports = ["tensorflow", "jax"]
 autodoc_default_options = {"members": True, "show-inheritance": False}
 suppress_warnings = ["myst.xref_missing"]

@@ -5,7 +5,7 @@ import importlib
 import inspect
 from pathlib import Path
 
-import nearfar as nf
+from website import losspage
 
 _SOURCE = Path(__file__).parent.parent / "src"
 
@@ -58,9 +58,8 @@ def entry(module: str, name: str) -> str:
         return f"## {module}.{name}\n\n{keys}"
     if not inspect.getdoc(thing):
         raise ValueError(f"{module}.{name} is public and has no docstring")
-    if module == "nearfar" and inspect.isclass(thing) and issubclass(thing, nf.Loss):
-        own = thing.__name__
-        return "" if own == "Loss" else f"- [{name}](../losses/{own.lower()}.md)"
+    if inspect.isclass(thing) and thing in losspage.losses().values():
+        return f"- [{name}](../losses/{thing.__name__.lower()}.md)"
     kind = "class" if inspect.isclass(thing) else "function"
     return f"```{{eval-rst}}\n.. auto{kind}:: {module}.{name}\n```"
 
