@@ -1,6 +1,7 @@
 """Shared by all tests. torch comes first: TensorFlow, imported before it, has crashed it."""
 
 import os
+from importlib.util import find_spec
 
 # Two test processes on two cores: threads of their own would wait for each other.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -14,6 +15,9 @@ import pytest
 if not torch.cuda.is_available():
     # Triton reads it when it is first imported, which PyTorch's compiler may do.
     os.environ["TRITON_INTERPRET"] = "1"
+if find_spec("triton"):
+    # TensorFlow, imported before it, ends the process: both bring an LLVM of their own.
+    import triton  # noqa: F401
 
 pytest.register_assert_rewrite("support")
 

@@ -1,5 +1,6 @@
 """PyTorch: in place inside the glue, where autograd does not look."""
 
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
@@ -53,7 +54,9 @@ _FUSED = {"cuda"}
 
 def _triton(device: str) -> tuple[Any, ...]:
     """The fused kernels, where Triton is installed; imported when first asked for."""
-    if device not in _FUSED:
+    # Triton, imported after TensorFlow, ends the process: both bring an LLVM of their own.
+    late = "tensorflow" in sys.modules and "triton" not in sys.modules
+    if device not in _FUSED or late:
         return ()
     try:
         from nearfar.frameworks.triton import KERNEL
