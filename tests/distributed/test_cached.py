@@ -168,14 +168,68 @@ def test_a_frozen_encoder_gets_no_gradient():
     _agree(one[1], two[1])
 
 
+class _Text(nn.Module):
+    """Mean of the words' vectors, those that the mask names."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.words, self.drop = nn.Embedding(20, 5), nn.Dropout(0.3)
+
+    def forward(self, text):
+        ids, mask = (text["ids"], text["mask"]) if isinstance(text, dict) else text
+        known = mask[..., None].float()
+        return (self.drop(self.words(ids)) * known).sum(1) / known.sum(1)
+
+
+@pytest.mark.parametrize("kind", ["mapping", "tuple", "one mapping"])
+def test_inputs_of_several_tensors(kind):
+    """Tokenised text: ids and a mask; what is no tensor goes to every chunk."""
+    generator = torch.Generator().manual_seed(5)
+
+    def text():
+        ids = torch.randint(0, 20, (37, 4), generator=generator)
+        mask = torch.rand(37, 4, generator=generator) < 0.8
+        mask[:, 0] = True
+        return (ids, mask) if kind == "tuple" else {"ids": ids, "mask": mask, "task": "query"}
+
+    one = _Text()
+    two = copy.deepcopy(one)
+    if kind == "one mapping":
+        inputs, loss, side = [text()], nf.SupCon(scale=3.0), (torch.arange(37) % 5,)
+    else:
+        inputs, loss, side = [text(), text()], nf.NTXent(scale=3.0), ()
+
+    def parts(x):
+        each = [v.split(8) if torch.is_tensor(v) else [v] * 5 for v in _values(x)]
+        rows = list(zip(*each, strict=True))
+        return rows if isinstance(x, tuple) else [dict(zip(x, r, strict=True)) for r in rows]
+
+    torch.manual_seed(11)
+    expected = loss(*(torch.cat([two(part) for part in parts(x)]) for x in inputs), *side)
+    expected.backward()
+    torch.manual_seed(11)
+    batch = inputs[0] if kind == "one mapping" else inputs
+    value = nearfar.torch.cached_step(one, batch, loss, *side, chunk=8)
+    np.testing.assert_allclose(value, expected.detach(), rtol=1e-6)
+    _agree(one, two)
+
+
+def _values(x):
+    return x.values() if isinstance(x, dict) else x
+
+
 def test_refusals():
+    rows = {"ids": torch.zeros(3, 2), "mask": torch.zeros(4, 2)}
+    with pytest.raises(ValueError, match=r"as many rows; received \[3, 4\] rows"):
+        nearfar.torch.cached_step(_encoder(), rows, nf.NTXent(), chunk=2)
     (x,) = _data(6, n=10)
     step = nearfar.torch.cached_step
     with pytest.raises(ValueError, match="chunk to be a whole number above 0; received 0"):
         step(_encoder(), x, nf.NTXent(), chunk=0)
-    with pytest.raises(TypeError, match=r"batch to be a tensor or several.*received list"):
+    with pytest.raises(TypeError, match=r"batch to be a tensor or a mapping.*received list"):
         step(_encoder(), [1, 2], nf.NTXent(), chunk=3)
-    with pytest.raises(ValueError, match="received 2 encoders and 1 tensors"):
+    with pytest.raises(ValueError, match="received 2 encoders and 1 inputs"):
         step((_encoder(), _encoder()), x, nf.NTXent(), chunk=3)
     with pytest.raises(ValueError, match=r"one row for each of the 3.*received \(8,\)"):
         step(lambda x: x.new_zeros(8), x, nf.NTXent(), chunk=3)

@@ -1,6 +1,6 @@
 """Gradients of a batch whose encoder fits into memory a chunk at a time only."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
@@ -9,12 +9,15 @@ from torch.utils.checkpoint import get_device_states, set_device_states
 
 from nearfar.losses import arguments
 
-Encoder = Callable[[torch.Tensor], torch.Tensor]
+Encoder = Callable[[Any], torch.Tensor]
+
+Rows = torch.Tensor | Mapping[str, Any] | tuple[Any, ...] | list[Any]
+"""What an encoder takes: a tensor, or several under names or in order, rows matched."""
 
 
 def cached_step(
     encoder: Encoder | Sequence[Encoder],
-    batch: torch.Tensor | Sequence[torch.Tensor],
+    batch: Rows | Sequence[Rows],
     loss: Callable[..., torch.Tensor],
     *facts: Any,
     chunk: int,
@@ -40,10 +43,13 @@ def cached_step(
     Parameters
     ----------
     encoder
-        A module or function of rows (n, ...) to embeddings (n, d); or one for each tensor of
-        `batch` (CLIP).
+        A module or function of rows (n, ...) to embeddings (n, d), called with one argument, a
+        chunk of the same kind as the rows; or one for each input of `batch` (CLIP). For a model
+        that takes names, ``lambda text: model(**text).pooler_output``.
     batch
-        A tensor, or several (two views; images and texts), each cut along its first axis.
+        A tensor, or a mapping of tensors (tokenised text); or several of these, in a tuple or list
+        (two views; images and texts), where one may also be a tuple of tensors. All tensors are cut
+        along their first axis; what is no tensor in a mapping or tuple goes to every chunk.
     loss
         A nearfar loss, `nearfar.torch.Loss`, `nearfar.torch.distributed.Loss`, or any function of
         embeddings to a scalar; its own parameters get their gradients too. For a gradient scaler
@@ -61,8 +67,9 @@ def cached_step(
     Raises
     ------
     TypeError, ValueError
-        For a chunk that is no whole number above 0, a batch that is not of tensors, encoders that
-        do not match it, and embeddings without one row for each of the chunk's.
+        For a chunk that is no whole number above 0, a batch that is not of tensors, tensors of one
+        input that differ in rows, encoders that do not match the batch, and embeddings without one
+        row for each of the chunk's.
 
     >>> import torch, nearfar as nf, nearfar.torch
     >>> encoder = torch.nn.Linear(3, 2)
@@ -73,7 +80,7 @@ def cached_step(
     """
     arguments.whole("chunk", chunk)
     pairs = _pairs(encoder, batch)
-    first = [[_first(f, x) for x in rows.split(chunk)] for f, rows in pairs]
+    first = [[_first(f, x) for x in _cut(rows, chunk)] for f, rows in pairs]
     leaves = [torch.cat([output for _, output in each]).requires_grad_() for each in first]
     runs = [[run for run, _ in each] for each in first]
     del first
@@ -98,21 +105,21 @@ def cached_step(
 class _Run(NamedTuple):
     """A chunk, and what is needed to compute it again."""
 
-    rows: torch.Tensor
+    rows: Rows
     cpu: torch.Tensor
     devices: list[int]
     states: list[torch.Tensor]
 
     @contextmanager
     def replayed(self) -> Iterator[None]:
-        kind = self.rows.device.type
+        kind = _tensors(self.rows)[0].device.type
         with torch.random.fork_rng(self.devices, device_type=kind if self.devices else "cuda"):
             torch.set_rng_state(self.cpu)
             set_device_states(self.devices, self.states, device_type=kind)
             yield
 
 
-def _first(f: Any, rows: torch.Tensor) -> tuple[_Run, torch.Tensor]:
+def _first(f: Any, rows: Rows) -> tuple[_Run, torch.Tensor]:
     cpu = torch.get_rng_state()
     devices, states = get_device_states(rows)
     # Casts of parameters that autocast keeps from here would have no graph in the second pass.
@@ -124,29 +131,63 @@ def _first(f: Any, rows: torch.Tensor) -> tuple[_Run, torch.Tensor]:
             output = f.module(rows) if _is_wrapped(f) else f(rows)
     finally:
         torch.set_autocast_cache_enabled(kept)
-    if not isinstance(output, torch.Tensor) or output.shape[:1] != rows.shape[:1]:
+    count = len(_tensors(rows)[0])
+    if not isinstance(output, torch.Tensor) or output.shape[:1] != (count,):
         told = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
         raise ValueError(
-            f"expected encoder to give a tensor with one row for each of the {len(rows)} rows of a "
+            f"expected encoder to give a tensor with one row for each of the {count} rows of a "
             f"chunk; received {told}; wrap it in a function that returns embeddings"
         )
     return _Run(rows, cpu, list(devices), list(states)), output
 
 
-def _pairs(encoder: Any, batch: Any) -> list[tuple[Any, torch.Tensor]]:
-    tensors = [batch] if isinstance(batch, torch.Tensor) else list(batch)
-    if not tensors or not all(isinstance(x, torch.Tensor) and x.ndim for x in tensors):
+def _pairs(encoder: Any, batch: Any) -> list[tuple[Any, Rows]]:
+    one = isinstance(batch, torch.Tensor | Mapping)
+    inputs = [batch] if one else list(batch)
+    if not inputs or not all(_tensors(x) for x in inputs):
         raise TypeError(
-            f"expected batch to be a tensor or several, each with rows; received "
-            f"{type(batch).__name__}; give labels and targets after the loss"
+            "expected batch to be a tensor or a mapping of tensors, or several of these, each with "
+            f"rows; received {type(batch).__name__}; give labels and targets after the loss"
         )
-    encoders = list(encoder) if isinstance(encoder, tuple | list) else [encoder] * len(tensors)
-    if len(encoders) != len(tensors):
+    for x in inputs:
+        rows = sorted({len(tensor) for tensor in _tensors(x)})
+        if len(rows) > 1:
+            raise ValueError(
+                f"expected the tensors of one input of batch to have as many rows; received {rows} "
+                "rows; several inputs go into a tuple or list"
+            )
+    encoders = list(encoder) if isinstance(encoder, tuple | list) else [encoder] * len(inputs)
+    if len(encoders) != len(inputs):
         raise ValueError(
-            f"expected one encoder, or one for each tensor of batch; received {len(encoders)} "
-            f"encoders and {len(tensors)} tensors"
+            f"expected one encoder, or one for each input of batch; received {len(encoders)} "
+            f"encoders and {len(inputs)} inputs"
         )
-    return list(zip(encoders, tensors, strict=True))
+    return list(zip(encoders, inputs, strict=True))
+
+
+def _tensors(rows: Any) -> list[torch.Tensor]:
+    """The tensors of an input that have rows."""
+    if isinstance(rows, torch.Tensor):
+        return [rows] if rows.ndim else []
+    if not isinstance(rows, Mapping | tuple | list):
+        return []
+    parts = rows.values() if isinstance(rows, Mapping) else rows
+    return [x for x in parts if isinstance(x, torch.Tensor) and x.ndim]
+
+
+def _cut(rows: Rows, chunk: int) -> list[Rows]:
+    """The same, so many rows at a time."""
+    if isinstance(rows, torch.Tensor):
+        return list(rows.split(chunk))
+    count = len(_tensors(rows)[0])
+
+    def part(x: Any, start: int) -> Any:
+        return x[start : start + chunk] if isinstance(x, torch.Tensor) and x.ndim else x
+
+    starts = range(0, count, chunk)
+    if isinstance(rows, Mapping):
+        return [{name: part(x, start) for name, x in rows.items()} for start in starts]
+    return [tuple(part(x, start) for x in rows) for start in starts]
 
 
 def _through(
