@@ -26,7 +26,8 @@ def fits(loss: Loss, *inputs: Any, **named: Any) -> tuple[bool, str]:
     Returns
     -------
     fits
-        True where a call takes a kernel, as ``with_options(kernel="fused")`` demands.
+        True where a call takes a kernel. On a device on which the kernels have not been seen to run
+        only one with ``with_options(kernel="fused")`` does.
     reason
         The kernel's name, or why none fits.
 
@@ -35,6 +36,4 @@ def fits(loss: Loss, *inputs: Any, **named: Any) -> tuple[bool, str]:
     TypeError, ValueError
         As a call of the loss.
     """
-    if loss.options.kernel == "fused":  # the question is not to be answered by an error
-        loss = loss.with_options(**{**loss.options._asdict(), "kernel": None})
     return loss._kernel(inputs, named)

@@ -1,5 +1,6 @@
 """Where a fused kernel takes over: a dense one in PyTorch stands in for it."""
 
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -207,7 +208,7 @@ class Dense:
 @pytest.fixture
 def kernel(monkeypatch):
     found = Dense()
-    monkeypatch.setattr(Torch, "kernels", lambda self, like: (found,))
+    monkeypatch.setattr(Torch, "kernels", lambda self, like, asked: (found,))
     return found
 
 
@@ -410,3 +411,28 @@ def test_on_two_ranks(kernel, name):
         ]
         gradients.append(sum(one.by_temperature for one in found))
     assert_same((value, gradients), expected)
+
+
+def test_devices_that_have_not_run_the_kernels(kernel, monkeypatch):
+    """They take tiles, unless the kernels are asked for by name."""
+    from nearfar.frameworks.torch.namespace import Torch
+
+    monkeypatch.setattr(Torch, "kernels", lambda self, like, asked: (kernel,) if asked else ())
+    x = torch.eye(6, 4)
+    fits, reason = nf.kernels.fits(nf.CLIP(), x, x)
+    assert not fits
+    assert "have not been seen to run on a device of this kind" in reason
+    assert nf.kernels.fits(nf.CLIP().with_options(kernel="fused"), x, x)[0] is True
+
+
+@pytest.mark.parametrize(("capability", "taken"), [((9, 0), True), ((8, 6), False)])
+def test_cards_by_capability(triton_kernels, monkeypatch, capability, taken):
+    from nearfar.frameworks.torch import namespace
+
+    monkeypatch.setattr(namespace, "_capability", lambda device: capability)
+    card = torch.device("cuda", 0)
+    assert bool(namespace._triton(card, False)) is taken
+    assert namespace._triton(card, True) == (triton_kernels.KERNEL,)
+    monkeypatch.setitem(sys.modules, "tensorflow", object())
+    monkeypatch.delitem(sys.modules, "triton")
+    assert namespace._triton(card, True) == ()

@@ -3,7 +3,7 @@
 from nearfar.evaluate.partition.evaluation import PartitionEvaluation
 from nearfar.evaluate.rows.in_batch import InBatchEvaluation
 from nearfar.evaluate.rows.queries import QueryEvaluation
-from nearfar.evaluate.settings import Options, Reduction
+from nearfar.evaluate.settings import Options, Reduction, without_kernels
 
 __all__ = [
     "InBatchEvaluation",
@@ -11,4 +11,5 @@ __all__ = [
     "PartitionEvaluation",
     "QueryEvaluation",
     "Reduction",
+    "without_kernels",
 ]

@@ -101,15 +101,16 @@ class Settings:
     def kernel(
         self, ns: Namespace, inputs: tuple[Array, ...], own: Block | None = None
     ) -> tuple[Kernel | None, str]:
-        """The fused kernel that computes this, or None; and its name, or why none does.
+        """The fused kernel that computes this, or None; and its name, or why none does: "" where
+        the device has none, see `without_kernels`.
 
         `own`: rows whose anchors this process computes.
         """
         if self.options.kernel == "tiles":
             return None, 'kernel="tiles" was asked for'
-        kernels = ns.kernels(inputs[0])
+        kernels = ns.kernels(inputs[0], self.options.kernel == "fused")
         if not kernels:  # which a small batch notices
-            return None, f"there are no fused kernels for {ns.name} on this device"
+            return None, ""
         return choose(kernels, self.problem(ns, inputs, own))
 
     def problem(self, ns: Namespace, inputs: tuple[Array, ...], own: Block | None) -> Problem | str:
@@ -181,3 +182,13 @@ def _shaped(ns: Namespace, gradient: Array, like: Array) -> Array:
     if len(gradient.shape) == len(like.shape):
         return gradient
     return ns.xp.reshape(gradient, ns.shape(like))
+
+
+def without_kernels(ns: Namespace, like: Array) -> str:
+    """Why there are none on the device of `like`."""
+    if ns.kernels(like, True):
+        return (
+            "the fused kernels have not been seen to run on a device of this kind; "
+            'kernel="fused" takes them'
+        )
+    return f"there are no fused kernels for {ns.name} on this device"

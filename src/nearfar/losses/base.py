@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import InitVar, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
-from nearfar.evaluate import Options, Reduction
+from nearfar.evaluate import Options, Reduction, without_kernels
 from nearfar.frameworks import (
     Array,
     Evaluation,
@@ -293,7 +293,8 @@ class Loss(Declared, family=True):
     def _with(self, **changes: Any) -> Self:
         return replace(self, **changes)
 
-    def _open(self, given: tuple[Any, ...], named: dict[str, Any]) -> "_Call":
+    def _open(self, given: tuple[Any, ...], named: dict[str, Any], demands: bool = True) -> "_Call":
+        """The inputs, checked; with `demands` a kernel that is asked for has to fit."""
         given = tuple(map(unwrapped, given))
         named = {name: unwrapped(x) for name, x in named.items()}
         replaced = {name: named.pop(name) for name in self.parameters if name in named}
@@ -318,7 +319,7 @@ class Loss(Declared, family=True):
         ]
         arrays = (*embeddings.values(), *facts, *learned)
         call = _Call(ns, embeddings, arrays, parameters, self._evaluation(arrays, parameters))
-        if self.options.kernel == "fused":
+        if demands and self.options.kernel == "fused":
             kernel, reason = call.kernel()
             if kernel is None:
                 raise ValueError(
@@ -330,7 +331,7 @@ class Loss(Declared, family=True):
 
     def _kernel(self, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[bool, str]:
         """See `nearfar.kernels.fits`."""
-        kernel, reason = self._open(given, named).kernel()
+        kernel, reason = self._open(given, named, demands=False).kernel()
         return kernel is not None, reason
 
     def _parameters(self, ns: Namespace, replaced: dict[str, Any]) -> tuple[float | None, ...]:
@@ -399,8 +400,8 @@ class _Call(NamedTuple):
 
     def kernel(self) -> tuple[Kernel | None, str]:
         """The fused kernel that computes it, or None, and why."""
-        found: tuple[Kernel | None, str] = self.evaluation.kernel(self.ns, self.arrays)
-        return found
+        kernel, reason = self.evaluation.kernel(self.ns, self.arrays)
+        return kernel, reason or without_kernels(self.ns, self.arrays[0])
 
 
 def _checked_options(loss: Loss, options: Any) -> Options:

@@ -47,8 +47,11 @@ class Namespace(RowWise):
         """Bytes for tiles on the device of `like`, where nobody says how many."""
         return HOST_MEMORY
 
-    def kernels(self, like: Array) -> tuple[Kernel, ...]:
-        """Fused kernels for arrays on the device of `like`, the best first."""
+    def kernels(self, like: Array, asked: bool) -> tuple[Kernel, ...]:
+        """Fused kernels for arrays on the device of `like`, the best first.
+
+        `asked`: for by name, so that they may be tried where nobody has seen them run.
+        """
         return ()
 
     def loop(

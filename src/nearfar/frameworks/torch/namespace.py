@@ -48,21 +48,30 @@ class _Untouched(NamedTuple):
     like: Array
 
 
-# Devices whose tensors the fused kernels take.
+# Devices whose tensors the fused kernels take, and compute capabilities of those that have run
+# them. Their tiles fill an H200's shared memory, which many cards have less than half of.
 _FUSED = {"cuda"}
+_SEEN = {(9, 0)}
 
 
-def _triton(device: str) -> tuple[Any, ...]:
+def _triton(device: torch.device, asked: bool) -> tuple[Any, ...]:
     """The fused kernels, where Triton is installed; imported when first asked for."""
     # Triton, imported after TensorFlow, ends the process: both bring an LLVM of their own.
     late = "tensorflow" in sys.modules and "triton" not in sys.modules
-    if device not in _FUSED or late:
+    if device.type not in _FUSED or late:
+        return ()
+    if device.type == "cuda" and not asked and _capability(device) not in _SEEN:
         return ()
     try:
         from nearfar.frameworks.triton import KERNEL
     except ImportError:
         return ()
     return (KERNEL,)
+
+
+@cache
+def _capability(device: torch.device) -> tuple[int, int]:
+    return torch.cuda.get_device_capability(device)
 
 
 class Torch(Pure):
@@ -181,8 +190,8 @@ class Torch(Pure):
     def memory(self, like: Array) -> int:
         return device.memory(like.device) if self.accelerated(like) else HOST_MEMORY
 
-    def kernels(self, like: Array) -> tuple[Any, ...]:
-        return _triton(like.device.type)
+    def kernels(self, like: Array, asked: bool) -> tuple[Any, ...]:
+        return _triton(like.device, asked)
 
     def scratch(self) -> AbstractContextManager[Scratch]:
         return _SPARE.lend()
