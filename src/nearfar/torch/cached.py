@@ -11,7 +11,7 @@ from nearfar.losses import arguments
 
 Encoder = Callable[[Any], torch.Tensor]
 
-Rows = torch.Tensor | Mapping[str, Any] | tuple[Any, ...] | list[Any]
+Rows = Any
 """What an encoder takes: a tensor, or several under names or in order, rows matched."""
 
 

@@ -71,7 +71,8 @@ def _triton(device: torch.device, asked: bool) -> tuple[Any, ...]:
 
 @cache
 def _capability(device: torch.device) -> tuple[int, int]:
-    return torch.cuda.get_device_capability(device)
+    found: tuple[int, int] = torch.cuda.get_device_capability(device)
+    return found
 
 
 class Torch(Pure):
