@@ -5,6 +5,7 @@ import importlib
 import inspect
 from pathlib import Path
 
+import nearfar as nf
 from website import losspage
 
 _SOURCE = Path(__file__).parent.parent / "src"
@@ -60,6 +61,8 @@ def entry(module: str, name: str) -> str:
         raise ValueError(f"{module}.{name} is public and has no docstring")
     if inspect.isclass(thing) and thing in losspage.losses().values():
         return f"- [{name}](../losses/{thing.__name__.lower()}.md)"
+    if module != "nearfar" and getattr(nf, name, None) is thing:
+        return f"- [{name}](nearfar.md)"
     kind = "class" if inspect.isclass(thing) else "function"
     return f"```{{eval-rst}}\n.. auto{kind}:: {module}.{name}\n```"
 
