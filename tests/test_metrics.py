@@ -306,7 +306,7 @@ class TestErrors:
             measure(np.eye(3), [[0], [0], [1]])
         for args in (
             (np.eye(3), [0, 0, 1], np.eye(3), ["0", "0", "1"]),
-            (np.eye(3), np.array([0, "0", None], dtype=object)),
+            (np.eye(3), np.array([0, "0", 1], dtype=object)),
         ):
             with pytest.raises(TypeError, match="labels must hold labels of one kind that sort"):
                 measure(*args)

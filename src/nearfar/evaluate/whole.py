@@ -4,14 +4,10 @@ What is O(n) costs a launch an operation where arrays do it, which for small bat
 time. Such a kernel is given the rule's `finish` to compile, and the numbers the reduction needs.
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from nearfar.evaluate.settings import Settings
 from nearfar.frameworks import Array, Namespace, Residuals
 from nearfar.rules import Anchors, EachPair
-
-if TYPE_CHECKING:
-    from nearfar.evaluate.partition.evaluation import PartitionEvaluation
 
 Saved = tuple[Array, ...]
 Gradients = tuple[Array | None, ...]
@@ -29,10 +25,10 @@ class Finish(NamedTuple):
 
 
 class Whole:
-    """One call of one kernel."""
+    """One call of one kernel, by the settings of its evaluation."""
 
     def __init__(
-        self, settings: Settings, ns: Namespace, inputs: tuple[Array, ...], kernel: Any
+        self, settings: Any, ns: Namespace, inputs: tuple[Array, ...], kernel: Any
     ) -> None:
         self.settings, self.ns, self.inputs, self.kernel = settings, ns, inputs, kernel
         self.problem: Any = settings.problem(ns, inputs, None)
@@ -58,8 +54,6 @@ class Whole:
 
 
 class WholePartition(Whole):
-    settings: "PartitionEvaluation"
-
     def state(self, n: Any) -> tuple[Any, ...]:
         """Shape of what is saved for n rows a side."""
         shape: tuple[Any, ...] = self.kernel.state(self.problem, n)

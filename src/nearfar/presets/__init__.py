@@ -60,7 +60,7 @@ def table() -> Table:
     >>> import nearfar as nf
     >>> rows = nf.presets.table()
     >>> [row.loss for row in rows if row.name == "optax/triplet_margin_loss"]
-    [Triplet(scale=1.0, reduction='none', margin=1.0, distance='euclidean')]
+    [Triplet(margin=1.0, distance='euclidean', reduction='none')]
     """
     return Table(_ALL)
 
