@@ -95,7 +95,12 @@ TRUTH = {
 }
 
 
-@pytest.mark.parametrize("fn", TRUTH, ids=lambda fn: fn.__name__)
+# Those that are no loss of these are tried in every form, which takes longest.
+SLOW = [pytest.param(fn, marks=pytest.mark.long) for fn, truth in TRUTH.items() if truth is None]
+QUICK = [fn for fn, truth in TRUTH.items() if truth is not None]
+
+
+@pytest.mark.parametrize("fn", [*QUICK, *SLOW], ids=lambda fn: fn.__name__)
 def test_nothing_wrong_is_said_for_sure(fn):
     found = check(fn, parts=["identity"]).identity
     if not found.sure or found.statement is None:

@@ -84,7 +84,8 @@ class WholePartition(Whole):
         batch = (residuals and residuals.take()) or self._batch(saved[0])
         found = batch.backward(upstream, self.each)
         slope = self.by_temperature(batch, upstream)
-        return self.settings.align(self.ns, self.inputs, needs_grad, found, (slope,))
+        aligned: Gradients = self.settings.align(self.ns, self.inputs, needs_grad, found, (slope,))
+        return aligned
 
     def _weights(self, batch: Any) -> tuple[Any, float]:
         """Of the anchors, and how many rows an anchor may have for negatives: those that are not
@@ -163,4 +164,7 @@ class WholeQueries(Whole):
         else:
             found = batch.backward(upstream, self.each, dtype)
         slopes.insert(0, self.by_temperature(batch, upstream))
-        return self.settings.align(self.ns, self.inputs, needs_grad, found, tuple(slopes))
+        aligned: Gradients = self.settings.align(
+            self.ns, self.inputs, needs_grad, found, tuple(slopes)
+        )
+        return aligned
