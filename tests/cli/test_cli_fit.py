@@ -219,4 +219,6 @@ def test_digits_gain_over_pca(run, tmp_path, seed):
     assert run("fit", "digits", "--seed", seed, "--out", tmp_path).exit_code == 0
     report = json.loads((tmp_path / "metrics.json").read_text())
     assert report["learned"]["dimensions"] == report["pca"]["dimensions"] == 8
-    assert report["learned"]["knn3"] >= report["pca"]["knn3"] + 0.04
+    # A tenth of the training rows is set aside to judge the learning, and lost to it.
+    assert report["learned"]["knn3"] >= report["pca"]["knn3"] + 0.03
+    assert report["learned"]["map_at_r"] >= report["pca"]["map_at_r"] + 0.1

@@ -190,6 +190,8 @@ def test_diabetes_gain_over_pca(run, tmp_path, options):
 
 @pytest.mark.long
 def test_diabetes_gain_over_pca_on_five_splits(run, tmp_path):
-    gains = [gain_on_diabetes(run, tmp_path, seed, "--components", 2) for seed in range(5)]
+    gains = [
+        gain_on_diabetes(run, tmp_path / str(seed), seed, "--components", 2) for seed in range(5)
+    ]
     assert min(gains) > 0
     assert np.mean(gains) >= 0.08
