@@ -25,7 +25,7 @@ def fused(triton_kernels, monkeypatch):
     from nearfar.frameworks.triton import partition
     from nearfar.frameworks.triton.problem import Shape, Shapes
 
-    def small(dtype, width):
+    def small(dtype, width, labels):
         shape = Shape(32, 32, min(width, 32), 4, 2)
         return Shapes(shape, shape, shape, *((1, 2) if dtype == torch.bfloat16 else (3, 3)))
 

@@ -64,7 +64,7 @@ class Batch:
     def _set_features(self, shapes: Shapes | None) -> None:
         """How rows are kept, and so many features at a time."""
         self.width = padded_features(self.d)
-        self.shapes = shapes or shapes_for(self.dtype, self.width)
+        self.shapes = shapes or shapes_for(self.dtype, self.width, self.problem.pairing == "labels")
         self.slice, self.pieces = min(self.width, 128), self.shapes.pieces
         if self.pieces == 3:
             self.dtype = torch.bfloat16
