@@ -2,8 +2,11 @@
 the code by `website/`, formulas become MathML, and no page asks for anything of the network.
 """
 
+import os
 import sys
 from pathlib import Path
+
+os.environ["KERAS_BACKEND"] = "torch"  # TensorFlow need not be there
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
