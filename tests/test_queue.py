@@ -395,7 +395,10 @@ class TestState:
             assert set(found) == set(want)
             for key, array in want.items():
                 assert found[key].dtype == array.dtype == np.float32
-                assert found[key].tobytes() == array.tobytes(), key
+                if name == "jax":  # XLA compiles anew, and has rounded the last bit otherwise
+                    np.testing.assert_allclose(found[key], array, rtol=2e-6, atol=1e-6)
+                else:
+                    assert found[key].tobytes() == array.tobytes(), key
 
     @pytest.mark.parametrize("pushes", range(5))
     @pytest.mark.parametrize("size", [6, 7])  # batches of 3 end where the queue ends, or do not
