@@ -34,7 +34,10 @@ class Partial(NamedTuple):
 
 
 class RowBatch:
-    """The inputs of an evaluation, sorted out; subclasses run its rule over them."""
+    """The inputs of an evaluation, sorted out; subclasses run its rule over them.
+
+    Unless one says otherwise every anchor has a term, and they stand as the caller gave them.
+    """
 
     one: Array
     """1 for each anchor, (n,), in the compute dtype."""
@@ -52,7 +55,7 @@ class RowBatch:
     @property
     def usable(self) -> Array:
         """Which anchors have any term, (n,)."""
-        raise NotImplementedError
+        return self.one > 0
 
     def run(self, weights: Array | None) -> Found:
         """Everything; without weights no gradients."""
@@ -60,11 +63,11 @@ class RowBatch:
 
     def restore(self, x: Array) -> Array:
         """Values of the anchors in the order that the caller knows."""
-        raise NotImplementedError
+        return x
 
     def arrange(self, x: Array) -> Array:
         """Undo `restore`."""
-        raise NotImplementedError
+        return x
 
 
 @dataclass(frozen=True, kw_only=True)

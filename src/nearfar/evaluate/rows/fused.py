@@ -25,16 +25,6 @@ class FusedQueries(RowBatch):
         )
         self.one = ns.zeros((ns.shape(inputs[0])[0],), some.embeddings[0]) + 1
 
-    @property
-    def usable(self) -> Array:
-        return self.one > 0
-
-    def restore(self, x: Array) -> Array:
-        return x
-
-    def arrange(self, x: Array) -> Array:
-        return x
-
     def run(self, weights: Array | None) -> Found:
         losses, gradients, *slopes = self._pass.run(weights)
         if weights is None:

@@ -54,16 +54,6 @@ class QueryBatch(RowBatch):
         side = row_block(self.options, held, itemsize, buffers, split, cached)
         self.blocks = settings.mine(each_block(n, settings.side(n, side)))
 
-    @property
-    def usable(self) -> Array:
-        return self.one > 0
-
-    def restore(self, x: Array) -> Array:
-        return x
-
-    def arrange(self, x: Array) -> Array:
-        return x
-
     def run(self, weights: Array | None) -> Found:
         ns = self.ns
         one = self.one
