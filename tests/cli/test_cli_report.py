@@ -90,13 +90,19 @@ def test_umap_without_its_package(refused, trained, monkeypatch):
 def test_progress_off_a_terminal(run, trained, tmp_path):
     args = ("fit", trained.npz, "--components", 2, "--max-iter", 4, "--out", tmp_path)
     lines = run(*args).stderr.splitlines()
-    assert lines[0].startswith("learning 2 dimensions from 6 features of 63 rows of trees (3 class")
+    assert lines[0] == (
+        "learning 2 dimensions of trees (63 rows, 6 features, 3 classes) "
+        "by supcon at temperature 0.1"
+    )
     assert any(line.startswith("learning 1/4: loss ") for line in lines)
     assert sum(line.startswith("comparing: ") for line in lines) == 3
     quiet = run(*args, "--quiet")
     assert quiet.exit_code == 0
     assert quiet.stderr == ""
     assert "learned" in quiet.stdout
+    _, told, *_ = run(*args, "--verbose").stderr.splitlines()
+    assert told.startswith("loss: SupCon(temperature=0.1, ")
+    assert "'without_positives': 'skip'" in told
 
 
 def test_json_and_history(run, trained, tmp_path):

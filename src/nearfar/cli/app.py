@@ -132,7 +132,7 @@ def losses(
         str | None, typer.Argument(metavar="[NAME]", help="One loss, with its fields.")
     ] = None,
 ) -> None:
-    """List every loss with its formula and source."""
+    """List every loss in a line; of one show the formula, the source and the fields."""
     from rich.console import Console
 
     from nearfar.cli.commands.catalogue import show_loss, show_losses

@@ -294,7 +294,7 @@ class OutputOptions:
     json: Json = False
     quiet: Quiet = False
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Say every field of the loss, too.")
+        bool, typer.Option("--verbose", "-v", help="Say the whole loss, field by field, too.")
     ] = False
 
     def __post_init__(self) -> None:

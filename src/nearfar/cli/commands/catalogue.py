@@ -17,15 +17,11 @@ from nearfar.presets import Preset, describe, table
 
 
 def show_losses(console: Console) -> None:
-    """Print one line for every loss."""
-    grid = Table("loss", "what it is", "source", box=box.SIMPLE_HEAD, pad_edge=False)
-    for name, loss in LOSSES.items():
-        doc = inspect.getdoc(loss) or ""
-        call = f"{name}\n({', '.join(loss.inputs)})"
-        summary = " ".join(doc.split("\n\n")[0].split())
-        grid.add_row(*map(Text, (call, summary, paragraph(doc, "Source:"))))
-    console.print(grid)
-    typer.echo("nearfar losses NAME shows the formula and the fields of one.")
+    """Print what every loss is called with, and in a sentence what it does."""
+    for loss in LOSSES.values():
+        summary = " ".join((inspect.getdoc(loss) or "").split("\n\n")[0].split())
+        console.print(_entry(_call(loss), summary))
+    typer.echo("nearfar losses NAME shows the formula, the source and the fields of one.")
 
 
 def show_loss(console: Console, name: str) -> None:
@@ -67,15 +63,6 @@ def show_presets(console: Console, word: str | None) -> None:
     if rest.row_count:
         console.print(rest)
     typer.echo("nearfar presets NAME explains one, and the equal call; a WORD searches.")
-
-
-def paragraph(doc: str, start: str) -> str:
-    """Return the paragraph of a docstring that begins with ``start``, on one line without it."""
-    for block in doc.split("\n\n"):
-        words = " ".join(block.split())
-        if words.startswith(start):
-            return words.removeprefix(start).lstrip()
-    return ""
 
 
 def _call(loss: Any) -> str:

@@ -35,6 +35,7 @@ from nearfar.cli.report.voice import Voice
 from nearfar.cli.tasks import TASKS, Task
 from nearfar.cli.tasks.classes import with_enough_rows
 from nearfar.cli.tasks.losses import kind_of, loss_for
+from nearfar.losses import key_of
 
 _COMPONENTS, _COMPONENTS_OF_ENCODER = 8, 64
 
@@ -86,7 +87,7 @@ def fit(*groups: Any) -> None:
         check_free(out, described, output.overwrite, options.encoder.resume)
         voice.say(_announced(data, task, parts, loss, options.components))
         if output.verbose:
-            voice.say(f"loss: {loss.to_dict()}")
+            voice.say(f"loss: {loss!r}, in full {loss.to_dict()}")
         learned = _learn(task, parts, loss, options, out, voice)
         spaces = _before(parts, options) | {"learned": learned.space()}
         measured = {}
@@ -186,9 +187,11 @@ def _check_components(components: int, parts: Split) -> None:
 
 def _announced(data: LabelledData, task: Task, parts: Split, loss: Any, components: int) -> str:
     rows, features = parts.train.X.shape
+    name, temperature = key_of(type(loss).__name__), loss.stated("temperature")
+    at = "" if temperature is None else f" at temperature {temperature:g}"
     return (
-        f"learning {components} dimensions from {features} features of {rows} rows of {data.name} "
-        f"({task.summary()}) by {loss!r}"
+        f"learning {components} dimensions of {data.name} ({rows:,} rows, {features:,} features, "
+        f"{task.summary()}) by {name}{at}"
     )
 
 
