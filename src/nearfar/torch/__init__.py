@@ -6,7 +6,8 @@ try:
     from nearfar.torch.cached import cached_step
     from nearfar.torch.module import Loss
     from nearfar.torch.momentum import update_momentum
+    from nearfar.torch.open_clip import OpenCLIPLoss
 except ModuleNotFoundError as error:
     raise explained(error, "nearfar.torch", "torch") from None
 
-__all__ = ["Loss", "cached_step", "update_momentum"]
+__all__ = ["Loss", "OpenCLIPLoss", "cached_step", "update_momentum"]
