@@ -1,16 +1,25 @@
-"""The README says what there is, and what the tests run."""
+"""The README and the pages say what there is, and what the tests run."""
 
 import pytest
-from support.readme import README, losses, modes, written
+from support.readme import KINDS, PAGES, built_in, standing, written
 
-TEXT = README.read_text(encoding="utf-8")
-
-
-def test_the_tables_are_up_to_date():
-    assert written(TEXT) == TEXT, "run: PYTHONPATH=tests python -m support.readme"
+TABLES = [(page, table) for page, tables in PAGES.items() for table in tables]
 
 
-@pytest.mark.parametrize("table", [losses, modes])
-def test_a_row_that_is_missing_is_noticed(table):
-    without = written(TEXT).replace(table()[-1] + "\n", "")
-    assert without != written(without) == written(TEXT)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_tables_are_up_to_date(page):
+    text = page.read_text(encoding="utf-8")
+    assert written(page, text) == text, "run: PYTHONPATH=tests python -m support.readme"
+
+
+@pytest.mark.parametrize(("page", "table"), TABLES, ids=lambda x: getattr(x, "__name__", ""))
+def test_a_row_that_is_missing_is_noticed(page, table):
+    whole = written(page, page.read_text(encoding="utf-8"))
+    without = whole.replace(table()[-1] + "\n", "")
+    assert without != written(page, without) == whole
+
+
+def test_every_loss_fits_some_data():
+    somewhere = {name for kind in KINDS for name in standing(kind)}
+    missing = sorted({cls.__name__ for cls in built_in()} - somewhere)
+    assert not missing, f"website/kinds.toml has no row for {', '.join(missing)}"

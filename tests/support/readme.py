@@ -1,4 +1,5 @@
-"""The README's tables, made from what is there: the losses, and the modes that the tests run.
+"""Tables of the README and of pages, made from what is there: the losses, which of them fits which
+data, and the modes that the tests run.
 
     PYTHONPATH=tests python -m support.readme
 
@@ -7,16 +8,16 @@ writes them; tests/common/test_readme.py asks for the same lines.
 
 import inspect
 import re
+import tomllib
 from pathlib import Path
 
 from nearfar.losses import LOSSES, Loss, families
 from support.backends import BACKENDS
 
 ROOT = Path(__file__).parents[2]
-README = ROOT / "README.md"
 PACKAGES = {"tensorflow": "tensorflow-cpu"}
-_REFERENCE = "(?:arXiv|doi|eq|section)"
 NUMPY = ["arrays", "read-only arrays", "threads (`workers`)"]
+KINDS = tomllib.loads((ROOT / "website" / "kinds.toml").read_text(encoding="utf-8"))["kind"]
 
 
 def modes() -> list[str]:
@@ -31,36 +32,77 @@ def modes() -> list[str]:
 
 def losses() -> list[str]:
     """Family by family; the first of each says what its inputs are."""
-    rows = ["| loss | call | what it is | source |", "|---|---|---|---|"]
+    rows = ["| loss | call | what it is |", "|---|---|---|"]
     for family in vars(families).values():
-        members = [cls for cls in _built_in() if cls().family is family]
+        members = [cls for cls in built_in() if cls().family is family]
         for k, cls in enumerate(sorted(members, key=lambda cls: cls.__name__)):
             inputs = [f"{x}=None" if x in cls.optional else x for x in cls.inputs]
             called = f"`({', '.join(inputs)})`"
             if k == 0:
                 what = re.split(r"[;:.]", inspect.getdoc(family), maxsplit=1)[0]
                 called += f": {what[0].lower()}{what[1:]}"
-            text = inspect.getdoc(cls)
-            summary = text.split("\n\n")[0].rstrip(".")
-            source = re.search(rf"Source: (.*?)(?=, {_REFERENCE}|;|\n\n)", text, re.DOTALL)
-            assert source, f"expected 'Source: WHO YEAR, WHAT, arXiv ...' in the docstring of {cls}"
-            row = f"| `nf.{cls()!r}` | {called} | {summary} | {source[1]} |"
-            rows.append(row.replace("\n", " "))
+            summary = inspect.getdoc(cls).split("\n\n")[0].rstrip(".")
+            rows.append(f"| `nf.{cls()!r}` | {called} | {summary} |".replace("\n", " "))
     return rows
 
 
-def _built_in() -> list[type[Loss]]:
+def which() -> list[str]:
+    """Rows by what somebody has, the loss to begin with first."""
+    return ["| you have | you give | losses |", "|---|---|---|", *_by_data("have")]
+
+
+def which_zh() -> list[str]:
+    return ["| 你有 | 传入 | 损失 |", "|---|---|---|", *_by_data("zh")]
+
+
+def _by_data(language: str) -> list[str]:
+    folder = "losses" if language == "have" else "../losses"
+    return [
+        f"| {kind[language]} | {kind['give']} | "
+        f"{', '.join(f'[{name}]({folder}/{name.lower()}.md)' for name in found)} |"
+        for kind in KINDS
+        if (found := standing(kind))
+    ]
+
+
+def standing(kind: dict) -> list[str]:
+    """The losses that stand in a row of kinds.toml."""
+    return sorted(
+        (cls.__name__ for cls in built_in() if _stands(cls, kind)),
+        key=lambda name: (name != kind.get("first"), name),
+    )
+
+
+def _stands(cls: type[Loss], kind: dict) -> bool:
+    required = [name for name in cls.inputs if name not in cls.optional]
+    call = inspect.getdoc(cls).partition("Call ``")[2].partition("\n\n")[0]
+    return (
+        required == kind.get("needs")
+        or bool(set(kind.get("takes", ())) & set(cls.inputs))
+        or kind.get("says", "\n\n") in call
+    )
+
+
+def built_in() -> list[type[Loss]]:
     return [cls for cls in LOSSES.values() if cls.__module__.startswith("nearfar.")]
 
 
-def written(text: str) -> str:
-    """The text with its tables as they ought to be."""
-    for table in (losses(), modes()):
+PAGES = {
+    ROOT / "README.md": [losses],
+    ROOT / "docs" / "which-loss.md": [which],
+    ROOT / "docs" / "numbers.md": [modes],
+}
+
+
+def written(page: Path, text: str) -> str:
+    """The text of a page with its tables as they ought to be."""
+    for table in (made() for made in PAGES[page]):
         head = re.escape("\n".join(table[:2]))
         text, count = re.subn(rf"{head}\n(\|.*\n)*", lambda _, t=table: "\n".join(t) + "\n", text)
-        assert count == 1, f"expected one table that begins with {table[0]} in README.md"
+        assert count == 1, f"expected one table that begins with {table[0]} in {page}"
     return text
 
 
 if __name__ == "__main__":
-    README.write_text(written(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(written(page, page.read_text(encoding="utf-8")), encoding="utf-8")
