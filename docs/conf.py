@@ -34,4 +34,3 @@ autodoc_typehints = "none"
 autodoc_inherit_docstrings = False  # Keras writes its own in Markdown
 autodoc_mock_imports = ["tensorflow", "jax"]
 autodoc_default_options = {"members": True, "show-inheritance": False}
-suppress_warnings = ["myst.xref_missing"]

@@ -57,6 +57,16 @@ def scaling() -> dict[str, Any]:
             "ddp_images": encoders[0], "ddp_texts": encoders[1]}  # fmt: skip
 
 
+def another_library() -> dict[str, Any]:
+    a, b, negative = np.random.default_rng(0).normal(size=(3, 6, 8))
+    unit_a, unit_b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b))
+    return {
+        "a": a, "b": b, "negative": negative, "unit_a": unit_a, "unit_b": unit_b, "unit": unit_a,
+        "features": np.stack([unit_a, unit_b], axis=1), "labels": np.arange(6) % 3,
+        "keys_before": negative, "logit_scale": 10.0,
+    }  # fmt: skip
+
+
 def trainers() -> dict[str, Any]:
     x, y = torch.randn(2, 8, 16)
     scale, bias = torch.tensor(10.0, requires_grad=True), torch.tensor(-10.0)
@@ -79,7 +89,13 @@ def my_package(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 # What the reader has: arrays, encoders, modules.
-READER = {"README": readme, "training": training, "trainers": trainers, "scaling": scaling}
+READER = {
+    "from-another-library": another_library,
+    "README": readme,
+    "training": training,
+    "trainers": trainers,
+    "scaling": scaling,
+}
 
 
 def code() -> list[Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-from website import losspage, mathml, reference
+from website import implementations, losspage, mathml, reference
 
 _BARE = re.compile(r"(?<!`)([|]|(?<=\w)_(?!\w))(?!`)")
 
@@ -22,12 +22,12 @@ def setup(app: Sphinx) -> dict[str, Any]:
 def _make_pages(app: Sphinx, config: Config) -> None:
     made: dict[str, str | bytes] = {
         "losses/index.md": losspage.overview(),
-        "implementations.md": losspage.implementations(),
         "reference/index.md": reference.overview(),
     }
     for name, cls in losspage.losses().items():
         made[f"losses/{name.lower()}.md"] = losspage.page(cls)
         made[f"losses/{name.lower()}.svg"] = losspage.picture(cls)
+    made |= implementations.pages()
     made |= {f"reference/{module}.md": text for module, text in reference.pages().items()}
     for path, content in made.items():
         _write(Path(app.srcdir) / path, content)

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import nearfar as nf
+from website import implementations
 from website.batches import batch
 from website.docstring import described
+from website.markdown import escaped
 
 _FORMULAS = tomllib.loads((Path(__file__).parent / "formulas.toml").read_text(encoding="utf8"))
 
@@ -54,11 +56,11 @@ def page(cls: type) -> str:
             f"# {name}",
             parts.summary,
             f"$${_FORMULAS[name].strip()}$$",
-            f"**In plain letters.** {_escaped(parts.formula)}",
-            f"**Source.** {_escaped(parts.source)}",
+            f"**In plain letters.** {escaped(parts.formula)}",
+            f"**Source.** {escaped(parts.source)}",
             f"**Call.** {parts.call.removeprefix('Call').strip()}",
             _tabs(loss),
-            f"**Range** {_escaped(parts.range).removeprefix('Range').strip()}",
+            f"**Range** {escaped(parts.range).removeprefix('Range').strip()}",
             "## Fields",
             _fields(loss, parts.parameters),
             "## Who pulls on whom",
@@ -101,22 +103,6 @@ def overview() -> str:
     return "# Losses\n\n" + "\n".join(rows) + f"\n\n```{{toctree}}\n:hidden:\n{pages}\n```"
 
 
-def implementations() -> str:
-    """Every public implementation that is known, by what it equals."""
-    lines = [
-        "# Implementations elsewhere",
-        "",
-        "| implementation | here | differs |",
-        "|---|---|---|",
-    ]
-    for row in nf.presets.table():
-        here = "not covered" if row.loss is None else f"`{row.loss!r}`"
-        lines.append(
-            f"| {row.name} ({row.version}) | {here} | {_escaped(row.differs or row.reason)} |"
-        )
-    return "\n".join(lines)
-
-
 def _tabs(loss: Any) -> str:
     inputs = ", ".join(name for name in loss.inputs if name not in loss.optional)
     tabs = [":::::{tab-set}"]
@@ -133,7 +119,7 @@ def _fields(loss: Any, meanings: dict[str, str]) -> str:
     stated = {name: value for name, value in loss.to_dict().items() if name != "loss"}
     for name, meaning in meanings.items():
         if name in stated:
-            rows.append(f"| `{name}` | `{stated[name]!r}` | {_escaped(meaning)} |")
+            rows.append(f"| `{name}` | `{stated[name]!r}` | {escaped(meaning)} |")
     return "\n".join(rows)
 
 
@@ -143,7 +129,8 @@ def _implementations(cls: type) -> str:
         return "None is recorded."
     lines = ["| implementation | equals | differs from the paper |", "|---|---|---|"]
     for row in rows:
-        lines.append(f"| {row.name} ({row.version}) | `{row.loss!r}` | {_escaped(row.differs)} |")
+        where = implementations.link(row, "../implementations/")
+        lines.append(f"| {where} | `{row.loss!r}` | {escaped(row.differs)} |")
     return "\n".join(lines)
 
 
@@ -151,12 +138,3 @@ def _session(example: str) -> str:
     return "\n".join(
         line.removeprefix(">>> ").removeprefix("... ") for line in example.splitlines()
     )
-
-
-def _escaped(text: str) -> str:
-    """Text as it is, for a cell of a table: Markdown's signs are none, but for code."""
-    pieces = text.replace("\n", " ").split("`")
-    for k in range(0, len(pieces), 2):
-        for sign in "|*_<":
-            pieces[k] = pieces[k].replace(sign, f"\\{sign}")
-    return "`".join(pieces)
