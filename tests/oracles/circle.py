@@ -23,9 +23,11 @@ def circle(
     average="active",
     scale=1.0,
     reduction="mean",
+    detach=True,
     brackets_at=None,
 ):
-    """`average`: over the anchors with a loss above 0 ("active"), or all that count ("anchors")."""
+    """`average`: over the anchors with a loss above 0 ("active"), or all that count ("anchors").
+    `detach` says what a gradient is, and nothing of the value."""
     measure = SIMILARITIES[similarity]
     n = len(embeddings)
     held = embeddings if brackets_at is None else brackets_at

@@ -87,6 +87,16 @@ BATCHTRIPLET = [
     }
     for (mining, count), distance, without_positives in product(MINING, DISTANCES, ("skip", "zero"))
 ]
+MULTISIMILARITY = [
+    {"similarity": similarity, "mining": mining, "without_positives": without_positives}
+    for similarity, mining, without_positives in product(
+        SIMILARITIES, (False, 0.1), ("count", "skip", "zero")
+    )
+]
+CIRCLE = [
+    {"similarity": similarity, "detach": detach, "average": average, "gamma": 4.0}
+    for similarity, detach, average in product(SIMILARITIES, (True, False), ("active", "anchors"))
+]
 WORDS = (
     "similarity",
     "mining",

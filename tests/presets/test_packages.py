@@ -143,6 +143,16 @@ PEERS = [
         *("rows", {"margin": 0.3}),
         normalises=True,
     ),
+    Peer(
+        f"{PML}MultiSimilarityLoss",
+        _loss(lambda: pml("losses").MultiSimilarityLoss(beta=20)),
+        *("rows", {"beta": 20.0}),
+    ),
+    Peer(
+        f"{PML}CircleLoss",
+        _loss(lambda: pml("losses").CircleLoss(m=0.25, gamma=20)),
+        *("rows", {"margin": 0.25, "gamma": 20.0}),
+    ),
     Peer("info-nce-pytorch/InfoNCE", _info_nce, fields=STATED),
     Peer("info-nce-pytorch/InfoNCE", _info_nce, "queue", STATED),
     Peer(

@@ -19,6 +19,8 @@ RUN_IN_TEST_PACKAGES = {
     "torch/TripletMarginLoss",
     "optax/triplet_margin_loss",
     "pytorch-metric-learning/TripletMarginLoss:semihard",
+    "pytorch-metric-learning/MultiSimilarityLoss",
+    "pytorch-metric-learning/CircleLoss",
     "sentence-transformers/BatchSemiHardTripletLoss",
 }
 

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from oracles import (
     batchtriplet,
+    circle,
     clip,
     conventions,
     dense,
     hcl,
     infonce,
+    multisimilarity,
     ntxent,
     pairmargin,
     siglip,
@@ -57,6 +59,8 @@ class Entry:
     not_distributed: str = ""
     """Why `nearfar.torch.distributed` refuses it, where it does."""
 
+
+NO_FORM = "the forms that it tries have none of this shape"
 
 _RNG = np.random.default_rng(11)
 X = _RNG.normal(size=(21, 5)) * _RNG.uniform(0.5, 2, (21, 1))
@@ -276,6 +280,56 @@ LOSSES = {
             "infonce-queue": Case(nf.InfoNCE(similarity="neg_sqeuclidean"), (A, B, QUEUE)),
             "infonce-own": Case(nf.InfoNCE(), (A, B, OWN)),
         },
+    ),
+    "MultiSimilarity": Entry(
+        fields={
+            "alpha": 2.0,
+            "beta": 50.0,
+            "base": 0.5,
+            "mining": False,
+            "similarity": "cosine",
+            "without_positives": "count",
+            "scale": 1.0,
+            "reduction": "mean",
+        },
+        others={"alpha": 3.0, "mining": 0.2, "without_positives": "zero"},
+        loops=multisimilarity.multisimilarity,
+        dense=None,
+        conventions=conventions.MULTISIMILARITY,
+        cases={
+            "multisimilarity": Case(nf.MultiSimilarity(), (X,), (LABELS,)),
+            "multisimilarity-mined": Case(
+                nf.MultiSimilarity(mining=0.1, without_positives="skip"), (X,), (LABELS,)
+            ),
+            "multisimilarity-euclidean": Case(
+                nf.MultiSimilarity(similarity="neg_euclidean", base=-2.0, beta=5.0),
+                (X,),
+                (MANY,),
+            ),
+        },
+        not_in_check=NO_FORM,
+    ),
+    "Circle": Entry(
+        fields={
+            "margin": 0.4,
+            "gamma": 80.0,
+            "similarity": "cosine",
+            "detach": True,
+            "average": "active",
+            "scale": 1.0,
+            "reduction": "mean",
+        },
+        others={"margin": 0.25, "gamma": 256.0, "detach": False},
+        loops=circle.circle,
+        dense=None,
+        conventions=conventions.CIRCLE,
+        cases={
+            "circle": Case(nf.Circle(), (X,), (LABELS,)),
+            "circle-differentiated": Case(
+                nf.Circle(detach=False, gamma=10.0, average="anchors"), (X,), (LABELS,)
+            ),
+        },
+        not_in_check=NO_FORM,
     ),
 }
 

@@ -51,6 +51,9 @@ LOSSES = {
     "batchtriplet": nf.BatchTriplet(),
     "batchtriplet, hard": nf.BatchTriplet(mining="hard", without_positives="zero"),
     "pairmargin": nf.PairMargin(),
+    "multisimilarity": nf.MultiSimilarity(beta=20.0),
+    "multisimilarity, mined": nf.MultiSimilarity(mining=0.1, without_positives="skip"),
+    "circle": nf.Circle(gamma=8.0),
     "triplet": nf.Triplet(margin=2.0),
 }
 

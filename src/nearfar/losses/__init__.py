@@ -6,6 +6,7 @@ A loss of one's own derives from a family and declares its fields with `choice`,
 
 from nearfar.losses.base import Loss, loss_from_dict
 from nearfar.losses.batchtriplet import BatchTriplet
+from nearfar.losses.circle import Circle
 from nearfar.losses.clip import CLIP
 from nearfar.losses.dcl import DCL
 from nearfar.losses.families import (
@@ -16,9 +17,10 @@ from nearfar.losses.families import (
     TwoSides,
     TwoViews,
 )
-from nearfar.losses.fields import choice, from_zero, number, positive
+from nearfar.losses.fields import choice, from_zero, number, off_or_positive, positive
 from nearfar.losses.hcl import HCL
 from nearfar.losses.infonce import InfoNCE
+from nearfar.losses.multisimilarity import MultiSimilarity
 from nearfar.losses.ntxent import NTXent
 from nearfar.losses.pairmargin import PairMargin
 from nearfar.losses.registry import LOSSES, key_of
@@ -34,10 +36,12 @@ __all__ = [
     "HCL",
     "LOSSES",
     "BatchTriplet",
+    "Circle",
     "GivenTriplets",
     "InfoNCE",
     "LabelledRows",
     "Loss",
+    "MultiSimilarity",
     "NTXent",
     "PairMargin",
     "Queries",
@@ -55,5 +59,6 @@ __all__ = [
     "key_of",
     "loss_from_dict",
     "number",
+    "off_or_positive",
     "positive",
 ]

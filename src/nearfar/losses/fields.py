@@ -34,12 +34,20 @@ def from_zero(default: float, below: float = inf) -> Any:
     )
 
 
+def off_or_positive() -> Any:
+    """A field that is False by default, or a finite number above 0."""
+    allowed = {"number": "False, or a finite number above 0", "above": 0, "off": False}
+    return field(default=False, metadata=allowed)
+
+
 def _number(default: float, allowed: Mapping[str, Any]) -> Any:
     return field(default=arguments.real("the default", default, allowed), metadata=allowed)
 
 
 def checked(owner: str, name: str, value: Any, allowed: Mapping[str, Any]) -> Any:
     """The value of a field as its declaration wants it."""
+    if value is False and "off" in allowed:
+        return value
     if "choices" not in allowed:
         return arguments.real(name, value, allowed)
     arguments.one_of(owner, name, value, allowed["choices"])

@@ -12,10 +12,11 @@ from nearfar.presets.queries import QUERIES
 from nearfar.presets.record import Preset, Table
 from nearfar.presets.uncovered import UNCOVERED
 from nearfar.presets.views import VIEWS
+from nearfar.presets.weighted import WEIGHTED
 
 __all__ = ["Preset", "Table", "describe", "preset", "table"]
 
-_ALL = Table([*VIEWS, *LABELS, *QUERIES, *PAIRS, *UNCOVERED])
+_ALL = Table([*VIEWS, *LABELS, *QUERIES, *PAIRS, *WEIGHTED, *UNCOVERED])
 _BY_NAME = {row.name.lower(): row for row in _ALL}
 
 

@@ -53,18 +53,6 @@ _ROWS = [
         _NO_LOSS.format("lifted-structure"),
     ),
     (
-        "pytorch-metric-learning/MultiSimilarityLoss",
-        _PML,
-        _PML_FOLDER + "multi_similarity_loss.py",
-        _NO_LOSS.format("multi-similarity"),
-    ),
-    (
-        "pytorch-metric-learning/CircleLoss",
-        _PML,
-        _PML_FOLDER + "circle_loss.py",
-        _NO_LOSS.format("circle"),
-    ),
-    (
         "pytorch-metric-learning/ProxyAnchorLoss",
         _PML,
         _PML_FOLDER + "proxy_anchor_loss.py",
@@ -118,7 +106,8 @@ _ROWS = [
         "tensorflow-similarity/CircleLoss",
         "0.17",
         "tensorflow_similarity/losses/circle_loss.py",
-        _NO_LOSS.format("circle"),
+        "it adds up log(1 + sum) of the positives and of the negatives, each by itself, where "
+        "the paper multiplies the two sums inside one logarithm",
     ),
     (
         "tensorflow-addons/LiftedStructLoss",
@@ -137,25 +126,13 @@ _ROWS = [
         "quaterion/CircleLoss",
         "26b4cf5",
         "quaterion/loss/circle_loss.py",
-        _NO_LOSS.format("circle"),
+        "its exponents are other than the paper's",
     ),
     (
         "TinyZeaMays/CircleLoss",
         UNRECORDED,
         "circle_loss.py",
-        _NO_LOSS.format("circle"),
-    ),
-    (
-        "keras/Circle",
-        UNRECORDED,
-        "keras/src/losses/losses.py",
-        _NO_LOSS.format("circle"),
-    ),
-    (
-        "research-ms-loss/MultiSimilarityLoss",
-        UNRECORDED,
-        "ret_benchmark/losses/multi_similarity_loss.py",
-        _NO_LOSS.format("multi-similarity"),
+        "one logarithm over all pairs of the batch, where Circle has one for each anchor",
     ),
     (
         "Revisiting_DML/NPair",
@@ -186,12 +163,6 @@ _ROWS = [
         "4",
         "oml/losses/triplet.py",
         "log(1 + exp(d_ap - d_an)) in place of the margin; " + _NO_LOSS.format("soft triplet"),
-    ),
-    (
-        "tensorflow-similarity/MultiSimilarityLoss",
-        "0.17",
-        "tensorflow_similarity/losses/multisim_loss.py",
-        _NO_LOSS.format("multi-similarity"),
     ),
     (
         "tensorflow-similarity/LiftedStructLoss",

@@ -3,6 +3,7 @@
 from nearfar.rules.hard_negatives import HardNegatives
 from nearfar.rules.hardest_triplets import HardestTriplets
 from nearfar.rules.margins import Hinge, NearOrApart
+from nearfar.rules.pair_weights import Circles, MinedSums, TwoSums
 from nearfar.rules.protocol import (
     Anchors,
     Others,
@@ -21,11 +22,13 @@ from nearfar.rules.triplets import MinedTriplets
 
 __all__ = [
     "Anchors",
+    "Circles",
     "EachPair",
     "HardNegatives",
     "HardestTriplets",
     "Hinge",
     "LogOver",
+    "MinedSums",
     "MinedTriplets",
     "NearOrApart",
     "OnePositive",
@@ -40,5 +43,6 @@ __all__ = [
     "Ranks",
     "Slopes",
     "Sum",
+    "TwoSums",
     "WithinRule",
 ]

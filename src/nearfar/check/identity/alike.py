@@ -66,7 +66,10 @@ def with_numbers_of(loss: Loss, found: Loss, names: Collection[str]) -> Loss:
         if field.name not in names or field.name not in found.declarations:
             continue
         own, theirs = getattr(loss, field.name), getattr(found, field.name)
-        number = "number" in field.metadata and field.name not in _MOVE
+        number = "number" in field.metadata
+        if number != ("number" in found.declarations[field.name]):
+            continue  # a field of another kind, under the same name
+        number = number and field.name not in _MOVE
         if not (number and (own == 0) != (theirs == 0)):
             changed[field.name] = theirs
     return replace(loss, **changed)
