@@ -2,10 +2,12 @@
 
 from nearfar.rules.hard_negatives import HardNegatives
 from nearfar.rules.hardest_triplets import HardestTriplets
+from nearfar.rules.lifted import LiftedAnchors, LiftedPairs
 from nearfar.rules.margins import Hinge, NearOrApart
 from nearfar.rules.pair_weights import Circles, MinedSums, TwoSums
 from nearfar.rules.protocol import (
     Anchors,
+    Met,
     Others,
     Pair,
     PartitionRule,
@@ -17,7 +19,16 @@ from nearfar.rules.protocol import (
 )
 from nearfar.rules.ranks import Ranks
 from nearfar.rules.sigmoid import EachPair
-from nearfar.rules.softmax import LogOver, OnePositive, OneWay, OverLogs, OwnPositive
+from nearfar.rules.softmax import (
+    HardOnePositive,
+    HardOneWay,
+    LogOver,
+    OnePositive,
+    OneWay,
+    OneWayAndNorms,
+    OverLogs,
+    OwnPositive,
+)
 from nearfar.rules.triplets import MinedTriplets
 
 __all__ = [
@@ -25,14 +36,20 @@ __all__ = [
     "Circles",
     "EachPair",
     "HardNegatives",
+    "HardOnePositive",
+    "HardOneWay",
     "HardestTriplets",
     "Hinge",
+    "LiftedAnchors",
+    "LiftedPairs",
     "LogOver",
+    "Met",
     "MinedSums",
     "MinedTriplets",
     "NearOrApart",
     "OnePositive",
     "OneWay",
+    "OneWayAndNorms",
     "Others",
     "OverLogs",
     "OwnPositive",

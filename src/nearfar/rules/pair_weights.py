@@ -1,12 +1,12 @@
 """Rules that weigh an anchor's pairs by sums over its positives and its negatives.
 
 Multi-similarity and circle loss push negatives down and pull positives up by the softmax of their
-own kind; generalised lifted structure too, of distances.
+own kind.
 """
 
 from dataclasses import dataclass
 from math import inf
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from nearfar.frameworks import Array, Namespace
 from nearfar.rules.protocol import Anchors, Others, Over, PartitionRule, Slopes, Sum, WithinRule
@@ -38,36 +38,6 @@ class TwoSums(PartitionRule):
         push, pull = a.logs[0] - self.beta * self.base, a.logs[1] + self.alpha * self.base
         losses = ns.softplus(push) / self.beta + ns.softplus(pull) / self.alpha
         return losses, Slopes((ns.sigmoid(push) / self.beta, ns.sigmoid(pull) / self.alpha))
-
-
-@dataclass(frozen=True)
-class LiftedRows(PartitionRule):
-    """max(0, log of the sum of exp(d) over positives + that of exp(margin - d) over negatives)."""
-
-    margin: float
-    without_positives: str
-    """"count": the logarithm of a sum over none of them is 0, and the anchor counts."""
-
-    sums: ClassVar[tuple[Sum, ...]] = (Sum("negatives"), Sum("positives", -1.0))
-
-    @property
-    def needs_positives(self) -> bool:
-        return self.without_positives != "count"
-
-    @property
-    def takes_shift(self) -> bool:
-        # With both sums it is a matter of differences.
-        return self.needs_positives
-
-    def empty(self, over: Over) -> float:
-        return 0.0 if over == "positives" else -inf
-
-    def finish(self, ns: Namespace, a: Anchors) -> tuple[Array, Slopes]:
-        xp = ns.xp
-        u = a.logs[0] + a.logs[1] + self.margin
-        idle, zero = u <= 0, xp.zeros_like(u)
-        slope = xp.where(idle, zero, xp.ones_like(u) + 0 * xp.where(idle, zero, u))
-        return xp.where(idle, zero, u), Slopes((slope, slope))
 
 
 class _Sums(NamedTuple):

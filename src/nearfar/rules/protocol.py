@@ -117,6 +117,12 @@ class PartitionRule:
 class QueryRule:
     """A loss of queries that needs all logits of a query at once."""
 
+    @property
+    def norms(self) -> float:
+        """Times half the squared norms of a query and of its positive are added to its loss, where
+        logits are inner products at temperature 1."""
+        return 0.0
+
     def rows(
         self, ns: Namespace, logits: Array, positive: Array, weight: Array | None
     ) -> tuple[Array, Array | None, Array | None]:
@@ -127,6 +133,15 @@ class QueryRule:
         `logits` and by `positive`.
         """
         raise NotImplementedError
+
+
+class Met(NamedTuple):
+    """What a rule that `meets` is told of both ends of its pairs."""
+
+    numbers: tuple[Array, Array]
+    """What `first` gave for the anchors (b,), and for all rows (n,)."""
+    weights: Array | None
+    """Of all rows as anchors, (n,), where derivatives are wanted."""
 
 
 class Others(NamedTuple):
@@ -143,6 +158,7 @@ class Others(NamedTuple):
     scratch: Scratch | None
     most: int | None
     """No anchor of the batch has more positives, where the host knows."""
+    met: Met | None = None
 
 
 class Picked(NamedTuple):
@@ -160,6 +176,16 @@ class WithinRule:
         """How many logits of an anchor its loss depends on, if they are few; 0: on all."""
         return 0
 
+    @property
+    def meets(self) -> bool:
+        """Whether an anchor's loss depends on what `first` says of its candidates: that is found
+        for all rows before, and `Others.met` has it."""
+        return False
+
+    def first(self, ns: Namespace, logits: Array, others: Others) -> Array:
+        """A number (b,) of each anchor of a block, of its own logits."""
+        raise NotImplementedError
+
     def buffers(self, most: int | None) -> int:
         """How many arrays of a block of logits it holds at once, the logits included, where no
         anchor has more positives than `most`, which is None where that is not known."""
@@ -173,7 +199,8 @@ class WithinRule:
         self, ns: Namespace, logits: Array, others: Others, weight: Array | None
     ) -> tuple[Array, Array, Array | Picked | None]:
         """Losses (b,) of a block of anchors, each with its number of terms; and, given the
-        anchors' weights (b,), weighted derivatives of the losses by the logits.
+        anchors' weights (b,), weighted derivatives of the losses by the logits. Where the rule
+        `meets`, an anchor's are those of all losses by way of its own number.
 
         `logits` (b, n) are those of all rows; a rule that picks may consume them, for all others
         they must stay as they are.

@@ -71,6 +71,32 @@ class OnePositive(PartitionRule):
 
 
 @dataclass(frozen=True)
+class HardOnePositive(PartitionRule):
+    """`OnePositive` whose negatives' logits are `times` as large and keep their slopes."""
+
+    denominator: str
+    times: float
+
+    linear: ClassVar[bool] = True
+
+    @property
+    def sums(self) -> tuple[Sum, ...]:
+        return (Sum("negatives", self.times),)
+
+    @property
+    def needs_negatives(self) -> bool:
+        return self.denominator == "negatives"
+
+    def finish(self, ns: Namespace, a: Anchors) -> tuple[Array, Slopes]:
+        u = a.logs[0] - a.linear
+        if self.denominator == "negatives":
+            one = ns.xp.ones_like(u)
+            return u, Slopes((one / self.times,), -one)
+        share = ns.sigmoid(u)
+        return ns.softplus(u), Slopes((share / self.times,), -share)
+
+
+@dataclass(frozen=True)
 class OverLogs(PartitionRule):
     """Sum or mean over the positives of log D - s_p, with one denominator for all of them."""
 
@@ -166,3 +192,22 @@ class OneWay(QueryRule):
             return ns.softplus(u), None, None
         share = weight * ns.sigmoid(u)
         return ns.softplus(u), ns.mul_(e, (share / total)[:, None]), -share
+
+
+@dataclass(frozen=True)
+class HardOneWay(OneWay):
+    """`OneWay` whose negatives' logits are `times` as large and keep their slopes."""
+
+    times: float
+
+    def rows(
+        self, ns: Namespace, logits: Array, positive: Array, weight: Array | None
+    ) -> tuple[Array, Array | None, Array | None]:
+        return super().rows(ns, ns.mul_(logits, self.times), positive, weight)
+
+
+@dataclass(frozen=True)
+class OneWayAndNorms(OneWay):
+    """`OneWay`, and l2/2 times the squared norms of a query and its positive."""
+
+    norms: float  # type: ignore[assignment]

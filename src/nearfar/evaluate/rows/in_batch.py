@@ -8,8 +8,8 @@ from nearfar.evaluate.rows.evaluation import Found, RowBatch, RowEvaluation
 from nearfar.evaluate.schedule import CandidatePart, over_anchor_blocks
 from nearfar.frameworks import Array, Block, Namespace, Scratch
 from nearfar.pairing import Pairing, PairingKind, pair_up
-from nearfar.rules import Others, Picked, WithinRule
-from nearfar.similarity import Rows
+from nearfar.rules import Met, Others, Picked, WithinRule
+from nearfar.similarity import Rows, Tile
 
 Carry = tuple[Array, Array, tuple[Array, ...]]
 """Losses, numbers of terms; then the gradient of the rows, or what is picked with its slopes."""
@@ -53,7 +53,9 @@ class InBatch(RowBatch):
         blocks = (
             each_block(self.n, self.side) if sizes is None else anchors_by_class(sizes, self.side)
         )
+        self.every = blocks
         self.blocks = settings.mine(blocks)
+        self._numbers: Array | None = None
 
     @property
     def usable(self) -> Array:
@@ -68,6 +70,8 @@ class InBatch(RowBatch):
     def run(self, weights: Array | None) -> Found:
         ns = self.ns
         self._weights = weights
+        if self.rule.meets and self._numbers is None:
+            self._numbers = self._first()
         start = (ns.zeros((self.n,), self.all.p), ns.zeros((self.n,), self.all.p), self._start())
         loss, terms, found = over_anchor_blocks(ns, self.blocks, self, start, self.n, self.workers)
         if weights is None:
@@ -77,6 +81,22 @@ class InBatch(RowBatch):
         embeddings = self.pairing.scatter(ns, (z,))
         aligned = self.settings.align(ns, self.inputs, self.wanted, embeddings, (slope,))
         return Found(loss, terms, aligned)
+
+    def _first(self) -> Array:
+        """What the rule says of every row before any loss."""
+        ns = self.ns
+        with ns.scratch() as scratch:
+
+            def body(found: Array, i: Block, window: Block | None = None) -> Array:
+                others = self._others(i, window, scratch)
+                tile = self._tile(i, scratch)
+                return ns.add_rows_(found, i, self.rule.first(ns, tile.logits, others))
+
+            return ns.loop(self.every, body, ns.zeros((self.n,), self.all.p))
+
+    def _tile(self, i: Block, scratch: Scratch | None) -> Tile:
+        everyone = Block(0, self.n)
+        return self.similarity.tile(self.ns, self.rows(i), self.all, (i, everyone), scratch)
 
     def _start(self) -> tuple[Array, ...]:
         ns = self.ns
@@ -95,11 +115,9 @@ class InBatch(RowBatch):
     ) -> tuple[Carry, CandidatePart | None]:
         ns = self.ns
         loss, terms, found = carry
-        everyone = Block(0, self.n)
-        anchors = self.rows(i)
-        tile = self.similarity.tile(ns, anchors, self.all, (i, everyone), scratch)
+        anchors, tile = self.rows(i), self._tile(i, scratch)
         weight = None if self._weights is None else ns.rows(self._weights, i)
-        others = self._others(i, everyone if window is None else window, scratch)
+        others = self._others(i, window, scratch)
         losses, counted, slopes = self.rule.rows(ns, tile.logits, others, weight)
         loss, terms = ns.add_rows_(loss, i, losses), ns.add_rows_(terms, i, counted)
         if slopes is None:
@@ -140,13 +158,17 @@ class InBatch(RowBatch):
         blocks = each_block(self.n, self.side)
         return ns.loop(blocks, body, ns.zeros(ns.shape(self.all.p), self.all.p))
 
-    def _others(self, i: Block, window: Block, scratch: Scratch | None) -> Others:
+    def _others(self, i: Block, window: Block | None, scratch: Scratch | None) -> Others:
         diagonal = i, Block(0, self.n)
+        window = diagonal[1] if window is None else window
         if self.targets is not None:
             targets = self.ns.rows(self.targets, i), self.targets
             return Others(diagonal, None, window, targets, scratch, None)
         rows, columns = self.pairing.compared(self.ns, i, window)
-        return Others(diagonal, rows == columns, window, None, scratch, self.most)
+        met = None
+        if self._numbers is not None:
+            met = Met((self.ns.rows(self._numbers, i), self._numbers), self._weights)
+        return Others(diagonal, rows == columns, window, None, scratch, self.most, met)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -109,12 +109,18 @@ class QueryBatch(RowBatch):
         if self.has_bias:
             logits, paired = ns.add_(logits, self.bias), paired + self.bias
         losses, slopes, slope = self.rule.rows(ns, logits, paired, weight)
+        if self.rule.norms:
+            norms = ns.dots(query.p, query.p) + ns.dots(positive.p, positive.p)
+            losses = losses + self.rule.norms / 2 * norms
         loss = ns.add_rows_(loss, i, losses)
         if slopes is None or slope is None:
             return (loss, gradients), None
         if self.learns_bias:
             gradients = _added(ns, gradients, _BIAS, i, ns.row_sums(slopes) + slope)
         to_query, to_positive = self.similarity.paired_vjp(ns, query, positive, slope)
+        if self.rule.norms and weight is not None:
+            by_norm = (self.rule.norms * weight)[:, None]
+            to_query, to_positive = to_query + by_norm * query.p, to_positive + by_norm * positive.p
         gradients = _added(ns, gradients, _QUERY, i, to_query)
         gradients = _added(ns, gradients, _POSITIVE, i, to_positive)
         if self.own is None:
