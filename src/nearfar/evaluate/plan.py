@@ -31,6 +31,8 @@ class Kind(NamedTuple):
     diagonal: bool = False
     one_way: bool = False
     """Whether a tile serves its rows only, because its columns are another process's rows."""
+    left_out: bool = False
+    """Whether it may hold pairs that are neither."""
 
     @property
     def masked(self) -> bool:

@@ -99,19 +99,22 @@ class Similarity(ABC):
         self,
         ns: Namespace,
         gradients: tuple[Array, ...],
-        places: tuple[Place, ...],
+        places: tuple[Place | None, ...],
         a: Rows,
         b: Rows,
         tile: Tile,
         g: Array,
         scratch: Scratch | None,
     ) -> tuple[Array, ...]:
-        """Add a tile's gradient `g` to the rows of `a` at the first place, of `b` at the second."""
+        """Add a tile's gradient `g` to the rows of `a` at the first place, of `b` at the second;
+        where a place is None nobody wants it."""
         flow = self.pair_weights_(ns, g, tile)
         turns = (flow, a, b), (flow.turned(ns), b, a)
         out = list(gradients)
         for place, (one, x, y) in zip(places, turns, strict=False):
-            out[place.side] = self.accumulate_(ns, out[place.side], place.block, one, x, y, scratch)
+            if place is not None:
+                add = self.accumulate_
+                out[place.side] = add(ns, out[place.side], place.block, one, x, y, scratch)
         return tuple(out)
 
     @abstractmethod

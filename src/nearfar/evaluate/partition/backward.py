@@ -30,18 +30,22 @@ _PulledStep = Step[_Pulled]
 
 
 def vjp(
-    tiling: TileContext, seen: tuple[TileSums, ...], slopes: tuple[Slopes, ...]
+    walks: tuple[TileContext, ...], seen: tuple[TileSums, ...], slopes: tuple[Slopes, ...]
 ) -> tuple[Array, ...]:
-    """Gradient of each side's rows, from the weighted slopes of its anchors."""
+    """Gradient of all rows, from the weighted slopes of every set of anchors."""
+    tiling = walks[0]
     ns = tiling.ns
     gradients = (
         tiling.partners.pull(ns, tiling.similarity, slopes)
         if tiling.partners and tiling.rule.linear
-        else tuple(ns.zeros(ns.shape(rows.p), rows.p) for rows in tiling.sides)
+        else tiling.start_gradients()
     )
     first = tuple(s.logs[0] for s in slopes)
     if tiling.rule.pair:
-        gradients, pulled = _vjp_pairs(tiling, tiling.rule.pair, seen, slopes, gradients)
+        carry = gradients, tuple(tiling.start_each(zeros))
+        for walk in walks:
+            carry = _vjp_pairs(walk, tiling.rule.pair, seen, slopes, carry)
+        gradients, pulled = carry
         first = tuple(a + tiling.complete(b) for a, b in zip(first, pulled, strict=True))
     weights = [
         tuple(
@@ -53,7 +57,10 @@ def vjp(
         for k, s in enumerate(tiling.rule.sums)
     ]
     linear = tuple(s.linear for s in slopes) if tiling.linear_in_tiles else ()
-    return _vjp_sums(tiling, weights, linear, gradients)
+    for walk in walks:
+        along = _vjp_directed if walk.directed else _vjp_sums
+        gradients = along(walk, weights, linear, gradients)
+    return gradients
 
 
 def _times(x: Array, factor: float) -> Array:
@@ -65,8 +72,8 @@ def _vjp_pairs(
     pair: Pair,
     seen: tuple[TileSums, ...],
     slopes: tuple[Slopes, ...],
-    gradients: tuple[Array, ...],
-) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    carry: _Pulled,
+) -> _Pulled:
     """Add the positives' part; return too what their functions add to the first sum's slope."""
     ns = tiling.ns
     logs = tuple(one.logs[0] for one in seen)
@@ -78,9 +85,10 @@ def _vjp_pairs(
         place: Place,
         axis: int,
         scratch: Scratch | None,
+        offset: Array | None,
     ) -> Array:
         """slope_i phi'(u), times exp(phi(u) - log of the sum) where the rule takes that log."""
-        u = tiling.relative(logits, logs, place, axis, scratch, f"slope{axis}")
+        u = tiling.relative(logits, logs, place, axis, scratch, f"slope{axis}", offset)
         if pair.log:
             phi = pair.value(ns, ns.copy(u, scratch, "phi"))
             phi = only(phi, "positives", -float("inf"))
@@ -102,9 +110,10 @@ def _vjp_pairs(
             only = tiling.only(kind, i, j, scratch)
             places = tiling.places(kind, i, j)
             parts = []
-            both = places if mirrored else (Place(0, i), Place(len(tiling.sides) - 1, j))
+            both = places if mirrored else tiling.owned(i, j)
             for axis, place in enumerate(both):
-                part = along(tile.logits, only, place, axis, scratch)
+                offset = tiling.offset(i, j, axis)
+                part = along(tile.logits, only, place, axis, scratch, offset)
                 if axis < len(places):
                     sums = ns.column_sums(part) if axis else ns.row_sums(part)
                     pulled = replaced(
@@ -114,16 +123,16 @@ def _vjp_pairs(
             if mirrored:
                 g = ns.plus(part, ns.xp.matrix_transpose(part), scratch, "mirrored")
             else:
-                g = ns.add_(parts[0], parts[1])
+                g = ns.add_(*parts) if len(parts) == 2 else part
             if once_more:
                 tile = tile._replace(logits=ns.copy(tile.logits, scratch, "once more"))
-            return tiling.pull(gradients, places, rows, tile, g, scratch), pulled
+            to = tiling.pulled(kind, i, j)
+            return tiling.pull(gradients, to, rows, tile, g, scratch), pulled
 
         return step if kind.positives else unchanged
 
     plan = tuple(t for t in tiling.plan if t.kind.positives)
-    start = (gradients, tuple(tiling.start_each(zeros)))
-    return over_tiles(ns, plan, body, start, tiling.workers, tiling.mixed)
+    return over_tiles(ns, plan, body, carry, tiling.workers, tiling.mixed)
 
 
 def _rows(ns: Namespace, state: State, block: Block) -> State:
@@ -137,7 +146,7 @@ def _vjp_sums(
     gradients: tuple[Array, ...],
 ) -> tuple[Array, ...]:
     ns = tiling.ns
-    last = len(tiling.sides) - 1
+    of_rows, of_columns = tiling.owners
     times, coefficients = [s.times for s in tiling.rule.sums], tiling.exponentials.coefficients
     cuts = [tuple(each_once(ns, partial(_rows, ns, state)) for state in w) for w in weights]
 
@@ -159,16 +168,64 @@ def _vjp_sums(
                 parts = tiling.applied_each(tile.logits, wanted, only, keep, scratch)
             g: Array = None
             for k, y in parts:
-                row, column = cuts[k][0](i), None if mirrored else cuts[k][last](j)
+                row = cuts[k][of_rows](i)
+                column = None
+                if of_columns is not None and not mirrored:
+                    column = cuts[k][of_columns](j)
                 part = coefficients(ns, y, times[k], row, column, scratch)
                 g = part if g is None else ns.add_(g, part)
             if mirrored and wanted:
                 g = ns.plus(g, ns.xp.matrix_transpose(g), scratch, "mirrored")
             if in_tile:
-                a, b = ns.rows(linear[0], i), ns.rows(linear[last], j)
+                a = ns.rows(linear[of_rows], i)
+                b = 0 * rows[1].p[:, 0] if of_columns is None else ns.rows(linear[of_columns], j)
                 pull = only(ns.outer_sum(a, b, scratch, "linear"), "positives", 0)
                 g = ns.add_(g, pull) if wanted else pull
-            return tiling.pull(gradients, tiling.places(kind, i, j), rows, tile, g, scratch)
+            return tiling.pull(gradients, tiling.pulled(kind, i, j), rows, tile, g, scratch)
+
+        return step
+
+    plan = tuple(t for t in tiling.plan if tiling.sums(t.kind) or (linear and t.kind.positives))
+    return over_tiles(ns, plan, body, gradients, tiling.workers, tiling.mixed)
+
+
+def _vjp_directed(
+    tiling: TileContext,
+    weights: list[tuple[State, ...]],
+    linear: tuple[Array | None, ...],
+    gradients: tuple[Array, ...],
+) -> tuple[Array, ...]:
+    """The same where a pair is one thing to the anchor of its row, another to that of its column:
+    each has a part of its own."""
+    ns = tiling.ns
+    times, coefficients = (
+        [s.times for s in tiling.rule.sums],
+        tiling.exponentials.coefficients_along,
+    )
+
+    def body(kind: Kind) -> _GradientsStep:
+        wanted, in_tile = tiling.sums(kind), linear and kind.positives
+        mirrored = tiling.mirrored(kind)
+
+        def step(gradients: _Gradients, i: Block, j: Block, scratch: Scratch | None) -> _Gradients:
+            rows = tiling.blocks(i, j)
+            tile = tiling.tile(kind, i, j, rows, scratch)
+            g: Array = None
+            for axis, place in enumerate(tiling.owned(i, j)[: 1 if mirrored else 2]):
+                x = tiling.seen(tile.logits, i, j, axis, scratch, f"seen{axis}")
+                only = tiling.only(kind, i, j, scratch, axis, tile.logits)
+                if in_tile:
+                    slope = across(ns, linear[place.side], place.block, axis)
+                    pull = ns.plus(ns.xp.zeros_like(x), slope, scratch, f"linear{axis}")
+                    pull = only(pull, "positives", 0)
+                    g = pull if g is None else ns.add_(g, pull)
+                for k, y in tiling.applied_each(x, wanted, only, False, scratch, str(axis)):
+                    state = _rows(ns, weights[k][place.side], place.block)
+                    part = coefficients(ns, y, times[k], state, axis)
+                    g = part if g is None else ns.add_(g, part)
+            if mirrored:
+                g = ns.plus(g, ns.xp.matrix_transpose(g), scratch, "mirrored")
+            return tiling.pull(gradients, tiling.pulled(kind, i, j), rows, tile, g, scratch)
 
         return step
 

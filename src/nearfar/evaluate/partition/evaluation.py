@@ -1,12 +1,12 @@
 """Value and gradient of a partition rule: one set of embeddings, or two whose rows are matched."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from nearfar.evaluate.partition.anchors import AnchorSet
 from nearfar.evaluate.partition.backward import vjp
-from nearfar.evaluate.partition.exponentials import Exponentials, LogSum, exponentials_for, relative
+from nearfar.evaluate.partition.exponentials import Exponentials, exponentials_for
 from nearfar.evaluate.partition.forward import TileSums, accumulate
 from nearfar.evaluate.partition.fused import FusedPasses
 from nearfar.evaluate.partition.matched import MatchedPairs
@@ -17,7 +17,7 @@ from nearfar.evaluate.settings import Settings
 from nearfar.evaluate.whole import Finish, WholePartition
 from nearfar.frameworks import Array, Block, Namespace, Problem, Residuals
 from nearfar.pairing import DeviceLabels, Pairing, PairingKind, Partnered, pair_up
-from nearfar.rules import Anchors, PartitionRule, Slopes
+from nearfar.rules import PartitionRule, Slopes
 from nearfar.similarity import Rows
 
 # Tiles that a thread works in.
@@ -117,7 +117,7 @@ class PartitionEvaluation(Settings):
             return None, gradients, sum(by_temperature, 0.0 if slope is None else slope)
         restored = [
             batch.similarity.restore(ns, rows, g, batch.temperature)
-            for rows, g in zip(batch.sides, vjp(passes, seen, slopes), strict=True)
+            for rows, g in zip(batch.sides, vjp((passes,), seen, slopes), strict=True)
         ]
         slope = sum((slope for _, slope in restored[1:]), restored[0][1])
         return batch.pairing, tuple(z for z, _ in restored), sum(by_temperature, slope)
@@ -185,17 +185,8 @@ class PartitionEvaluation(Settings):
         return value, *((n,),) * (self._saved() * self.sides)
 
 
-class PartitionBatch:
-    """Rows in the pairing's order, and the weights of their anchors."""
-
-    count: Any
-    """Of positives; an array (n,), or a number for all anchors."""
-    counted: Array | None
-    """Which anchors have a loss; None: all."""
-    negatives: Any
-    """How many, as `count`."""
-    weights: Any
-    """As `count`."""
+class PartitionBatch(AnchorSet):
+    """Rows in the pairing's order, which are anchors of one kind."""
 
     def __init__(
         self,
@@ -204,11 +195,12 @@ class PartitionBatch:
         inputs: tuple[Array, ...],
         own: Block | None = None,
     ) -> None:
-        self.ns, self.settings = ns, settings
+        self.ns, self.settings, self.rule = ns, settings, settings.rule
         self.similarity = settings.similarity
         self.own = own
         found, _ = settings.kernel(ns, inputs, own)
         self.kernel = None if found is None or found.whole else found
+        self.with_pair_slope = self.kernel is not None
         self.pairing = self._pair_up(inputs)
         if self.kernel is None:
             self._prepare(inputs)
@@ -217,6 +209,7 @@ class PartitionBatch:
             self.temperature = some.temperature
             self.like, self.bound = some.embeddings[0], float("inf")
         self.itemsize = ns.itemsize(self.like)
+        self.guarded = exponentials_for(self.bound, self.itemsize).guarded
         self.options = settings.options_on(ns, self.like)
         best = ns.tile(settings.sides, self.pairing.n, self.like)
         self.side = tile_side(self.options, self.itemsize, best)
@@ -322,10 +315,6 @@ class PartitionBatch:
     def exponentials(self) -> Exponentials:
         return exponentials_for(self.bound, self.itemsize, full=self.counted is None)
 
-    @property
-    def guarded(self) -> bool:
-        return exponentials_for(self.bound, self.itemsize).guarded
-
     def _partners(self) -> MatchedPairs | None:
         pairing, ns, sides = self.partnered, self.ns, self.sides
         if pairing is None:
@@ -346,59 +335,3 @@ class PartitionBatch:
         if pairing.sizes is None:
             return uniform(pairing.n, self.side, pairing.together)
         return by_class(pairing.sizes, self.side)
-
-    def anchors(self, seen: TileSums) -> Anchors:
-        ns, rule, count = self.ns, self.settings.rule, self.count
-        shift, logs = relative(ns, rule.sums, seen.logs)
-        linear, pair = seen.linear, seen.pair
-        if not rule.takes_shift and seen.logs[0].peak is not None:
-            logs = tuple(log + s.times * shift for s, log in zip(rule.sums, logs, strict=True))
-            linear = None if linear is None else linear + count * shift
-            shift = 0.0
-        if isinstance(pair, LogSum):
-            pair = pair.whole()
-        if self.counted is not None:
-            count = ns.xp.where(self.counted & (count > 0), count, ns.xp.ones_like(count))
-        return Anchors(logs, linear, pair, count, self.negatives, self.temperature, shift)
-
-    def flattened(self, seen: TileSums) -> Iterator[Array]:
-        """The arrays of what pass 1 found; see `recalled`."""
-        for log in seen.logs:
-            yield from self._parts(log)
-        if seen.linear is not None:
-            yield seen.linear
-        if seen.pair is not None:
-            yield from self._parts(seen.pair) if isinstance(seen.pair, LogSum) else (seen.pair,)
-        if seen.pair_slope is not None:
-            yield seen.pair_slope
-
-    def recalled(self, found: Iterator[Array]) -> TileSums:
-        """Undo `flattened`."""
-        rule = self.settings.rule
-        logs = tuple(self._log_sum(found) for _ in rule.sums)
-        linear = next(found) if rule.linear else None
-        if rule.pair is None:
-            return TileSums(logs, linear, None)
-        pair = self._log_sum(found) if rule.pair.log else next(found)
-        return TileSums(logs, linear, pair, None if self.kernel is None else next(found))
-
-    def _parts(self, log: LogSum) -> tuple[Array, ...]:
-        return (log.peak, log.log) if self.guarded else (log.log,)
-
-    def _log_sum(self, found: Iterator[Array]) -> LogSum:
-        return LogSum(next(found) if self.guarded else None, next(found))
-
-    def only_counted(self, x: Array) -> Array:
-        """Values of the anchors, 0 for those that do not count: these may be infinite."""
-        if self.counted is None:
-            return x
-        return self.ns.xp.where(self.counted, x, self.ns.xp.zeros_like(x))
-
-    def weighted(self, slopes: Slopes, upstream: Array | None) -> Slopes:
-        weights = self.weights if upstream is None else self.weights * upstream
-
-        def one(slope: Array | None) -> Array | None:
-            return None if slope is None else self.only_counted(slope * weights)
-
-        _, *others = slopes
-        return Slopes(tuple(one(s) for s in slopes.logs), *(one(s) for s in others))

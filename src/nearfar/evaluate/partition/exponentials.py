@@ -70,6 +70,12 @@ class Exponentials(Protocol):
         `y` is `applied_` of x, and consumed unless it is to be kept.
         """
 
+    def add_along_(
+        self, ns: Namespace, state: State, block: Block, y: Array, axis: int, times: float
+    ) -> State:
+        """Add exp(times * x) along the rows of a tile, or its columns; consumes y = `applied_` of
+        x."""
+
     def log(self, ns: Namespace, state: State, empty: float) -> LogSum:
         """Logarithms of the sums, `empty` for an empty one."""
 
@@ -87,6 +93,11 @@ class Exponentials(Protocol):
     ) -> Array:
         """slope_i exp(times x_ij - log_i) + slope_j exp(times x_ij - log_j), the latter where it is
         given; consumes y = `applied_` of x."""
+
+    def coefficients_along(
+        self, ns: Namespace, y: Array, times: float, state: State, axis: int
+    ) -> Array:
+        """The one part of `coefficients`, of the anchors along the rows or the columns."""
 
 
 def exponentials_for(bound: float, itemsize: int, full: bool = False) -> Exponentials:
@@ -127,6 +138,12 @@ class Direct:
             out[side] = (ns.add_rows_(out[side][0], block, sums(y)),)
         return tuple(out)
 
+    def add_along_(
+        self, ns: Namespace, state: State, block: Block, y: Array, axis: int, times: float
+    ) -> State:
+        sums = ns.column_sums(y) if axis else ns.row_sums(y)
+        return (ns.add_rows_(state[0], block, sums),)
+
     def log(self, ns: Namespace, state: State, empty: float) -> LogSum:
         total = ns.accumulated(state[0])
         if self._full:
@@ -147,8 +164,14 @@ class Direct:
         column: State | None,
         scratch: Scratch | None,
     ) -> Array:
-        assert column is not None
+        if column is None:
+            return self.coefficients_along(ns, y, times, row, 0)
         return ns.mul_(y, ns.outer_sum(row[0], column[0], scratch, "outer"))
+
+    def coefficients_along(
+        self, ns: Namespace, y: Array, times: float, state: State, axis: int
+    ) -> Array:
+        return ns.mul_(y, ns.xp.expand_dims(state[0], axis=1 - axis))
 
 
 class Streaming:
@@ -183,6 +206,11 @@ class Streaming:
             out[side] = self.absorb(ns, out[side], block, spare, 1 - axis, times)
         return tuple(out)
 
+    def add_along_(
+        self, ns: Namespace, state: State, block: Block, y: Array, axis: int, times: float
+    ) -> State:
+        return self.absorb(ns, state, block, y, 1 - axis, times)
+
     def absorb(
         self, ns: Namespace, state: State, block: Block, x: Array, axis: int, times: float = 1.0
     ) -> State:
@@ -213,15 +241,17 @@ class Streaming:
         column: State | None,
         scratch: Scratch | None,
     ) -> Array:
-        def part(x: Array, state: State) -> Array:
-            return ns.mul_(_exponentials(ns, x, times), state[0])
-
-        row = tuple(x[:, None] for x in row)
         if column is None:
-            return part(ns.sub_(y, row[1]), row)
-        column = tuple(x[None, :] for x in column)
-        along = part(ns.minus(y, row[1], scratch, "guarded"), row)
-        return ns.add_(part(ns.sub_(y, column[1]), column), along)
+            return self.coefficients_along(ns, y, times, row, 0)
+        shifted = ns.minus(y, row[1][:, None], scratch, "guarded")
+        along = ns.mul_(_exponentials(ns, shifted, times), row[0][:, None])
+        return ns.add_(self.coefficients_along(ns, y, times, column, 1), along)
+
+    def coefficients_along(
+        self, ns: Namespace, y: Array, times: float, state: State, axis: int
+    ) -> Array:
+        slope, peak = (ns.xp.expand_dims(x, axis=1 - axis) for x in state)
+        return ns.mul_(_exponentials(ns, ns.sub_(y, peak), times), slope)
 
 
 def _least_as_largest(ns: Namespace, x: Array, times: float) -> Array:

@@ -7,7 +7,9 @@ first pass skipped. So does the sum of the positives' logits where these are lar
 less the largest logit of its anchor, which is known last.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 from nearfar.evaluate.partition.exponentials import STREAMING, LogSum, State, finite, relative
 from nearfar.evaluate.partition.tile import TileContext, across, replaced, zeros
@@ -30,6 +32,7 @@ class TileSums(NamedTuple):
     """Its derivative by the first sum's logarithm, where a kernel gives it."""
 
 
+Carry = TypeVar("Carry")
 _States = tuple[State, ...]
 _Sums = tuple[list[_States], tuple[Array, ...]]
 """Of every declared sum a state for each side; and the linear sums of each side."""
@@ -39,74 +42,115 @@ _SumsStep = Step[_Sums]
 _StatesStep = Step[_States]
 
 
-def accumulate(tiling: TileContext) -> tuple[TileSums, ...]:
-    """Sum up what the rule asks for, for every side."""
-    rule, sides = tiling.rule, range(len(tiling.sides))
-    logs, linear = _accumulate_sums(tiling)
+def accumulate(*walks: TileContext) -> tuple[TileSums, ...]:
+    """Sum up what the rule asks for over all walks, for every set of anchors."""
+    tiling = walks[0]
+    rule, sets = tiling.rule, range(len(tiling.anchors or tiling.sides))
+    logs, linear = _accumulate_sums(walks)
     if tiling.exponentials.guarded and rule.linear:
-        each = (relative(tiling.ns, rule.sums, tuple(log[k] for log in logs))[0] for k in sides)
+        each = (relative(tiling.ns, rule.sums, tuple(log[k] for log in logs))[0] for k in sets)
         shifts = tuple(each)
         if tiling.linear_last:
-            linear = _accumulate_linear(tiling, shifts)
+            linear = _accumulate_linear(walks, shifts)
         else:
             linear = tuple(x - shift for x, shift in zip(linear, shifts, strict=True))
-    pair = _accumulate_pairs(tiling, rule.pair, logs) if rule.pair else (None,) * 2
+    pair = _accumulate_pairs(walks, rule.pair, logs) if rule.pair else (None,) * len(sets)
     return tuple(
         TileSums(tuple(log[k] for log in logs), linear[k] if linear else None, pair[k])
-        for k in sides
+        for k in sets
     )
 
 
-def _accumulate_sums(tiling: TileContext) -> tuple[list[tuple[LogSum, ...]], tuple[Array, ...]]:
-    ns, rule = tiling.ns, tiling.rule
-    in_tiles = tiling.linear_in_tiles and not tiling.linear_last
-    times = [s.times for s in rule.sums]
-
-    def body(kind: Kind) -> _SumsStep:
-        wanted, applied = tiling.sums(kind), tiling.keeps_applied(kind)
-        in_tile = in_tiles and kind.positives
-        add = tiling.exponentials.add_
-
-        def step(carry: _Sums, i: Block, j: Block, scratch: Scratch | None) -> _Sums:
-            sums, linear = list(carry[0]), carry[1]
-            places = tiling.places(kind, i, j)
-            logits = tiling.tile(kind, i, j, tiling.blocks(i, j), scratch).logits
-            kept = tiling.store is not None and tiling.store.has_place(i, j)
-            only = tiling.only(kind, i, j, scratch)
-            if in_tile:
-                x = only(ns.copy(logits, scratch, "linear"), "positives", 0)
-                linear = _add_sums(tiling, linear, places, x)
-            if applied:
-                y = tiling.applied(logits, wanted[-1], only)
-                for k in wanted[:-1]:
-                    twice = tiling.exponentials.doubled(ns, y, scratch)
-                    sums[k] = add(ns, sums[k], places, twice, times[k], scratch, False)
-                k = wanted[-1]
-                sums[k] = add(ns, sums[k], places, y, times[k], scratch, kept)
-                return sums, linear
-            for k, y in tiling.applied_each(logits, wanted, only, kept, scratch):
-                sums[k] = add(ns, sums[k], places, y, times[k], scratch, False)
-            return sums, linear
-
-        return step
-
-    start = [tuple(tiling.start_each(tiling.exponentials.start)) for _ in rule.sums]
-    linear = tuple(tiling.start_each(zeros)) if in_tiles else ()
-    plan = tuple(t for t in tiling.plan if tiling.sums(t.kind) or (linear and t.kind.positives))
-    sums, linear = over_tiles(ns, plan, body, (start, linear), tiling.workers, tiling.mixed)
-    if tiling.partners and rule.linear:
-        linear = tiling.partners.linear(ns, tiling.similarity)
+def _accumulate_sums(
+    walks: tuple[TileContext, ...],
+) -> tuple[list[tuple[LogSum, ...]], tuple[Array, ...]]:
+    first = walks[0]
+    ns, rule = first.ns, first.rule
+    in_tiles = first.linear_in_tiles and not first.linear_last
+    start = [tuple(first.start_each(first.exponentials.start)) for _ in rule.sums]
+    carry = start, tuple(first.start_each(zeros)) if in_tiles else ()
+    for tiling in walks:
+        body = _directed_sums if tiling.directed else _tile_sums
+        plan = tuple(
+            t for t in tiling.plan if tiling.sums(t.kind) or (in_tiles and t.kind.positives)
+        )
+        step = partial(body, tiling, in_tiles)
+        carry = over_tiles(ns, plan, step, carry, tiling.workers, tiling.mixed)
+    sums, linear = carry
+    if first.partners and rule.linear:
+        linear = first.partners.linear(ns, first.similarity)
     logs = [
-        tuple(tiling.exponentials.log(ns, state, rule.empty(s.over)) for state in states)
+        tuple(first.exponentials.log(ns, state, rule.empty(s.over)) for state in states)
         for s, states in zip(rule.sums, sums, strict=True)
     ]
     return logs, linear
 
 
-def _accumulate_linear(tiling: TileContext, shifts: tuple[Array, ...]) -> tuple[Array, ...]:
+def _tile_sums(tiling: TileContext, in_tiles: bool, kind: Kind) -> _SumsStep:
     ns = tiling.ns
+    times = [s.times for s in tiling.rule.sums]
+    wanted, applied = tiling.sums(kind), tiling.keeps_applied(kind)
+    in_tile = in_tiles and kind.positives
+    add = tiling.exponentials.add_
 
-    def body(kind: Kind) -> Step[tuple[Array, ...]]:
+    def step(carry: _Sums, i: Block, j: Block, scratch: Scratch | None) -> _Sums:
+        sums, linear = list(carry[0]), carry[1]
+        places = tiling.places(kind, i, j)
+        logits = tiling.tile(kind, i, j, tiling.blocks(i, j), scratch).logits
+        kept = tiling.store is not None and tiling.store.has_place(i, j)
+        only = tiling.only(kind, i, j, scratch)
+        if in_tile:
+            x = only(ns.copy(logits, scratch, "linear"), "positives", 0)
+            linear = _add_sums(tiling, linear, places, x)
+        if applied:
+            y = tiling.applied(logits, wanted[-1], only)
+            for k in wanted[:-1]:
+                twice = tiling.exponentials.doubled(ns, y, scratch)
+                sums[k] = add(ns, sums[k], places, twice, times[k], scratch, False)
+            k = wanted[-1]
+            sums[k] = add(ns, sums[k], places, y, times[k], scratch, kept)
+            return sums, linear
+        for k, y in tiling.applied_each(logits, wanted, only, kept, scratch):
+            sums[k] = add(ns, sums[k], places, y, times[k], scratch, False)
+        return sums, linear
+
+    return step
+
+
+def _directed_sums(tiling: TileContext, in_tiles: bool, kind: Kind) -> _SumsStep:
+    """Of tiles whose pairs are one thing to the anchors of the rows, and another to those of the
+    columns."""
+    ns = tiling.ns
+    wanted, in_tile = tiling.sums(kind), in_tiles and kind.positives
+    add = tiling.exponentials.add_along_
+
+    def step(carry: _Sums, i: Block, j: Block, scratch: Scratch | None) -> _Sums:
+        sums, linear = list(carry[0]), carry[1]
+        logits = tiling.tile(kind, i, j, tiling.blocks(i, j), scratch).logits
+        for axis, place in enumerate(tiling.places(kind, i, j)):
+            x = tiling.seen(logits, i, j, axis, scratch, "seen")
+            only = tiling.only(kind, i, j, scratch, axis, logits)
+            if in_tile:
+                positives = only(ns.copy(x, scratch, "linear"), "positives", 0)
+                part = ns.column_sums(positives) if axis else ns.row_sums(positives)
+                added = ns.add_rows_(linear[place.side], place.block, part)
+                linear = replaced(linear, place.side, added)
+            for k, y in tiling.applied_each(x, wanted, only, False, scratch):
+                state = sums[k][place.side]
+                times = tiling.rule.sums[k].times
+                state = add(ns, state, place.block, y, axis, times)
+                sums[k] = replaced(sums[k], place.side, state)
+        return sums, linear
+
+    return step
+
+
+def _accumulate_linear(
+    walks: tuple[TileContext, ...], shifts: tuple[Array, ...]
+) -> tuple[Array, ...]:
+    ns = walks[0].ns
+
+    def body(tiling: TileContext, kind: Kind) -> Step[tuple[Array, ...]]:
         def step(
             out: tuple[Array, ...], i: Block, j: Block, scratch: Scratch | None
         ) -> tuple[Array, ...]:
@@ -114,29 +158,41 @@ def _accumulate_linear(tiling: TileContext, shifts: tuple[Array, ...]) -> tuple[
             only = tiling.only(kind, i, j, scratch)
             for axis, (side, block) in enumerate(tiling.places(kind, i, j)):
                 shift = across(ns, shifts[side], block, axis)
-                x = only(ns.minus(logits, shift, scratch, "linear"), "positives", 0)
+                x = ns.minus(logits, shift, scratch, "linear")
+                if tiling.offsets[axis] is not None:
+                    x = ns.add_(x, tiling.offset(i, j, axis))
+                x = only(x, "positives", 0)
                 sums = ns.column_sums(x) if axis else ns.row_sums(x)
                 out = replaced(out, side, ns.add_rows_(out[side], block, sums))
             return out
 
         return step if kind.positives else unchanged
 
-    plan = tuple(t for t in tiling.plan if t.kind.positives)
-    start = tuple(tiling.start_each(zeros))
-    return over_tiles(ns, plan, body, start, tiling.workers, tiling.mixed)
+    return _over_positives(walks, body, tuple(walks[0].start_each(zeros)))
+
+
+def _over_positives(
+    walks: tuple[TileContext, ...], body: Callable[[TileContext, Kind], Step[Carry]], carry: Carry
+) -> Carry:
+    for tiling in walks:
+        plan = tuple(t for t in tiling.plan if t.kind.positives)
+        step = partial(body, tiling)
+        carry = over_tiles(tiling.ns, plan, step, carry, tiling.workers, tiling.mixed)
+    return carry
 
 
 def _accumulate_pairs(
-    tiling: TileContext, pair: Pair, logs: list[tuple[LogSum, ...]]
+    walks: tuple[TileContext, ...], pair: Pair, logs: list[tuple[LogSum, ...]]
 ) -> tuple[LogSum | Array, ...]:
-    ns = tiling.ns
+    ns = walks[0].ns
 
-    def body(kind: Kind) -> _StatesStep:
+    def body(tiling: TileContext, kind: Kind) -> _StatesStep:
         def step(out: _States, i: Block, j: Block, scratch: Scratch | None) -> _States:
             logits = tiling.tile(kind, i, j, tiling.blocks(i, j), scratch).logits
             only = tiling.only(kind, i, j, scratch)
             for axis, place in enumerate(tiling.places(kind, i, j)):
-                u = tiling.relative(logits, logs[0], place, axis, scratch, "u")
+                offset = tiling.offset(i, j, axis)
+                u = tiling.relative(logits, logs[0], place, axis, scratch, "u", offset)
                 phi = only(pair.value(ns, u), "positives", -float("inf") if pair.log else 0)
                 if pair.log:
                     state = STREAMING.absorb(ns, out[place.side], place.block, phi, 1 - axis)
@@ -149,14 +205,11 @@ def _accumulate_pairs(
         return step if kind.positives else unchanged
 
     start = STREAMING.start if pair.log else (lambda ns, n, like: (zeros(ns, n, like),))
-    plan = tuple(t for t in tiling.plan if t.kind.positives)
-    states = over_tiles(
-        ns, plan, body, tuple(tiling.start_each(start)), tiling.workers, tiling.mixed
-    )
+    states = _over_positives(walks, body, tuple(walks[0].start_each(start)))
     if not pair.log:
         return tuple(sums for (sums,) in states)
     found = tuple(STREAMING.log(ns, state, 0.0) for state in states)
-    if tiling.exponentials.guarded:
+    if walks[0].exponentials.guarded:
         return found
     # Where logits are small, so are the functions of them: one number is enough.
     return tuple(LogSum(None, finite(ns, log.peak) + log.log) for log in found)

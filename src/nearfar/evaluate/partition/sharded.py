@@ -156,7 +156,7 @@ class _OwnBatch(PartitionBatch):
         restored = []
         for side, tiling in enumerate(self._directions(passes)):
             turn = slice(None, None, -1 if side else 1)
-            gradient = vjp(tiling, seen[turn], slopes[turn])[0]
+            gradient = vjp((tiling,), seen[turn], slopes[turn])[0]
             rows = self.sides[side]
             restored.append(self.similarity.restore(ns, rows, gradient, self.temperature))
         parts += [slope for _, slope in restored]

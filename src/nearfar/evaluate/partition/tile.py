@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeVar
 
 from nearfar.evaluate.partition.exponentials import Exponentials, LogSum, finite
-from nearfar.evaluate.partition.matched import MatchedPairs
+from nearfar.evaluate.partition.matched import Partners
 from nearfar.evaluate.partition.tile_cache import TileCache
 from nearfar.evaluate.plan import Kind, Plan
 from nearfar.frameworks import Array, Block, Namespace, Scratch
@@ -19,11 +19,26 @@ Only = Callable[[Array, str, float], Array]
 all others; consumes the tile."""
 
 
+class LeftOut(NamedTuple):
+    """Who among the negatives of a tile's anchors is left out."""
+
+    alike: Callable[[Block, Block], Compared] | None = None
+    """Equal where a pair is left out, whichever of the two is the anchor."""
+    thresholds: tuple[Array, ...] = ()
+    """For each set of anchors, (n,): who is above is left out."""
+    guide: tuple[Array, Array] | None = None
+    """Unit rows of a guide beside the rows and the columns, whose products are held against the
+    thresholds; None: the logits are."""
+    but_diagonal: bool = False
+    """Whether who stands on the diagonal never is."""
+
+
 class TileContext(NamedTuple):
-    """Everything about a batch that does not change from tile to tile.
+    """A walk over the tiles of some rows against others: what does not change from tile to tile.
 
     `sides` holds one set of rows, whose pairs are visited once, or two (rows and columns).
     What `compared(i, j)` gives is equal where a column is a positive of the row, or the row itself.
+    A batch may take several walks, all of which add to the sums of the same anchors.
     """
 
     ns: Namespace
@@ -50,16 +65,47 @@ class TileContext(NamedTuple):
     may round the same logit differently."""
     single: bool = False
     """Whether every anchor has one positive."""
-    partners: MatchedPairs | None = None
+    partners: Partners | None = None
     """Given where these are found without tiles. They are not where exponentials are guarded: two
     products may round a logit differently, and then it does not cancel with the largest."""
+    anchors: tuple[Rows, ...] = ()
+    """Every set of anchors of the batch, each with sums of its own; () for the sides."""
+    owners: tuple[int, int | None] = (0, -1)
+    """To whose sums the rows of a tile add, and its columns, if to any."""
+    embedded: tuple[Rows, ...] = ()
+    """All rows of the batch that get gradients; () for the sides."""
+    slots: tuple[int | None, int | None] = (0, -1)
+    """Which of these the rows of a tile are, and its columns, where they want a gradient."""
+    left_out: LeftOut | None = None
+    offsets: tuple[Array | None, Array | None] = (None, None)
+    """What is added to the logits of columns as candidates, and of rows as candidates."""
+
+    @property
+    def directed(self) -> bool:
+        """Whether a pair is another thing with its column for the anchor than with its row."""
+        return bool(self.left_out and self.left_out.thresholds) or self.offsets != (None, None)
 
     def places(self, kind: Kind, i: Block, j: Block) -> tuple[Place, ...]:
         """Whose sums a tile adds to; one on the diagonal of a symmetric matrix, which holds both
         (i, j) and (j, i)."""
-        if kind.one_way or (kind.diagonal and len(self.sides) == 1):
-            return (Place(0, i),)
-        return Place(0, i), Place(len(self.sides) - 1, j)
+        if kind.one_way or self._meets(kind):
+            return (Place(self.owners[0], i),)
+        return self.owned(i, j)
+
+    def owned(self, i: Block, j: Block) -> tuple[Place, ...]:
+        """Whose sums know of the pairs of a tile."""
+        rows, columns = self.owners
+        if columns is None:
+            return (Place(rows, i),)
+        return Place(rows, i), Place(columns, j)
+
+    def pulled(self, kind: Kind, i: Block, j: Block) -> tuple[Place | None, ...]:
+        """Whose gradient a tile adds to."""
+        rows, columns = self.slots
+        first = None if rows is None else Place(rows, i)
+        if kind.one_way or self._meets(kind):
+            return (first,)
+        return first, None if columns is None else Place(columns, j)
 
     def blocks(self, i: Block, j: Block) -> tuple[Rows, Rows]:
         return self.cuts[0](i), self.cuts[-1](j)
@@ -92,7 +138,7 @@ class TileContext(NamedTuple):
         Sums over the same members, each of twice the last one's exponent.
         """
         sums = [self.rule.sums[k] for k in self.sums(kind)]
-        if not sums or self.similarity.keeps_logits:
+        if not sums or self.similarity.keeps_logits or self.directed:
             return False
         if kind.positives and (self.linear_in_tiles or self.rule.pair):
             return False
@@ -117,15 +163,40 @@ class TileContext(NamedTuple):
         """Whether a tile holds (i, j) and (j, i), each anchor's own logits along its row."""
         return self._meets(kind) and self.aligned
 
-    def only(self, kind: Kind, i: Block, j: Block, scratch: Scratch | None) -> Only:
-        """What keeps the members of a sum in a tile."""
-        if not kind.masked:
-            return _all
+    def only(
+        self,
+        kind: Kind,
+        i: Block,
+        j: Block,
+        scratch: Scratch | None,
+        axis: int = 0,
+        logits: Array | None = None,
+    ) -> Only:
+        """What keeps the members of a sum in a tile, of the anchors along an axis; `logits` as the
+        similarity gives them, where these tell who is left out."""
+        some = self._members(kind, i, j, scratch)
+        if not kind.left_out or self.left_out is None:
+            return some
+
+        def only(x: Array, over: str, nothing: float) -> Array:
+            x = some(x, over, nothing)
+            if over == "negatives":
+                for gone in self._gone(i, j, axis, logits, scratch):
+                    x = self.ns.fill_(x, gone, nothing)
+            return x
+
+        return only
+
+    def _members(self, kind: Kind, i: Block, j: Block, scratch: Scratch | None) -> Only:
         ns, meets = self.ns, self._meets(kind)
+        if not (kind.masked or meets):
+            return _all
         beside = self.single and not self.include_self and not kind.one_way
 
         def only(x: Array, over: str, nothing: float) -> Array:
             alike = over == "positives"
+            if not kind.positives:
+                return ns.fill_diagonal_(x, i, j, nothing)
             if beside and not alike:  # an anchor and its partner stand side by side
                 return ns.fill_diagonal_(x, i, j, nothing, 2 if meets else 1)
             members = ns.members(*self.compared(i, j), alike, x, scratch)
@@ -135,6 +206,45 @@ class TileContext(NamedTuple):
             return ns.only_(x, members, nothing)
 
         return only
+
+    def _gone(
+        self, i: Block, j: Block, axis: int, logits: Array | None, scratch: Scratch | None
+    ) -> Iterator[Array]:
+        """Masks, true where a pair is left out."""
+        ns, left_out = self.ns, self.left_out
+        assert left_out is not None
+        kept = ~ns.same(i, j, self.sides[0].p) if left_out.but_diagonal else None
+        found = []
+        if left_out.alike is not None:
+            row, column = left_out.alike(i, j)
+            found.append(row == column)
+        if left_out.thresholds:
+            place = self.owned(i, j)[axis]
+            g = logits if left_out.guide is None else self.guide(i, j, scratch)
+            found.append(g > across(ns, left_out.thresholds[place.side], place.block, axis))
+        for gone in found:
+            yield gone if kept is None else gone & kept
+
+    def guide(self, i: Block, j: Block, scratch: Scratch | None) -> Array:
+        """Cosines of the guide's rows."""
+        assert self.left_out is not None
+        assert self.left_out.guide is not None
+        rows, columns = self.left_out.guide
+        return self.ns.product(self.ns.rows(rows, i), self.ns.rows(columns, j), scratch, "guide")
+
+    def offset(self, i: Block, j: Block, axis: int) -> Array | None:
+        """What the logits of a tile gain for the anchors along an axis."""
+        offset = self.offsets[axis]
+        return None if offset is None else across(self.ns, offset, i if axis else j, 1 - axis)
+
+    def seen(
+        self, logits: Array, i: Block, j: Block, axis: int, scratch: Scratch | None, key: str
+    ) -> Array:
+        """The logits as the anchors along an axis see them, to be consumed."""
+        offset = self.offset(i, j, axis)
+        if offset is None:
+            return self.ns.copy(logits, scratch, key)
+        return self.ns.plus(logits, offset, scratch, key)
 
     def sums(self, kind: Kind) -> list[int]:
         """The declared sums that find members in tiles of a kind."""
@@ -153,20 +263,21 @@ class TileContext(NamedTuple):
         only: Only,
         keep: bool,
         scratch: Scratch | None,
+        key: str = "",
     ) -> Iterator[tuple[int, Array]]:
         """`applied` of one sum after another, each to be consumed before the next is asked for.
 
         Consumes the logits in the end, unless they are to be kept. Sums that differ only in whom
-        they are over share their exponentials.
+        they are over share their exponentials. Calls of another key leave these alone.
         """
         ns = self.ns
         alike = len(wanted) > 1 and len({self.rule.sums[k].times for k in wanted}) == 1
         if alike:
-            x = ns.copy(logits, scratch, "alike") if keep else logits
+            x = ns.copy(logits, scratch, f"alike{key}") if keep else logits
             logits, keep = self.applied(x, wanted[0], _all), False
         for k in wanted:
             last = k == wanted[-1] and not keep
-            x = logits if last else ns.copy(logits, scratch, f"sum{k}")
+            x = logits if last else ns.copy(logits, scratch, f"sum{k}{key}")
             if alike:
                 yield k, only(x, self.rule.sums[k].over, self.exponentials.nothing)
             else:
@@ -180,9 +291,13 @@ class TileContext(NamedTuple):
         axis: int,
         scratch: Scratch | None,
         key: str,
+        offset: Array | None = None,
     ) -> Array:
-        """A tile less the logarithm of each anchor's sum, whose `times` is 1."""
+        """A tile less the logarithm of each anchor's sum, whose `times` is 1; an offset is added
+        to the tile first."""
         ns = self.ns
+        if offset is not None:
+            x = ns.plus(x, offset, scratch, f"{key} offset")
         peak, log, _ = logs[place.side]
         log = across(ns, log, place.block, axis)
         if peak is None:
@@ -193,7 +308,7 @@ class TileContext(NamedTuple):
     def pull(
         self,
         gradients: tuple[Array, ...],
-        places: tuple[Place, ...],
+        places: tuple[Place | None, ...],
         rows: tuple[Rows, Rows],
         tile: Tile,
         g: Array,
@@ -202,7 +317,13 @@ class TileContext(NamedTuple):
         return self.similarity.vjp_(self.ns, gradients, places, *rows, tile, g, scratch)
 
     def start_each(self, start: Callable[[Namespace, int, Array], T]) -> tuple[T, ...]:
-        return tuple(start(self.ns, self.ns.shape(rows.p)[0], rows.p) for rows in self.sides)
+        """Sums of every set of anchors."""
+        ns = self.ns
+        return tuple(start(ns, ns.shape(x.p)[0], x.p) for x in self.anchors or self.sides)
+
+    def start_gradients(self) -> tuple[Array, ...]:
+        ns = self.ns
+        return tuple(ns.zeros(ns.shape(x.p), x.p) for x in self.embedded or self.sides)
 
 
 def each_once(ns: Namespace, cut: Callable[[Block], T]) -> Callable[[Block], T]:
