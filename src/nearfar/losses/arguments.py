@@ -16,6 +16,17 @@ def one_of(owner: str, name: str, value: Any, values: tuple[Any, ...]) -> None:
         raise ValueError(f"{owner}: expected {name} to be one of {listed}; received {value!r}")
 
 
+def some_of(owner: str, name: str, value: Any, values: tuple[str, ...]) -> tuple[str, ...]:
+    """A tuple of some of these values, each once."""
+    found = tuple(value) if isinstance(value, tuple | list) else ()
+    if not found or len(set(found)) < len(found) or not set(found) <= set(values):
+        listed = ", ".join(repr(v) for v in values)
+        raise ValueError(
+            f"{owner}: expected {name} to be a tuple out of {listed}, each once; received {value!r}"
+        )
+    return found
+
+
 def real(name: str, value: Any, allowed: Mapping[str, Any]) -> float:
     """A number in the range that a field's declaration describes."""
     expected = allowed["number"]
@@ -63,18 +74,26 @@ def bind(
     optional: tuple[str, ...],
     inputs: tuple[Any, ...],
     named: Mapping[str, Any],
+    keywords: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """Inputs by name, in call order; optional ones that are absent or None are left out."""
-    unknown = sorted(set(named) - set(names))
+    """Inputs by name, in call order, then those that come by name only; optional ones that are
+    absent or None are left out."""
+    unknown = sorted(set(named) - set(names) - set(keywords))
     twice = sorted(set(named) & set(names[: len(inputs)]))
     given = dict(zip(names, inputs, strict=False)) | dict(named)
     missing = [n for n in names if n not in given and n not in optional]
     if unknown or twice or missing or len(inputs) > len(names):
+        call = [f"{n}=None" if n in optional else n for n in names]
         raise TypeError(
-            f"{owner} is called with ({', '.join(names)}); received {len(inputs)} inputs"
+            f"{owner} is called with ({', '.join(call)}); received {len(inputs)} inputs"
             + (f" and {', '.join(sorted(named))}" if named else "")
         )
-    return {n: given[n] for n in names if n in given and not (n in optional and given[n] is None)}
+    optional = (*optional, *keywords)
+    return {
+        n: given[n]
+        for n in (*names, *keywords)
+        if n in given and not (n in optional and given[n] is None)
+    }
 
 
 def parameter(ns: Namespace, name: str, value: Any, allowed: Mapping[str, Any]) -> float | None:

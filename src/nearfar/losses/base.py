@@ -17,8 +17,9 @@ from nearfar.frameworks import (
     register_rebuild,
     unwrapped,
 )
-from nearfar.losses import arguments, inputs, registry
+from nearfar.losses import arguments, facts, inputs, registry
 from nearfar.losses.declared import Declared, in_order
+from nearfar.losses.exclude import Exclude
 from nearfar.losses.fields import checked, choice, number
 from nearfar.rules import PartitionRule, QueryRule, WithinRule
 from nearfar.similarity import DISTANCES, SIMILARITIES, Similarity
@@ -49,6 +50,8 @@ class Loss(Declared, family=True):
     embeddings: ClassVar[tuple[str, ...]]
     """Those of them that are embeddings and get gradients."""
     optional: ClassVar[tuple[str, ...]] = ()
+    keywords: ClassVar[tuple[str, ...]] = ()
+    """Names of further facts about rows, which a call may give by name only."""
     parameters: ClassVar[tuple[str, ...]] = ()
     """Fields that a call may replace, by a number or by an array that gets a gradient."""
     rules: ClassVar[tuple[type, ...]]
@@ -155,7 +158,7 @@ class Loss(Declared, family=True):
             For shapes that do not fit, and in NumPy for NaN and infinity.
         """
         call = self._open(inputs, named)
-        statement = Statement(self._text, call.parameters)
+        statement = Statement(_stated(self._text, call.names), call.parameters)
         return glue_of(call.ns).attach(call.evaluation, statement, call.arrays)
 
     def value_and_grad(
@@ -230,9 +233,9 @@ class Loss(Declared, family=True):
             name: ns.to_numpy(ns.cast(ns.stop_gradient(x), ns.compute_dtype(x)))
             for name, x in call.embeddings.items()
         }
-        rest = [name for name in self.inputs if name not in self.embeddings]
-        facts = call.arrays[len(floats) : len(floats) + len(rest)]
-        arrays = floats | {name: ns.to_numpy(x) for name, x in zip(rest, facts, strict=True)}
+        rest = call.names[len(floats) :]
+        found = call.arrays[len(floats) : len(call.names)]
+        arrays = floats | {name: ns.to_numpy(x) for name, x in zip(rest, found, strict=True)}
         learned = iter(call.arrays[len(arrays) :])
         values: dict[str, Any] = {
             name: float(ns.to_numpy(next(learned))) if known is None else known
@@ -279,7 +282,13 @@ class Loss(Declared, family=True):
 
     def to_dict(self) -> dict[str, Any]:
         """The name and every field, ready for JSON; see `loss_from_dict`."""
-        return {"loss": type(self).__name__} | {f.name: getattr(self, f.name) for f in fields(self)}
+        stated = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name, value in stated.items():
+            if isinstance(value, Exclude):
+                stated[name] = value.to_dict()
+            elif isinstance(value, tuple):
+                stated[name] = list(value)
+        return {"loss": type(self).__name__} | stated
 
     def __repr__(self) -> str:
         """The call that makes it: temperature or margin, and what is not the default."""
@@ -299,26 +308,26 @@ class Loss(Declared, family=True):
         named = {name: unwrapped(x) for name, x in named.items()}
         replaced = {name: named.pop(name) for name in self.parameters if name in named}
         owner = type(self).__name__
-        bound = arguments.bind(owner, self.inputs, self.optional, given, named)
+        bound = arguments.bind(owner, self.inputs, self.optional, given, named, self.keywords)
         floats = [(name, bound[name]) for name in self.embeddings if name in bound]
         ns = namespace_of([*floats, *replaced.items()])
         finite = self.options.check_finite
         embeddings = {name: inputs.embeddings(ns, name, x, finite) for name, x in floats}
         self._check_shapes(embeddings)
-        like = next(iter(embeddings.values()))
         inputs.refuse_several_devices(ns, embeddings)
-        facts = [
-            inputs.FACTS[name](ns, name, x, like, finite)
-            for name, x in bound.items()
-            if name not in embeddings
-        ]
-        embeddings = self._settled(ns, embeddings, facts)
+        self._check_together(bound)
+        known = facts.Call(ns, embeddings, finite, self.stated("candidates") == "both")
+        rest = {name: x for name, x in bound.items() if name not in embeddings}
+        found = facts.read(known, rest)
+        embeddings = self._settled(ns, embeddings, found)
         parameters = self._parameters(ns, replaced)
         learned = [
             replaced[name] for name, p in zip(self.parameters, parameters, strict=True) if p is None
         ]
-        arrays = (*embeddings.values(), *facts, *learned)
-        call = _Call(ns, embeddings, arrays, parameters, self._evaluation(arrays, parameters))
+        arrays = (*embeddings.values(), *found.values(), *learned)
+        names = (*embeddings, *found)
+        evaluation = self._evaluation(arrays, parameters, names)
+        call = _Call(ns, embeddings, arrays, parameters, names, evaluation)
         if demands and self.options.kernel == "fused":
             kernel, reason = call.kernel()
             if kernel is None:
@@ -354,16 +363,35 @@ class Loss(Declared, family=True):
         """Raise ValueError where the embeddings do not fit each other."""
         return
 
+    def _check_together(self, given: dict[str, Any]) -> None:
+        """Raise TypeError or ValueError where inputs are given that do not go together."""
+        exclude: Exclude | None = self.stated("exclude")
+        guided = exclude is not None and exclude.by == "guide"
+        if guided and "guide" not in given:
+            raise TypeError(
+                f"{type(self).__name__}: expected guide with {exclude!r}, the guide's embeddings "
+                'of the same rows; received none; pass guide=, or by="self"'
+            )
+        if "guide" in given and not guided:
+            raise TypeError(
+                f"{type(self).__name__}: expected no guide without a field that reads it; received "
+                'one; state exclude=nearfar.Exclude(by="guide")'
+            )
+
     def _settled(
-        self, ns: Namespace, embeddings: dict[str, Array], facts: list[Array]
+        self, ns: Namespace, embeddings: dict[str, Array], facts: dict[str, Array]
     ) -> dict[str, Array]:
         """The embeddings, once labels and targets are known."""
         return embeddings
 
     def _evaluation(
-        self, arrays: tuple[Array, ...], parameters: tuple[float | None, ...]
+        self,
+        arrays: tuple[Array, ...],
+        parameters: tuple[float | None, ...],
+        names: tuple[str, ...],
     ) -> Evaluation:
-        """How to compute this loss on checked inputs; a parameter that is None is among them."""
+        """How to compute this loss on checked inputs of these names; a parameter that is None is
+        the last of them."""
         raise NotImplementedError
 
     def _evaluated(self) -> dict[str, Any]:
@@ -396,6 +424,8 @@ class _Call(NamedTuple):
     embeddings: dict[str, Array]
     arrays: tuple[Array, ...]
     parameters: tuple[float | None, ...]
+    names: tuple[str, ...]
+    """Of the arrays, but for those of parameters."""
     evaluation: Any
 
     def kernel(self) -> tuple[Kernel | None, str]:
@@ -454,12 +484,18 @@ def loss_from_dict(d: dict[str, Any]) -> Loss:
     return found
 
 
+def _stated(text: str, names: tuple[str, ...]) -> str:
+    """A statement, and the names of the inputs that it is called with."""
+    return f"{' '.join(names)}\n{text}"
+
+
 def _rebuild(statement: Statement, arrays: tuple[Array, ...]) -> Evaluation:
-    stated = json.loads(statement.text)
+    names, _, text = statement.text.partition("\n")
+    stated = json.loads(text)
     loss = registry.by_key(stated.pop("loss"))
     options = Options(*stated.pop("options"))
     found: Loss = loss(**stated, options=options)
-    return found._evaluation(arrays, statement.parameters)
+    return found._evaluation(arrays, statement.parameters, tuple(names.split(" ")))
 
 
 register_rebuild(_rebuild)

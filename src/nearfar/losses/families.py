@@ -5,11 +5,13 @@ from typing import Any, ClassVar
 
 from nearfar.evaluate import InBatchEvaluation, PartitionEvaluation, QueryEvaluation
 from nearfar.frameworks import Array, Evaluation, Namespace
-from nearfar.losses import arguments, inputs
+from nearfar.losses import arguments
 from nearfar.losses.base import Loss
+from nearfar.losses.facts import unless_marks
 from nearfar.rules import PartitionRule, QueryRule, WithinRule
 
 _Known = tuple[float | None, ...]
+_Names = tuple[str, ...]
 
 
 class TwoViews(Loss, family=True):
@@ -26,7 +28,9 @@ class TwoViews(Loss, family=True):
     def _check_shapes(self, embeddings: dict[str, Array]) -> None:
         arguments.same_shape(embeddings, "a", "b")
 
-    def _evaluation(self, arrays: tuple[Array, ...], parameters: _Known) -> Evaluation:
+    def _evaluation(
+        self, arrays: tuple[Array, ...], parameters: _Known, names: _Names
+    ) -> Evaluation:
         return PartitionEvaluation(
             pairing="views", parts=2, parameters=parameters, **self._settings
         )
@@ -51,7 +55,9 @@ class TwoSides(Loss, family=True):
     def _check_shapes(self, embeddings: dict[str, Array]) -> None:
         arguments.same_shape(embeddings, "x", "y")
 
-    def _evaluation(self, arrays: tuple[Array, ...], parameters: _Known) -> Evaluation:
+    def _evaluation(
+        self, arrays: tuple[Array, ...], parameters: _Known, names: _Names
+    ) -> Evaluation:
         settings = {"parts": 2, "parameters": parameters, **self._settings}
         if isinstance(settings["rule"], QueryRule):
             return QueryEvaluation(negatives="batch", **settings)
@@ -73,12 +79,14 @@ class LabelledRows(Loss, family=True):
         _refuse_views(type(self).__name__, embeddings["embeddings"], "labels")
 
     def _settled(
-        self, ns: Namespace, embeddings: dict[str, Array], facts: list[Array]
+        self, ns: Namespace, embeddings: dict[str, Array], facts: dict[str, Array]
     ) -> dict[str, Array]:
         rows = embeddings["embeddings"]
-        return {"embeddings": inputs.unless_marks(ns, rows, facts[0])}
+        return {"embeddings": unless_marks(ns, rows, facts["labels"])}
 
-    def _evaluation(self, arrays: tuple[Array, ...], parameters: _Known) -> Evaluation:
+    def _evaluation(
+        self, arrays: tuple[Array, ...], parameters: _Known, names: _Names
+    ) -> Evaluation:
         settings = {"parts": 1, "parameters": parameters, **self._settings}
         settings["pairing"] = "labels" if len(arrays[1].shape) == 1 else "many_labels"
         if isinstance(settings["rule"], WithinRule):
@@ -105,7 +113,9 @@ class RankedRows(Loss, family=True):
     def _check_shapes(self, embeddings: dict[str, Array]) -> None:
         _refuse_views(type(self).__name__, embeddings["embeddings"], "targets")
 
-    def _evaluation(self, arrays: tuple[Array, ...], parameters: _Known) -> Evaluation:
+    def _evaluation(
+        self, arrays: tuple[Array, ...], parameters: _Known, names: _Names
+    ) -> Evaluation:
         return InBatchEvaluation(
             pairing="targets", parts=1, parameters=parameters, **self._settings
         )
@@ -137,7 +147,9 @@ class Queries(Loss, family=True):
                 f"({query[0]}, K, {expected}), each query's own; received {shape}"
             )
 
-    def _evaluation(self, arrays: tuple[Array, ...], parameters: _Known) -> Evaluation:
+    def _evaluation(
+        self, arrays: tuple[Array, ...], parameters: _Known, names: _Names
+    ) -> Evaluation:
         parts = len(arrays) - parameters.count(None)
         own = parts == 3 and len(arrays[2].shape) > len(arrays[0].shape)
         return QueryEvaluation(
@@ -159,7 +171,9 @@ class GivenTriplets(Loss, family=True):
         arguments.same_shape(embeddings, "anchor", "positive")
         arguments.same_shape(embeddings, "anchor", "negative")
 
-    def _evaluation(self, arrays: tuple[Array, ...], parameters: _Known) -> Evaluation:
+    def _evaluation(
+        self, arrays: tuple[Array, ...], parameters: _Known, names: _Names
+    ) -> Evaluation:
         return QueryEvaluation(
             negatives="matched", parts=3, parameters=parameters, **self._settings
         )

@@ -7,6 +7,9 @@ from math import inf
 from typing import Any
 
 from nearfar.losses import arguments
+from nearfar.losses.exclude import exclude_of
+
+_DECLARED = {"choices", "number", "exclude", "several"}
 
 
 def choice(*values: Any) -> Any:
@@ -40,6 +43,16 @@ def off_or_positive() -> Any:
     return field(default=False, metadata=allowed)
 
 
+def excluding() -> Any:
+    """A field that takes `Exclude`, or None, its default."""
+    return field(default=None, metadata={"exclude": "None or nearfar.Exclude"})
+
+
+def several(*values: str, default: tuple[str, ...]) -> Any:
+    """A field that takes a tuple of these values, each once."""
+    return field(default=default, metadata={"several": values})
+
+
 def _number(default: float, allowed: Mapping[str, Any]) -> Any:
     return field(default=arguments.real("the default", default, allowed), metadata=allowed)
 
@@ -48,6 +61,10 @@ def checked(owner: str, name: str, value: Any, allowed: Mapping[str, Any]) -> An
     """The value of a field as its declaration wants it."""
     if value is False and "off" in allowed:
         return value
+    if "exclude" in allowed:
+        return exclude_of(owner, value)
+    if "several" in allowed:
+        return arguments.some_of(owner, name, value, allowed["several"])
     if "choices" not in allowed:
         return arguments.real(name, value, allowed)
     arguments.one_of(owner, name, value, allowed["choices"])
@@ -68,7 +85,7 @@ def declarations(cls: type) -> dict[str, Mapping[str, Any]]:
         if "ClassVar" in str(annotation) or "InitVar" in str(annotation):
             continue
         default = cls.__dict__.get(name)
-        if not isinstance(default, Field) or not {"choices", "number"} & set(default.metadata):
+        if not isinstance(default, Field) or not _DECLARED & set(default.metadata):
             raise _undeclared(cls, name, cls.__dict__.get(name, "none"))
         own[name] = default.metadata
     for name, value in cls.__dict__.items():
