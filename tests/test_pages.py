@@ -7,6 +7,7 @@ import sys
 import types
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import keras
 import numpy as np
@@ -76,7 +77,8 @@ def trainers() -> dict[str, Any]:
     said = {"image_features": x, "text_features": y, "logit_scale": scale, "logit_bias": bias}
     return {"nf": nf, "nearfar": nearfar, "images": x, "texts": y, "model": lambda *_: said,
             "embeddings": x, "labels": torch.arange(8) % 3, "pytorch_metric_learning": pml,
-            "miner": miners.PairMarginMiner()}  # fmt: skip
+            "miner": miners.PairMarginMiner(), "encoder": torch.nn.Linear(8, 16), "data": x,
+            "arguments": None, "SentenceTransformerTrainer": Mock()}  # fmt: skip
 
 
 def my_package(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:

@@ -27,6 +27,7 @@ MODULES = (
     "nearfar.check",
     "nearfar.sklearn",
     "nearfar.torch",
+    "nearfar.sentence_transformers",
     "nearfar.keras",
 )
 

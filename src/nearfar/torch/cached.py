@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +14,9 @@ Encoder = Callable[[Any], torch.Tensor]
 
 Rows = Any
 """What an encoder takes: a tensor, or several under names or in order, rows matched."""
+
+Call = Callable[[Any, Rows], torch.Tensor]
+"""How embeddings come of an encoder and rows."""
 
 
 def cached_step(
@@ -80,7 +84,7 @@ def cached_step(
     """
     arguments.whole("chunk", chunk)
     pairs = _pairs(encoder, batch)
-    first = [[_first(f, x) for x in _cut(rows, chunk)] for f, rows in pairs]
+    first = [[_first(_plainly, f, x) for x in _cut(rows, chunk)] for f, rows in pairs]
     leaves = [torch.cat([output for _, output in each]).requires_grad_() for each in first]
     runs = [[run for run, _ in each] for each in first]
     del first
@@ -94,12 +98,58 @@ def cached_step(
     for k, (f, run, g) in enumerate(todo):
         # A wrapped encoder exchanges gradients when its last chunk of all is done.
         last = all(f is not other for other, _, _ in todo[k + 1 :])
-        with f.no_sync() if _is_wrapped(f) and not last else nullcontext():
-            with run.replayed():
-                output = f(run.rows)
-            if output.requires_grad:  # not of a frozen encoder
-                output.backward(g)
+        _again(_plainly, f, run, g, last)
     return value
+
+
+def deferred(call: Call, encoder: Any, inputs: Sequence[Rows], chunk: int) -> list[torch.Tensor]:
+    """Embeddings (n, d) of each input whose gradients, when they come, run the encoder again.
+
+    So a trainer may call ``backward()`` on what it makes of them, scaled or added to other losses;
+    values and gradients are those of `cached_step`. Where no gradients are recorded the encoder
+    runs over chunks once.
+    """
+    arguments.whole("chunk", chunk)
+    cut = [_cut(rows, chunk) for _, rows in _pairs(encoder, list(inputs))]
+    if not torch.is_grad_enabled():
+        return [torch.cat([_first(call, encoder, x)[1] for x in rows]) for rows in cut]
+    first = [[_first(call, encoder, x) for x in rows] for rows in cut]
+    waiting = len(first)
+    kind = _tensors(cut[0][0])[0].device.type
+    cast = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
+
+    def pull(gradient: torch.Tensor, runs: list[_Run]) -> None:
+        nonlocal waiting
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "expected no gradient of the gradient of embeddings in chunks; received "
+                "create_graph=True; leave chunk out for second derivatives"
+            )
+        waiting -= 1
+        with torch.enable_grad(), torch.autocast(kind, enabled=cast[0], dtype=cast[1]):
+            for run, g in zip(runs, gradient.split(chunk), strict=True):
+                _again(call, encoder, run, g, last=not waiting and run is runs[-1])
+        waiting = waiting or len(first)  # the graph may be kept, and gone back again
+
+    found = []
+    for each in first:
+        z = torch.cat([output for _, output in each]).requires_grad_()
+        z.register_hook(partial(pull, runs=[run for run, _ in each]))
+        found.append(z)
+    return found
+
+
+def _plainly(encoder: Any, rows: Rows) -> torch.Tensor:
+    output: torch.Tensor = encoder(rows)
+    return output
+
+
+def _again(call: Call, f: Any, run: "_Run", g: torch.Tensor, last: bool) -> None:
+    with f.no_sync() if _is_wrapped(f) and not last else nullcontext():
+        with run.replayed():
+            output = call(f, run.rows)
+        if output.requires_grad:  # not of a frozen encoder
+            output.backward(g)
 
 
 class _Run(NamedTuple):
@@ -119,7 +169,7 @@ class _Run(NamedTuple):
             yield
 
 
-def _first(f: Any, rows: Rows) -> tuple[_Run, torch.Tensor]:
+def _first(call: Call, f: Any, rows: Rows) -> tuple[_Run, torch.Tensor]:
     cpu = torch.get_rng_state()
     devices, states = get_device_states(rows)
     # Casts of parameters that autocast keeps from here would have no graph in the second pass.
@@ -128,7 +178,7 @@ def _first(f: Any, rows: Rows) -> tuple[_Run, torch.Tensor]:
     try:
         with torch.no_grad():
             # Without the wrapper, which would compare buffers with the other ranks.
-            output = f.module(rows) if _is_wrapped(f) else f(rows)
+            output = call(f.module if _is_wrapped(f) else f, rows)
     finally:
         torch.set_autocast_cache_enabled(kept)
     count = len(_tensors(rows)[0])
