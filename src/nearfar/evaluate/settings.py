@@ -60,10 +60,17 @@ class Inputs(NamedTuple):
     embeddings: tuple[Array, ...]
     """In the compute dtype."""
     facts: tuple[Array, ...]
-    """Labels or targets."""
+    """What the call says of rows beside: labels, targets, ids, weights."""
+    names: tuple[str, ...]
+    """Of the embeddings, then of the facts."""
     temperature: Any = 1.0
     """A number, or an array without axes in the compute dtype."""
     bias: Any = 0.0
+
+    def fact(self, name: str) -> Array | None:
+        """The fact of this name; None where the call was given none."""
+        known = dict(zip(self.names[len(self.embeddings) :], self.facts, strict=True))
+        return known.get(name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +84,8 @@ class Settings:
     """How many of the inputs are embeddings."""
     parameters: tuple[float | None, ...]
     """Temperature and bias, as far as the loss has them; None: the array comes with the inputs."""
+    names: tuple[str, ...]
+    """Of the embeddings and of the facts that the call was given."""
     reduction: Reduction
     options: Options
 
@@ -89,7 +98,10 @@ class Settings:
             ns.cast(next(arrays), dtype) if known is None else known for known in self.parameters
         )
         return Inputs(
-            tuple(ns.cast(z, dtype) for z in parts), inputs[self.parts : learned], *parameters
+            tuple(ns.cast(z, dtype) for z in parts),
+            inputs[self.parts : learned],
+            self.names,
+            *parameters,
         )
 
     def options_on(self, ns: Namespace, like: Array) -> Options:

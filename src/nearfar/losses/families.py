@@ -32,7 +32,7 @@ class TwoViews(Loss, family=True):
         self, arrays: tuple[Array, ...], parameters: _Known, names: _Names
     ) -> Evaluation:
         return PartitionEvaluation(
-            pairing="views", parts=2, parameters=parameters, **self._settings
+            pairing="views", parts=2, parameters=parameters, names=names, **self._settings
         )
 
     def _evaluated(self) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class TwoSides(Loss, family=True):
     def _evaluation(
         self, arrays: tuple[Array, ...], parameters: _Known, names: _Names
     ) -> Evaluation:
-        settings = {"parts": 2, "parameters": parameters, **self._settings}
+        settings = {"parts": 2, "parameters": parameters, "names": names, **self._settings}
         if isinstance(settings["rule"], QueryRule):
             return QueryEvaluation(negatives="batch", **settings)
         return PartitionEvaluation(pairing="matched", **settings)
@@ -87,7 +87,7 @@ class LabelledRows(Loss, family=True):
     def _evaluation(
         self, arrays: tuple[Array, ...], parameters: _Known, names: _Names
     ) -> Evaluation:
-        settings = {"parts": 1, "parameters": parameters, **self._settings}
+        settings = {"parts": 1, "parameters": parameters, "names": names, **self._settings}
         settings["pairing"] = "labels" if len(arrays[1].shape) == 1 else "many_labels"
         if isinstance(settings["rule"], WithinRule):
             return InBatchEvaluation(**settings)
@@ -117,7 +117,7 @@ class RankedRows(Loss, family=True):
         self, arrays: tuple[Array, ...], parameters: _Known, names: _Names
     ) -> Evaluation:
         return InBatchEvaluation(
-            pairing="targets", parts=1, parameters=parameters, **self._settings
+            pairing="targets", parts=1, parameters=parameters, names=names, **self._settings
         )
 
 
@@ -156,6 +156,7 @@ class Queries(Loss, family=True):
             negatives="batch" if parts == 2 else "own" if own else "shared",
             parts=parts,
             parameters=parameters,
+            names=names,
             **self._settings,
         )
 
@@ -175,7 +176,7 @@ class GivenTriplets(Loss, family=True):
         self, arrays: tuple[Array, ...], parameters: _Known, names: _Names
     ) -> Evaluation:
         return QueryEvaluation(
-            negatives="matched", parts=3, parameters=parameters, **self._settings
+            negatives="matched", parts=3, parameters=parameters, names=names, **self._settings
         )
 
 
