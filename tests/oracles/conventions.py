@@ -97,6 +97,12 @@ CIRCLE = [
     {"similarity": similarity, "detach": detach, "average": average, "gamma": 4.0}
     for similarity, detach, average in product(SIMILARITIES, (True, False), ("active", "anchors"))
 ]
+LIFTED = [{"distance": distance, "form": "pairs"} for distance in DISTANCES]
+LIFTED += [
+    {"distance": distance, "without_positives": without_positives}
+    for distance, without_positives in product(DISTANCES, ("skip", "zero", "count"))
+]
+NPAIR = [{"l2": l2} for l2 in (0.0, 0.02)]
 WORDS = (
     "similarity",
     "mining",

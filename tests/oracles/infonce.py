@@ -42,6 +42,7 @@ def infonce(
     own="mine",
     directions=("qp",),
     partition="joint",
+    hardness=0.0,
     same="ignore",
     exclude=None,
     guide=None,
@@ -91,10 +92,11 @@ def infonce(
             g = s
             if exclude is not None and exclude.by == "guide":
                 g = SIMILARITIES["cosine"](u_seen, v_seen)
-            return s / temperature - freq, g
+            return s / temperature - freq + hardness * s, g
 
         q, p = at("query", i), at("positive", i)
         target, theta = scored(q, p)
+        target -= hardness * measure(q[0], p[0])
         alike = [
             j != i and ids is not None and same == "ignore" and ids[j] == ids[i] for j in range(n)
         ]

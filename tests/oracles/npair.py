@@ -9,7 +9,8 @@ from oracles.infonce import infonce
 from oracles.similarity import dot
 
 
-def npair(anchor, positive, *, l2=0.0, temperature=1.0, scale=1.0):
+def npair(anchor, positive, *, l2=0.0, temperature=1.0, scale=1.0, reduction="mean"):
+    assert reduction == "mean"
     loss = infonce(anchor, positive, similarity="dot", temperature=temperature)
     rows = [*anchor, *positive]
     return scale * (loss + l2 * math.fsum(dot(z, z) for z in rows) / len(rows))

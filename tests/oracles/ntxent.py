@@ -3,7 +3,8 @@
     loss(i) = -log( exp(z_ij) / sum over k != i of exp(z_ik) ),  j the other view of i
 
 `denominator="own_positive"` is the same sum, as there is one positive; `"negatives"` leaves j out
-of it (DCL, arXiv 2110.06848); `include_self` puts i in. With `anchors="first"` i is in the first
+of it (DCL, arXiv 2110.06848); `include_self` puts i in. Logits of negatives are larger by
+`hardness` times their similarity. With `anchors="first"` i is in the first
 view. With ids and same="ignore" other rows of the anchor's id are left out.
 """
 
@@ -22,6 +23,7 @@ def ntxent(
     denominator="all",
     include_self=False,
     anchors="both",
+    hardness=0.0,
     same="ignore",
     exclude=None,
     guide=None,
@@ -40,7 +42,7 @@ def ntxent(
     losses = []
     for i in range(n if anchors == "first" else 2 * n):
         positive, others, own = two_views(
-            a, b, i, ids, temperature, similarity, same, exclude, guide, log_q
+            a, b, i, ids, temperature, similarity, same, exclude, guide, log_q, hardness
         )
         others = others + ([own] if include_self else [])
         if denominator == "negatives":
@@ -65,6 +67,7 @@ def two_views(
     exclude=None,
     guide=None,
     log_q=None,
+    hardness=0.0,
 ):
     """Of anchor i: the logit of its positive, those of its negatives, and its own."""
     n = len(a)
@@ -78,7 +81,7 @@ def two_views(
     q = [0.0] * (2 * n) if log_q is None else [*log_q[0], *log_q[1]]
     z = [x / temperature - f for x, f in zip(s, q, strict=True)]
     kept = [
-        z[k]
+        z[k] + hardness * s[k]
         for k in range(2 * n)
         if k not in (i, j)
         and not (ids is not None and same == "ignore" and ids[k % n] == ids[i % n])

@@ -40,6 +40,12 @@ def _loss(make):
     return lambda z: make()(z, LABELS)
 
 
+def _n_pairs(a, b):
+    rows, classes = torch.cat([a, b]), torch.arange(len(a)).repeat(2)
+    plain = pml("distances").DotProductSimilarity(normalize_embeddings=False)
+    return pml("losses").NPairsLoss(distance=plain)(rows, classes)
+
+
 def _mined(miner, loss, margin):
     def call(z):
         losses, reducers, miners = pml("losses"), pml("reducers"), pml("miners")
@@ -153,6 +159,19 @@ PEERS = [
         _loss(lambda: pml("losses").CircleLoss(m=0.25, gamma=20)),
         *("rows", {"margin": 0.25, "gamma": 20.0}),
     ),
+    Peer(
+        f"{PML}LiftedStructureLoss",
+        _loss(lambda: pml("losses").LiftedStructureLoss(neg_margin=0.8)),
+        *("rows", {"margin": 0.8}),
+        normalises=True,
+    ),
+    Peer(
+        f"{PML}GeneralizedLiftedStructureLoss",
+        _loss(lambda: pml("losses").GeneralizedLiftedStructureLoss(neg_margin=0.8)),
+        *("rows", {"margin": 0.8}),
+        normalises=True,
+    ),
+    Peer(f"{PML}NPairsLoss", _n_pairs),
     Peer("info-nce-pytorch/InfoNCE", _info_nce, fields=STATED),
     Peer("info-nce-pytorch/InfoNCE", _info_nce, "queue", STATED),
     Peer(

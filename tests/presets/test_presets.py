@@ -21,6 +21,9 @@ RUN_IN_TEST_PACKAGES = {
     "pytorch-metric-learning/TripletMarginLoss:semihard",
     "pytorch-metric-learning/MultiSimilarityLoss",
     "pytorch-metric-learning/CircleLoss",
+    "pytorch-metric-learning/LiftedStructureLoss",
+    "pytorch-metric-learning/GeneralizedLiftedStructureLoss",
+    "pytorch-metric-learning/NPairsLoss",
     "sentence-transformers/BatchSemiHardTripletLoss",
 }
 

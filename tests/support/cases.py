@@ -16,7 +16,9 @@ from oracles import (
     dense,
     hcl,
     infonce,
+    lifted,
     multisimilarity,
+    npair,
     ntxent,
     pairmargin,
     siglip,
@@ -80,6 +82,7 @@ LOSSES = {
             "denominator": "all",
             "include_self": False,
             "anchors": "both",
+            "hardness": 0.0,
             "scale": 1.0,
             "scale_by": "constant",
             "reduction": "mean",
@@ -91,6 +94,7 @@ LOSSES = {
         cases={
             "ntxent": Case(nf.NTXent(temperature=0.3), (A, B)),
             "ntxent-guarded": Case(nf.NTXent(temperature=0.01, denominator="negatives"), (A, B)),
+            "ntxent-hard": Case(nf.NTXent(hardness=3.0), (A, B)),
             "ntxent-first": Case(nf.NTXent(anchors="first", denominator="negatives"), (A, B)),
         },
     ),
@@ -267,6 +271,7 @@ LOSSES = {
         fields={
             "temperature": 0.07,
             "similarity": "cosine",
+            "hardness": 0.0,
             "scale": 1.0,
             "scale_by": "constant",
             "reduction": "mean",
@@ -278,6 +283,7 @@ LOSSES = {
         cases={
             "infonce": Case(nf.InfoNCE(), (A, B)),
             "infonce-queue": Case(nf.InfoNCE(similarity="neg_sqeuclidean"), (A, B, QUEUE)),
+            "infonce-hard": Case(nf.InfoNCE(hardness=9.0), (A, B)),
             "infonce-own": Case(nf.InfoNCE(), (A, B, OWN)),
         },
     ),
@@ -330,6 +336,36 @@ LOSSES = {
             ),
         },
         not_in_check=NO_FORM,
+    ),
+    "Lifted": Entry(
+        fields={
+            "margin": 1.0,
+            "form": "generalised",
+            "distance": "euclidean",
+            "without_positives": "skip",
+            "scale": 1.0,
+            "reduction": "mean",
+        },
+        others={"margin": 0.5, "form": "pairs"},
+        loops=lifted.lifted,
+        dense=None,
+        conventions=conventions.LIFTED,
+        cases={
+            "lifted": Case(nf.Lifted(), (X,), (LABELS,)),
+            "lifted-pairs": Case(nf.Lifted(form="pairs"), (X,), (LABELS,)),
+            "lifted-count": Case(
+                nf.Lifted(without_positives="count", distance="sqeuclidean"), (X,), (MANY,)
+            ),
+        },
+        not_in_check=NO_FORM,
+    ),
+    "NPair": Entry(
+        fields={"l2": 0.0, "scale": 1.0, "reduction": "mean"},
+        others={"l2": 0.02},
+        loops=npair.npair,
+        dense=None,
+        conventions=conventions.NPAIR,
+        cases={"npair": Case(nf.NPair(l2=0.1), (A, B))},
     ),
 }
 

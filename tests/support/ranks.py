@@ -54,6 +54,9 @@ LOSSES = {
     "multisimilarity": nf.MultiSimilarity(beta=20.0),
     "multisimilarity, mined": nf.MultiSimilarity(mining=0.1, without_positives="skip"),
     "circle": nf.Circle(gamma=8.0),
+    "lifted": nf.Lifted(),
+    "lifted, pairs": nf.Lifted(form="pairs").with_options(tile=4),
+    "npair": nf.NPair(l2=0.1),
     "triplet": nf.Triplet(margin=2.0),
 }
 

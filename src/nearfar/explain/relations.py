@@ -8,6 +8,7 @@ import numpy as np
 
 from nearfar.frameworks import Block, namespace_of
 from nearfar.losses import (
+    GivenPairs,
     GivenTriplets,
     LabelledRows,
     Loss,
@@ -130,7 +131,16 @@ def _views(loss: TwoViews, arrays: dict[str, Array]) -> _Related:
 
 
 @_related.register
+def _pairs(loss: GivenPairs, arrays: dict[str, Array]) -> _Related:
+    return _matched(arrays)
+
+
+@_related.register
 def _sides(loss: TwoSides, arrays: dict[str, Array]) -> _Related:
+    return _matched(arrays)
+
+
+def _matched(arrays: dict[str, Array]) -> _Related:
     anchors, candidates = (Side.of(**{key: x}) for key, x in arrays.items())
     return anchors, candidates, lambda i, j: (i == j, i != j), np.arange(len(anchors.rows))
 

@@ -10,6 +10,7 @@ from nearfar.losses.circle import Circle
 from nearfar.losses.clip import CLIP
 from nearfar.losses.dcl import DCL
 from nearfar.losses.families import (
+    GivenPairs,
     GivenTriplets,
     LabelledRows,
     Queries,
@@ -20,7 +21,9 @@ from nearfar.losses.families import (
 from nearfar.losses.fields import choice, from_zero, number, off_or_positive, positive
 from nearfar.losses.hcl import HCL
 from nearfar.losses.infonce import InfoNCE
+from nearfar.losses.lifted import Lifted
 from nearfar.losses.multisimilarity import MultiSimilarity
+from nearfar.losses.npair import NPair
 from nearfar.losses.ntxent import NTXent
 from nearfar.losses.pairmargin import PairMargin
 from nearfar.losses.registry import LOSSES, key_of
@@ -37,11 +40,14 @@ __all__ = [
     "LOSSES",
     "BatchTriplet",
     "Circle",
+    "GivenPairs",
     "GivenTriplets",
     "InfoNCE",
     "LabelledRows",
+    "Lifted",
     "Loss",
     "MultiSimilarity",
+    "NPair",
     "NTXent",
     "PairMargin",
     "Queries",

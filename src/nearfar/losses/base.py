@@ -112,9 +112,18 @@ class Loss(Declared, family=True):
     def learnable(self) -> tuple[str, ...]:
         """Those parameters that an array may give.
 
-        None where the temperature is a factor of the loss: it would be learned to be small.
+        None where the temperature is a factor of the loss: it would be learned to be small; nor
+        where it is part of how much negatives weigh.
         """
-        return () if self.stated("scale_by") == "temperature" else self.parameters
+        return () if self._holds_temperature() else self.parameters
+
+    def _holds_temperature(self) -> str:
+        """The field by which a statement needs its temperature, with what undoes that; or ""."""
+        if self.stated("scale_by") == "temperature":
+            return 'scale_by="temperature", whose factor is stated by the temperature of the loss'
+        if self.stated("hardness"):
+            return "hardness, which weighs logits by the temperature of the loss"
+        return ""
 
     @property
     def comparison(self) -> Similarity:
@@ -346,11 +355,11 @@ class Loss(Declared, family=True):
     def _parameters(self, ns: Namespace, replaced: dict[str, Any]) -> tuple[float | None, ...]:
         """Of each parameter a number, or None where the call gives an array."""
         if replaced.get("temperature") is not None and not self.learnable:
+            without = "hardness=0" if self.stated("hardness") else 'scale_by="constant"'
             raise ValueError(
-                f"{type(self).__name__}: expected no temperature at the call with scale_by="
-                '"temperature", whose factor is stated by the temperature of the loss; received '
-                "one: make another loss, dataclasses.replace(loss, temperature=...), or state "
-                'scale_by="constant"'
+                f"{type(self).__name__}: expected no temperature at the call with "
+                f"{self._holds_temperature()}; received one: make another loss, "
+                f"dataclasses.replace(loss, temperature=...), or state {without}"
             )
         return tuple(
             getattr(self, name)

@@ -161,6 +161,23 @@ class Queries(Loss, family=True):
         )
 
 
+class GivenPairs(Loss, family=True):
+    """Anchors and positives (N, d) whose rows are matched; the others' positives are negatives.
+
+    Rules: `QueryRule`.
+    """
+
+    rules = (QueryRule,)
+    inputs: ClassVar[tuple[str, ...]] = ("anchor", "positive")
+    embeddings: ClassVar[tuple[str, ...]] = ("anchor", "positive")
+
+    def _check_shapes(self, embeddings: dict[str, Array]) -> None:
+        arguments.same_shape(embeddings, "anchor", "positive")
+
+    def _evaluation(self, arrays: tuple[Array, ...], parameters: _Known) -> Evaluation:
+        return QueryEvaluation(negatives="batch", parts=2, parameters=parameters, **self._settings)
+
+
 class GivenTriplets(Loss, family=True):
     """Anchors, positives and negatives (N, d) whose rows are matched. Rules: `QueryRule`."""
 

@@ -1,8 +1,8 @@
 """InfoNCE, one way: queries against their positives and negatives."""
 
 from nearfar.losses.families import Queries
-from nearfar.losses.fields import choice, positive
-from nearfar.rules import OneWay
+from nearfar.losses.fields import choice, from_zero, positive
+from nearfar.rules import HardOneWay, OneWay
 from nearfar.similarity import SIMILARITIES
 
 
@@ -28,6 +28,9 @@ class InfoNCE(Queries):
         Divides the similarities; above 0.
     similarity
         "cosine" (rows are normalised inside), "dot", "neg_euclidean", "neg_sqeuclidean".
+    hardness
+        Times the similarity, taken for a constant, is added to the logits of negatives, so that
+        hard ones weigh more in the sum; from 0 on. A call takes no temperature then.
     scale
         A factor on the result.
     scale_by
@@ -49,7 +52,10 @@ class InfoNCE(Queries):
 
     temperature: float = positive(0.07)
     similarity: str = choice(*SIMILARITIES)
+    hardness: float = from_zero(0.0)
     scale_by: str = choice("constant", "temperature")
 
-    def rule(self) -> OneWay:
+    def rule(self) -> OneWay | HardOneWay:
+        if self.hardness:
+            return HardOneWay(1 + self.hardness * self.temperature)
         return OneWay()

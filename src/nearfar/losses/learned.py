@@ -39,8 +39,8 @@ def starts(loss: Loss) -> dict[str, float]:
         )
     if loss.learnable != loss.parameters:
         raise ValueError(
-            'expected scale_by="constant" to learn a temperature; received a loss whose factor '
-            "is its temperature, and would be learned to be small; leave learn_temperature out"
+            'expected scale_by="constant" and no hardness to learn a temperature; received a loss '
+            "whose factor or weights are its temperature's; leave learn_temperature out"
         )
     values = {name: float(getattr(loss, name)) for name in loss.parameters}
     if values["temperature"] < LEAST:

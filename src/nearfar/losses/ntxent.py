@@ -1,8 +1,8 @@
 """NT-Xent, the loss of SimCLR."""
 
 from nearfar.losses.families import TwoViews
-from nearfar.losses.fields import choice, positive
-from nearfar.rules import OnePositive
+from nearfar.losses.fields import choice, from_zero, positive
+from nearfar.rules import HardOnePositive, OnePositive
 from nearfar.similarity import SIMILARITIES
 
 
@@ -37,6 +37,9 @@ class NTXent(TwoViews):
     anchors
         Rows of "both" views are anchors, or of the "first" view only; candidates are all rows
         either way.
+    hardness
+        Times the similarity, taken for a constant, is added to the logits of negatives, so that
+        hard ones weigh more in the sum; from 0 on. A call takes no temperature then.
     scale
         A factor on the result.
     scale_by
@@ -61,7 +64,17 @@ class NTXent(TwoViews):
     denominator: str = choice("all", "own_positive", "negatives")
     include_self: bool = choice(False, True)
     anchors: str = choice("both", "first")
+    hardness: float = from_zero(0.0)
     scale_by: str = choice("constant", "temperature")
 
-    def rule(self) -> OnePositive:
+    def check(self) -> None:
+        if self.hardness and self.include_self:
+            raise ValueError(
+                "NTXent: expected include_self=False with hardness, which weighs up negatives; "
+                "received include_self=True; state one of the two"
+            )
+
+    def rule(self) -> OnePositive | HardOnePositive:
+        if self.hardness:
+            return HardOnePositive(self.denominator, 1 + self.hardness * self.temperature)
         return OnePositive(self.denominator)

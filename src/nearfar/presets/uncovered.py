@@ -41,18 +41,6 @@ _ROWS = [
         "distances are not squared, and positive and negative pairs that violate have a mean each",
     ),
     (
-        "pytorch-metric-learning/NPairsLoss",
-        _PML,
-        _PML_FOLDER + "n_pairs_loss.py",
-        "it picks one pair of every label",
-    ),
-    (
-        "pytorch-metric-learning/LiftedStructureLoss",
-        _PML,
-        _PML_FOLDER + "lifted_structure_loss.py",
-        _NO_LOSS.format("lifted-structure"),
-    ),
-    (
         "pytorch-metric-learning/ProxyAnchorLoss",
         _PML,
         _PML_FOLDER + "proxy_anchor_loss.py",
@@ -110,12 +98,6 @@ _ROWS = [
         "the paper multiplies the two sums inside one logarithm",
     ),
     (
-        "tensorflow-addons/LiftedStructLoss",
-        "2a8d073",
-        "tensorflow_addons/losses/lifted.py",
-        _NO_LOSS.format("lifted-structure"),
-    ),
-    (
         "quaterion/TripletLoss",
         "96e8c76",
         "quaterion/loss/triplet_loss.py",
@@ -138,13 +120,14 @@ _ROWS = [
         "Revisiting_DML/NPair",
         UNRECORDED,
         "criteria/npair.py",
-        _NO_LOSS.format("N-pair"),
+        "its anchors are drawn by a miner, each with negatives of its own",
     ),
     (
         "Revisiting_DML/Lifted",
         UNRECORDED,
         "criteria/lifted.py",
-        _NO_LOSS.format("lifted-structure"),
+        "Lifted() of the anchors that its miner draws, and a pull on the rows' norms (not "
+        "squared), which Lifted has not",
     ),
     (
         "Proxy-Anchor/Proxy_Anchor",
@@ -168,7 +151,7 @@ _ROWS = [
         "tensorflow-similarity/LiftedStructLoss",
         "0.17",
         "tensorflow_similarity/losses/lifted_structure_loss.py",
-        _NO_LOSS.format("lifted-structure"),
+        "it takes the hardest positive only, and its log of 1 + sum is halved and not squared",
     ),
     (
         "tensorflow-similarity/VicReg",

@@ -1,6 +1,6 @@
 """Implementations of losses that weigh the pairs of rows with labels by one another."""
 
-from nearfar.losses import Circle, MultiSimilarity
+from nearfar.losses import Circle, Lifted, MultiSimilarity, NPair
 from nearfar.presets.record import UNRECORDED, Preset
 
 _ROWS = "Rows (n, d) and labels (n,), as they are."
@@ -77,5 +77,57 @@ WEIGHTED = [
         call="loss(z / np.linalg.norm(z, axis=1, keepdims=True), y)",
         normalises=True,
         inputs="Unit rows (n, d) and labels (n,).",
+    ),
+    Preset(
+        name="pytorch-metric-learning/LiftedStructureLoss",
+        version="2.9.0",
+        source=_PML + "lifted_structure_loss.py",
+        loss=Lifted(margin=1.0, form="pairs"),
+        differs="The mean is over all ordered pairs, where the paper halves a sum over unordered.",
+        traps=("A positive pair beside no negative at all is an error or 0 there.",),
+        original="LiftedStructureLoss(neg_margin=1, pos_margin=0)(z, y)",
+        call="loss(z / np.linalg.norm(z, axis=1, keepdims=True), y)",
+        normalises=True,
+        inputs=_ROWS + " The original normalises them.",
+        evidence="run",
+    ),
+    Preset(
+        name="pytorch-metric-learning/GeneralizedLiftedStructureLoss",
+        version="2.9.0",
+        source=_PML + "lifted_structure_loss.py",
+        loss=Lifted(margin=1.0, without_positives="count"),
+        differs="An anchor without positives counts, with 0 for the logarithm of its positives.",
+        traps=("The same, for an anchor without negatives, whose loss need not be 0 there.",),
+        original="GeneralizedLiftedStructureLoss(neg_margin=1, pos_margin=0)(z, y)",
+        call="loss(z / np.linalg.norm(z, axis=1, keepdims=True), y)",
+        normalises=True,
+        inputs=_ROWS + " The original normalises them.",
+        evidence="run",
+    ),
+    Preset(
+        name="tensorflow-addons/LiftedStructLoss",
+        version="0.8",
+        source="tensorflow_addons/losses/lifted.py",
+        loss=Lifted(margin=1.0, form="pairs"),
+        differs="Nothing but that the mean is over the pairs.",
+        traps=("A batch without a positive pair is 0/0.",),
+        original="LiftedStructLoss(margin=1.0)(y, z)",
+        call="loss(z, y)",
+        inputs=_ROWS,
+    ),
+    Preset(
+        name="pytorch-metric-learning/NPairsLoss",
+        version="2.9.0",
+        source="pytorch_metric_learning/losses/n_pairs_loss.py",
+        loss=NPair(),
+        differs="It picks one pair of every label, and has no pull on the norms.",
+        traps=(
+            "Its distance normalises rows unless that is told otherwise.",
+            "Which pair of a class it takes is not stated: give it one pair a class.",
+        ),
+        original="NPairsLoss(distance=DotProductSimilarity(normalize_embeddings=False))(z, y)",
+        call="loss(a, b)",
+        inputs="a and b are the first and the second row of each class, (C, d).",
+        evidence="run",
     ),
 ]

@@ -29,11 +29,13 @@ class LiftedAnchors(PartitionRule):
         return self.needs_positives
 
     def empty(self, over: Over) -> float:
-        return 0.0 if over == "positives" else -inf
+        return -inf
 
     def finish(self, ns: Namespace, a: Anchors) -> tuple[Array, Slopes]:
         xp = ns.xp
-        u = a.logs[0] + a.logs[1] + self.margin
+        push, pull = a.logs
+        pull = xp.where(pull == -inf, xp.zeros_like(pull), pull)
+        u = push + pull + self.margin
         idle, zero = u <= 0, xp.zeros_like(u)
         slope = xp.where(idle, zero, xp.ones_like(u) + 0 * xp.where(idle, zero, u))
         return xp.where(idle, zero, u), Slopes((slope, slope))
@@ -65,12 +67,12 @@ class LiftedPairs(WithinRule):
         here, there = (x[:, None] for x in others.met.numbers)
         there = xp.matrix_transpose(ns.rows(there, window))
         mates = classmates(ns, others)[1]
-        some = mates & ((here > -inf) | (there > -inf))
-        zero = xp.zeros_like(here + there)
-        # The sums of both ends, and the share of this one.
-        apart = xp.where((here > -inf) & (there > -inf), xp.where(some, here, zero) - there, zero)
-        both = ns.logaddexp(here + zero, there + zero)
-        u = xp.where(some, both - ns.columns(logits, window), zero)
+        zero = xp.zeros_like(ns.columns(logits, window))
+        some, facing = here + zero > -inf, there + zero > -inf
+        here, there = xp.where(some, here + zero, zero), xp.where(facing, there + zero, zero)
+        apart = here - there
+        both = xp.where(some & facing, there + ns.softplus(apart), xp.where(some, here, there))
+        u = xp.where(mates & (some | facing), both - ns.columns(logits, window), zero)
         hinge = xp.where(u > 0, u, zero)
         nothing = unknown(ns, logits)
         losses = ns.row_sums(hinge * hinge) / 2 + nothing
@@ -79,7 +81,7 @@ class LiftedPairs(WithinRule):
             return losses, terms, None
         assert others.met.weights is not None
         weights = xp.matrix_transpose(ns.rows(others.met.weights[:, None], window))
-        share = xp.where(there == -inf, zero + 1, xp.where(here == -inf, zero, ns.sigmoid(apart)))
+        share = xp.where(facing, xp.where(some, ns.sigmoid(apart), zero), zero + 1)
         # A pair is met from both of its ends, and each has its anchor's weight.
         pushed = ns.row_sums(hinge * share * (weight[:, None] + weights)) + nothing
         _, e, total = self._pushed(ns, logits, others)
@@ -88,6 +90,6 @@ class LiftedPairs(WithinRule):
         return losses, terms, ns.set_columns_(slopes, window, near)
 
     def _pushed(self, ns: Namespace, logits: Array, others: Others) -> tuple[Array, Array, Array]:
-        away = only_strangers_(ns, ns.xp.where(logits == logits, logits, logits), others)
+        away = only_strangers_(ns, ns.copy(logits, others.scratch, "away"), others)
         e, shift, total, log = ns.exponentials_(away)
         return shift + log + self.margin, e, total

@@ -210,4 +210,8 @@ class HardOneWay(OneWay):
 class OneWayAndNorms(OneWay):
     """`OneWay`, and l2/2 times the squared norms of a query and its positive."""
 
-    norms: float  # type: ignore[assignment]
+    l2: float
+
+    @property
+    def norms(self) -> float:
+        return self.l2

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from nearfar.losses import (
+    GivenPairs,
     GivenTriplets,
     LabelledRows,
     Loss,
@@ -44,7 +45,7 @@ def _(loss: TwoViews) -> Batches:
 
 
 @batches.register
-def _(loss: TwoSides) -> Batches:
+def _(loss: TwoSides | GivenPairs) -> Batches:
     return {
         "seven pairs": (_rows(7, 1), _rows(7, 2)),
         "one pair": (_rows(1, 3), _rows(1, 4)),
