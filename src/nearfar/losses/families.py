@@ -174,8 +174,12 @@ class GivenPairs(Loss, family=True):
     def _check_shapes(self, embeddings: dict[str, Array]) -> None:
         arguments.same_shape(embeddings, "anchor", "positive")
 
-    def _evaluation(self, arrays: tuple[Array, ...], parameters: _Known) -> Evaluation:
-        return QueryEvaluation(negatives="batch", parts=2, parameters=parameters, **self._settings)
+    def _evaluation(
+        self, arrays: tuple[Array, ...], parameters: _Known, names: _Names
+    ) -> Evaluation:
+        return QueryEvaluation(
+            negatives="batch", parts=2, parameters=parameters, names=names, **self._settings
+        )
 
 
 class GivenTriplets(Loss, family=True):
