@@ -109,7 +109,7 @@ def test_progress_on_a_terminal_and_ctrl_c_keeps_the_best_so_far(endless, tmp_pa
     assert report["settings"]["interrupted"] is True
     assert 0 < report["settings"]["iterations"] < 1_000_000
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert written == ["embedding.png", "metrics.json", "model.npz"]
+    assert written == ["embedding.png", "metrics.json", "model.npz", "report.html"]
 
 
 @pytest.mark.usefixtures("listening")

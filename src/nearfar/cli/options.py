@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import shlex
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -302,6 +303,22 @@ class OutputOptions:
             raise BadInput(
                 f"--picture '{self.picture}' is none of 'pca', 'tsne', 'umap'; choose one"
             )
+
+
+def command(*groups: Any) -> str:
+    """Spell the command that gives these groups, what is the default left out."""
+    words = ["nearfar", "fit"]
+    for group in groups:
+        for field in fields(group):
+            value = getattr(group, field.name)
+            if field.default is MISSING:
+                words.append(value)
+            elif value is True:
+                words.append(option(field.name))
+            elif value != field.default:
+                for one in value if isinstance(value, list) else [value]:
+                    words += [option(field.name), str(one)]
+    return shlex.join(words)
 
 
 def option(name: str) -> str:

@@ -13,6 +13,7 @@ from sklearn.decomposition import PCA
 
 from nearfar import __version__
 from nearfar.cli.commands.earlier import check_free
+from nearfar.cli.commands.shown import shown
 from nearfar.cli.data.reading import LabelledData, read_labelled
 from nearfar.cli.errors import BadInput
 from nearfar.cli.files import claimed, staged
@@ -28,6 +29,7 @@ from nearfar.cli.options import (
     LossOptions,
     OutputOptions,
 )
+from nearfar.cli.report.page import write
 from nearfar.cli.report.picture import Panel, check_layout, draw
 from nearfar.cli.report.scores import Measured, Probe, Space
 from nearfar.cli.report.table import print_table, verdict
@@ -115,13 +117,16 @@ def fit(*groups: Any) -> None:
                 options.data.seed,
             ):
                 voice.warn(note)
+            voice.say("writing report.html")
+            page = shown(data, task, parts, learned, measured, report["settings"], groups)
+            write(stage / "report.html", page)
     if output.json:
         typer.echo(text)
     else:
         caption = task.caption(len(parts.train))
         print_table(Console(), f"{held_out}, {task.summary()}", caption, measured)
         typer.echo(f"\n{verdict(measured)}")
-        typer.echo(f"wrote model.npz, metrics.json and embedding.png into {out}")
+        typer.echo(f"wrote report.html, embedding.png, metrics.json and model.npz into {out}")
     worse = _below_pca(measured, learned, options)
     if worse:
         voice.warn(worse)

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,8 @@ from nearfar.cli.data.reading import LabelledData
 from nearfar.cli.errors import BadInput, listed
 from nearfar.cli.tasks import Task
 from nearfar.cli.tasks.classes import Classes
+
+_Read = tuple[NDArray[Any], NDArray[Any], Callable[[int], str]]
 
 _TEST_SIZE = 0.3
 _VALIDATION = 0.1  # of the training part
@@ -26,6 +29,7 @@ class Part:
     read: NDArray[Any]
     X: NDArray[np.float64]
     y: NDArray[Any]
+    place: Callable[[int], str]  # where in the source a row is
 
     def __len__(self) -> int:
         return len(self.y)
@@ -64,9 +68,7 @@ def split(data: LabelledData, task: Task, test_size: float | None, seed: int, fi
     train, held_out = train_test_split(
         np.arange(len(data.X)), test_size=size, stratify=task.strata(), random_state=seed
     )
-    return _standardised(
-        data, task, (data.X[train], task.y[train]), (data.X[held_out], task.y[held_out]), fill
-    )
+    return _standardised(data, task, _only(data, task, train), _only(data, task, held_out), fill)
 
 
 def split_by(data: LabelledData, task: Task, test: LabelledData, fill: bool) -> Split:
@@ -89,7 +91,8 @@ def split_by(data: LabelledData, task: Task, test: LabelledData, fill: bool) -> 
             f"{data.name} has {len(data.X)} rows to learn from, fewer than {least_train.what}; add "
             "rows"
         )
-    return _standardised(data, task, (data.X, task.y), (test.X, other.y), fill)
+    train, held_out = (data.X, task.y, data.place), (test.X, other.y, test.place)
+    return _standardised(data, task, train, held_out, fill)
 
 
 def set_aside(y: NDArray[Any], task: Task, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -102,16 +105,20 @@ def set_aside(y: NDArray[Any], task: Task, seed: int) -> tuple[NDArray[np.intp],
     return learned, kept
 
 
+def _only(data: LabelledData, task: Task, rows: NDArray[np.intp]) -> _Read:
+    return data.X[rows], task.y[rows], lambda row: data.place(int(rows[row]))
+
+
 def _standardised(
     data: LabelledData,
     task: Task,
-    train: tuple[NDArray[Any], NDArray[Any]],
-    held_out: tuple[NDArray[Any], NDArray[Any]],
+    train: _Read,
+    held_out: _Read,
     fill: bool,
 ) -> Split:
     from sklearn.preprocessing import StandardScaler
 
-    (train_X, train_y), (held_out_X, held_out_y) = train, held_out
+    (train_X, train_y, train_place), (held_out_X, held_out_y, held_out_place) = train, held_out
     for part, y in (("training", train_y), ("held-out", held_out_y)):
         trouble = task.trouble(y)
         if trouble:
@@ -123,8 +130,8 @@ def _standardised(
         raise BadInput(f"{data.name}: every feature is constant; give one that varies")
     scaler = StandardScaler().fit(train_X)
     return Split(
-        Part(train_X, scaler.transform(train_X), train_y),
-        Part(held_out_X, scaler.transform(held_out_X), held_out_y),
+        Part(train_X, scaler.transform(train_X), train_y, train_place),
+        Part(held_out_X, scaler.transform(held_out_X), held_out_y, held_out_place),
         medians,
         scaler.mean_,
         scaler.scale_,

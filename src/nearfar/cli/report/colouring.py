@@ -2,13 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import Normalize, to_hex
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
@@ -19,6 +19,16 @@ _LARGEST = 10  # that have where there are more
 _GREY = (0.72, 0.72, 0.72, 1.0)
 _PIXELS = 3  # between two names
 _FAR = 20  # pixels from its class from which on a name gets a line
+
+
+@dataclass(frozen=True)
+class Key:
+    """Colours for a page: of every row, and the names of the groups or the scale they stand for."""
+
+    groups: list[str]  # (n,)
+    colours: list[str]  # (n,) as #rrggbb
+    names: list[str] = field(default_factory=list)
+    scale: tuple[float, float, list[str]] | None = None  # lowest, highest, from dark to light
 
 
 class Colouring(ABC):
@@ -39,6 +49,10 @@ class Colouring(ABC):
     @abstractmethod
     def key(self, figure: Any) -> None:
         """Say what the colours mean."""
+
+    @abstractmethod
+    def on_a_page(self) -> Key:
+        """Give the colours, and what they mean, to who draws by other means."""
 
     @abstractmethod
     def names(self, axes: Any, plane: NDArray[np.float64]) -> None:
@@ -81,6 +95,18 @@ class ByClass(Colouring):
         legend = figure.legend(handles, words, loc="outside right upper", title=title)
         for text in legend.get_texts():
             text.set_parse_math(False)
+
+    def on_a_page(self) -> Key:
+        named = self._named()
+        names = [self._name(code) for code in named]
+        others = "others" if len(named) < len(self.classes) else None
+        by_code = dict(
+            zip(named, zip(names, map(to_hex, self._colours()), strict=True), strict=True)
+        )
+        rest = (others or "", to_hex(_GREY))
+        of_rows = [by_code.get(code, rest) for code in self.labels.tolist()]
+        groups, colours = ([pair[k] for pair in of_rows] for k in (0, 1))
+        return Key(groups, colours, [*dict.fromkeys(names), *([others] if others else [])])
 
     def names(self, axes: Any, plane: NDArray[np.float64]) -> None:
         halo = [withStroke(linewidth=3, foreground="white")]
@@ -144,6 +170,13 @@ class ByNumber(Colouring):
     def key(self, figure: Any) -> None:
         bar = figure.colorbar(self._scale(), ax=figure.axes, fraction=0.05, aspect=30)
         bar.set_label(_short(self.name), parse_math=False)
+
+    def on_a_page(self) -> Key:
+        scale = self._scale()
+        colours = [to_hex(colour) for colour in scale.to_rgba(self.targets)]
+        steps = [to_hex(colour) for colour in scale.get_cmap()(np.linspace(0, 1, 64))]
+        ends = float(self.targets.min()), float(self.targets.max())
+        return Key([""] * len(colours), colours, scale=(*ends, steps))
 
     def names(self, axes: Any, plane: NDArray[np.float64]) -> None:
         pass

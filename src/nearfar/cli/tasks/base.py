@@ -1,7 +1,7 @@
 """What a task has to say: the split, the scores, the colours and the predictor of its rows."""
 
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ class Task(ABC):
     """
 
     y: NDArray[Any]
+    what: ClassVar[str]  # y is of a row
 
     @classmethod
     @abstractmethod
@@ -81,6 +82,22 @@ class Task(ABC):
     @abstractmethod
     def colouring(self, held_out_y: NDArray[Any]) -> Colouring:
         """Choose the points' colours."""
+
+    @abstractmethod
+    def told(self, y: NDArray[Any]) -> list[str]:
+        """Spell labels or targets for people."""
+
+    @abstractmethod
+    def predicted(
+        self, space: Space, train_y: NDArray[Any]
+    ) -> tuple[NDArray[np.intp], NDArray[Any]]:
+        """The nearest training rows of each held-out row (n, neighbours), and what they predict."""
+
+    @abstractmethod
+    def mistakes(
+        self, truth: NDArray[Any], predicted: NDArray[Any], rows: list[str]
+    ) -> tuple[str, list[Any]]:
+        """Heading, and the figures and tables of HTML that show how wrong predictions are."""
 
     @abstractmethod
     def predictor(self, train_y: NDArray[Any]) -> Predictor:

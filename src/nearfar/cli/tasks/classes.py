@@ -1,7 +1,7 @@
 """Rows of classes: every class in both parts, neighbours that vote."""
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,9 @@ from nearfar.cli.report.scores import Probe, Scores, Space, measure
 from nearfar.cli.tasks.base import Least, Task
 from nearfar.cli.tasks.losses import option_for
 from nearfar.cli.tasks.predictors import Predictor, Vote, nearest_rows
+from nearfar.html import table
 
+_MOST_TOLD = 10  # confusions
 _FEW_ROWS = 3  # to a class on average: numbers are then amounts rather than names
 
 
@@ -36,6 +38,8 @@ class ClassScores(Scores):
 @dataclass(frozen=True)
 class Classes(Task):
     """The class of every row, as a position in ``classes``."""
+
+    what: ClassVar[str] = "label"
 
     y: NDArray[np.intp]
     classes: NDArray[Any]
@@ -116,9 +120,34 @@ class Classes(Task):
         self, space: Space, train_y: NDArray[Any], held_out_y: NDArray[Any]
     ) -> NDArray[np.bool_]:
         """Tell whose neighbours vote for its own class (n,)."""
-        nearest = nearest_rows(space.train, space.held_out, Vote.neighbours, space.metric)
-        right: NDArray[np.bool_] = self.predictor(train_y).winners(nearest)[0] == held_out_y
+        right: NDArray[np.bool_] = self.predicted(space, train_y)[1] == held_out_y
         return right
+
+    def predicted(
+        self, space: Space, train_y: NDArray[Any]
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        nearest = nearest_rows(space.train, space.held_out, Vote.neighbours, space.metric)
+        return nearest, self.predictor(train_y).winners(nearest)[0]
+
+    def told(self, y: NDArray[np.intp]) -> list[str]:
+        return [str(name) for name in self.classes[y].tolist()]
+
+    def mistakes(
+        self, truth: NDArray[np.intp], predicted: NDArray[np.intp], rows: list[str]
+    ) -> tuple[str, list[Any]]:
+        from nearfar.cli.report import interactive  # Bokeh takes a second to import
+
+        k = len(self.classes)
+        counts = np.bincount(truth * k + predicted, minlength=k * k).reshape(k, k)
+        names = self.told(np.arange(k))
+        wrong = counts - np.diag(np.diag(counts))
+        most = np.argsort(-wrong, axis=None, kind="stable")[:_MOST_TOLD]
+        pairs = [divmod(int(at), k) for at in most if wrong.flat[at]]
+        told = [(names[a], names[b], int(wrong[a, b]), int(counts[a].sum())) for a, b in pairs]
+        headings = ("class", "taken for", "times", "of")
+        figure = interactive.confusions(counts, names)
+        parts = [figure] if figure is not None else []
+        return "Confusions", [*parts, table(told, headings) if told else "<p>None.</p>"]
 
     def probe(self, space: Space, train_y: NDArray[Any], held_out_y: NDArray[Any]) -> Probe:
         model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))

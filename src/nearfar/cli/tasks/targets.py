@@ -1,7 +1,7 @@
 """Rows of numeric targets: a random split, neighbours that are averaged."""
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from nearfar.cli.report.scores import Probe, Scores, Space, measure
 from nearfar.cli.tasks.base import Least, Task
 from nearfar.cli.tasks.losses import option_for
 from nearfar.cli.tasks.predictors import Mean, Predictor, nearest_rows
+from nearfar.html import table
+
+_MOST_TOLD = 10  # rows
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class TargetScores(Scores):
 @dataclass(frozen=True)
 class Targets(Task):
     """The target of every row."""
+
+    what: ClassVar[str] = "target"
 
     y: NDArray[np.float64]
     name: str
@@ -77,7 +82,7 @@ class Targets(Task):
         return {"target_min": float(self.y.min()), "target_max": float(self.y.max())}
 
     def score(self, space: Space, train_y: NDArray[Any], held_out_y: NDArray[Any]) -> TargetScores:
-        predicted = self._predicted(space, train_y)
+        predicted = self.predicted(space, train_y)[1]
         places = _places(predicted)
         ordered = places.any()  # else no correlation is defined, and nothing is ordered
         return TargetScores(
@@ -86,11 +91,27 @@ class Targets(Task):
         )
 
     def headline(self, space: Space, train_y: NDArray[Any], held_out_y: NDArray[Any]) -> float:
-        return float(r2_score(held_out_y, self._predicted(space, train_y)))
+        return float(r2_score(held_out_y, self.predicted(space, train_y)[1]))
 
-    def _predicted(self, space: Space, train_y: NDArray[Any]) -> NDArray[np.float64]:
+    def predicted(
+        self, space: Space, train_y: NDArray[Any]
+    ) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
         nearest = nearest_rows(space.train, space.held_out, Mean.neighbours, space.metric)
-        return self.predictor(train_y).columns(nearest)["target"]
+        return nearest, self.predictor(train_y).columns(nearest)["target"]
+
+    def told(self, y: NDArray[np.float64]) -> list[str]:
+        return [f"{target:.6g}" for target in y]
+
+    def mistakes(
+        self, truth: NDArray[np.float64], predicted: NDArray[np.float64], rows: list[str]
+    ) -> tuple[str, list[Any]]:
+        from nearfar.cli.report import interactive  # Bokeh takes a second to import
+
+        off = np.abs(predicted - truth)
+        worst = np.argsort(-off)[:_MOST_TOLD]
+        told = [(rows[k], *self.told(np.array([truth[k], predicted[k]]))) for k in worst]
+        figure = interactive.predicted(truth, predicted, rows)
+        return "Predictions", [figure, table(told, ("farthest off", "true", "predicted"))]
 
     def probe(self, space: Space, train_y: NDArray[Any], held_out_y: NDArray[Any]) -> Probe:
         model = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-3, 4, 15)))
