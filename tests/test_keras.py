@@ -53,7 +53,15 @@ def test_triplets():
 
 # Keras 3.15 turns its variables into arrays in a way that NumPy 2 warns of.
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-@pytest.mark.parametrize("loss", [nf.SupCon(), nf.BatchTriplet(), nf.SupCR()], ids=repr)
+@pytest.mark.parametrize(
+    "loss",
+    [
+        nf.SupCon(),
+        pytest.param(nf.BatchTriplet(), marks=pytest.mark.long),
+        pytest.param(nf.SupCR(), marks=pytest.mark.long),
+    ],
+    ids=repr,
+)
 def test_compiled_by_xla(loss):
     """As Keras does by itself on a GPU, in one program for batches of any size."""
 

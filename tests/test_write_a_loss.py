@@ -36,11 +36,15 @@ def test_the_page_checks_its_losses(page):
     assert calls == [("MyMultiSimilarity", "multi_similarity"), ("SoftTriplet", "soft_triplets")]
 
 
-@pytest.mark.parametrize("framework", ["numpy", "torch", "tensorflow", "jax"])
-@pytest.mark.parametrize(
-    ("loss", "reference"),
-    [("MyMultiSimilarity", "multi_similarity"), ("SoftTriplet", "soft_triplets")],
-)
+def cells():
+    """By default the sums in NumPy alone: their programs take half a minute."""
+    for framework in ("numpy", "torch", "tensorflow", "jax"):
+        slow = [] if framework == "numpy" else [pytest.mark.long]
+        yield pytest.param("MyMultiSimilarity", "multi_similarity", framework, marks=slow)
+        yield "SoftTriplet", "soft_triplets", framework
+
+
+@pytest.mark.parametrize(("loss", "reference", "framework"), list(cells()))
 def test_what_the_page_says_holds(page, loss, reference, framework):
     if framework == "jax":
         pytest.importorskip("jax").config.update("jax_enable_x64", True)

@@ -87,6 +87,7 @@ def test_a_value_of_nothing_is_not_claimed(fn, call):
     assert "does not depend on the embeddings" in report.faults[0].text
 
 
+@pytest.mark.long  # it is tried in every form
 def test_what_is_random_is_told():
     rng = np.random.default_rng(0)
     report = identity(lambda a, b: rng.random(), framework="numpy")

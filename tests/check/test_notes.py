@@ -56,6 +56,7 @@ def test_losses_of_notes(target, loss, changes, code):
     assert report.exit_code == code
 
 
+@pytest.mark.long  # it is tried in every form
 def test_an_epsilon_in_a_note_is_not_taken_for_a_convention():
     found = check(str(NOTES / "supcon_torch.py:SupervisedContrastiveLoss"), parts=["identity"])
     assert found.identity.statement is None or found.identity.small

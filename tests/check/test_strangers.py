@@ -74,6 +74,7 @@ def test_an_epsilon_is_wrong_where_it_is_large_and_the_digits_show_it():
     assert report.stability["temperature"]["float64"][0] < 0.5
 
 
+@pytest.mark.long  # it is tried in every form
 def test_an_array_is_never_a_temperature():
     assert told(strangers.broadcasts, call=None).form not in ("views", "labels", "targets")
 
@@ -134,7 +135,10 @@ def test_targets_in_a_column_beside_stacked_views():
 
 @pytest.mark.parametrize(
     ("fn", "name"),
-    [(strangers.labels_of_themselves, "labels"), (strangers.second_view_unseen, "second view")],
+    [
+        (strangers.labels_of_themselves, "labels"),
+        pytest.param(strangers.second_view_unseen, "second view", marks=pytest.mark.long),
+    ],
 )
 def test_an_input_that_is_not_looked_at_is_a_fault(fn, name):
     report = told(fn, call="labels" if name == "labels" else "views")

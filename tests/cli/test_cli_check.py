@@ -74,9 +74,9 @@ def test_forms_with_other_numbers_of_arguments_are_not_blamed():
 
 def test_importing_may_take_longer_than_a_call(tmp_path):
     slow = tmp_path / "slow.py"
-    slow.write_text("import time\n\ntime.sleep(2)\n\n\ndef f(a, b):\n    return (a * b).sum()\n")
+    slow.write_text("import time\n\nimport nearfar as nf\n\ntime.sleep(2)\nf = nf.NTXent()\n")
     done = run(f"{slow}:f", "--time-limit", "1", "--only", "identity", "--call", "views")
-    assert done.exit_code == 1, done.output
+    assert done.exit_code == 0, done.output
 
 
 def test_prints_do_not_reach_the_report():

@@ -193,7 +193,7 @@ def test_features(fused, d):
     agree(nf.SupCon(), labelled(37, d), fused)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, HALF])
+@pytest.mark.parametrize("dtype", [pytest.param(torch.float32, marks=pytest.mark.long), HALF])
 def test_many_features_in_several_tiles(fused, monkeypatch, dtype):
     from nearfar.frameworks.triton import tiled
 

@@ -82,9 +82,15 @@ def test_flatten_views_of_other_shapes(features, labels, words):
         nf.flatten_views(features, labels)
 
 
+def one_or_all(kinds):
+    """Every loss with the first kind, and every kind with the first loss: each is a program."""
+    first, *others = kinds
+    pairs = [(loss, first) for loss in OF_LABELS] + [(OF_LABELS[0], kind) for kind in others]
+    return pytest.mark.parametrize(("loss", "kind"), pairs, ids=str)
+
+
 @pytest.mark.parametrize("name", COMPILED)
-@pytest.mark.parametrize("kind", SOFT)
-@pytest.mark.parametrize("loss", OF_LABELS, ids=str)
+@one_or_all(SOFT)
 def test_soft_labels(loss, kind, name):
     """Refused where the host reads them; NaN in programs that cannot, value and gradient."""
     backend, labels = BACKENDS[name], SOFT[kind]
@@ -98,10 +104,9 @@ def test_soft_labels(loss, kind, name):
 
 
 @pytest.mark.parametrize("name", COMPILED)
-@pytest.mark.parametrize("dtype", [np.float32, np.int64, bool])
-@pytest.mark.parametrize("loss", OF_LABELS, ids=str)
-def test_several_labels_a_row_mean_the_same_when_compiled(loss, dtype, name):
-    backend, labels = BACKENDS[name], np.eye(4, dtype=dtype)[:, :3][LABELS]
+@one_or_all(["int64", "float32", "bool"])
+def test_several_labels_a_row_mean_the_same_when_compiled(loss, kind, name):
+    backend, labels = BACKENDS[name], np.eye(4, dtype=kind)[:, :3][LABELS]
     labels[0, 2] = 1
     want, (slope,) = loss.value_and_grad(VIEWS[:, 0], labels)
     got, (one,) = backend.read_derivatives(

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 import tensorflow as tf
-from support.cases import CASES
+from support.cases import CASES, FEW
 
 import nearfar as nf
 from nearfar import distances, divergences
@@ -26,9 +26,17 @@ def gradients(function, arrays, wrt):
     return value, tape.gradient(value, arrays[:wrt])
 
 
-@pytest.mark.parametrize("wrap", [lambda f: f, tf.function], ids=["eager", "graph"])
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_healthy_losses_pass(case, wrap, checked):
+def cells():
+    """Every loss; by default few of them as graphs, which are seconds to make."""
+    for name in CASES:
+        yield pytest.param(name, lambda f: f, id=f"{name}-eager")
+        marks = [] if name in FEW else [pytest.mark.long]
+        yield pytest.param(name, tf.function, id=f"{name}-graph", marks=marks)
+
+
+@pytest.mark.parametrize(("name", "wrap"), list(cells()))
+def test_healthy_losses_pass(name, wrap, checked):
+    case = CASES[name]
     inputs = (*case.embeddings, *case.labels)
     run = wrap(partial(gradients, case.loss, wrt=len(case.embeddings)))
     value, found = run(inputs)

@@ -135,7 +135,7 @@ def test_tensorflow_eager(name):
     assert_close(tensorflow_penalty(name)([tf.constant(w) for w in WEIGHTS]), name)
 
 
-@pytest.mark.parametrize("name", ["ntxent", "supcon-own-log"])
+@pytest.mark.parametrize("name", ["ntxent", pytest.param("supcon-own-log", marks=pytest.mark.long)])
 def test_tensorflow_function(name):
     compiled = tf.function(tensorflow_penalty(name), autograph=False)
     assert_close(compiled([tf.constant(w) for w in WEIGHTS]), name)

@@ -30,11 +30,10 @@ def held(found, least):
     assert {name for name, told in found.items() if float(told) > 1e-12} == set()
 
 
-@pytest.mark.parametrize("name", ["NTXent", "SupCon", "SupCR", "pairwise euclidean"])
-def test_as_meshes_are_made(name):
-    held(differences("few", name), 3)
+def test_as_meshes_are_made():
+    held(differences("few", "NTXent", "SupCon", "SupCR", "pairwise euclidean"), 9)
 
 
 @pytest.mark.long
-def test_every_loss_and_measure_in_every_way():
-    held(differences("all"), 200)
+def test_every_loss_and_measure():
+    held(differences("all"), 110)
