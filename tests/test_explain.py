@@ -292,3 +292,16 @@ def test_many_rows_fit_a_small_memory():
     figure = pieces.plot()
     assert figure.axes[0].images[0].get_array().shape == (400, 400, 3)
     mpl.pyplot.close(figure)
+
+
+def test_a_notebook_shows_table_findings_and_picture(monkeypatch):
+    x = A.copy()
+    x[5] = x[1]
+    explanation = nf.SupCon().explain(x, LABELS)
+    text = explanation._repr_html_()
+    assert text.startswith("<div><strong>SupCon: ")
+    assert "<li>1 of 8 rows repeat an earlier one: embeddings[1] = embeddings[5]</li>" in text
+    assert "<td>anchors</td><td>8</td>" in text
+    assert 'src="data:image/png;base64,' in text
+    monkeypatch.setattr("nearfar.explain.notebook.find_spec", lambda name: None)
+    assert "<img" not in explanation._repr_html_()

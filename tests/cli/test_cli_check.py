@@ -38,6 +38,20 @@ def test_a_good_target_passes_and_is_told_in_json():
     assert not told["cost"]
 
 
+def test_the_page(tmp_path):
+    page = tmp_path / "report.html"
+    done = run(f"{SAMPLES}:squared_triplet", "--only", "identity", "--html", page)
+    assert done.exit_code == 0, done.output
+    text = page.read_text(encoding="utf-8")
+    assert '<p class="answer">It is Triplet(margin=0.2).</p>' in text
+    assert "<pre>nf.Triplet(margin=0.2)(" in text
+    assert "src=" not in text
+    assert "href=" not in text
+    nowhere = run(f"{SAMPLES}:squared_triplet", "--html", tmp_path / "none" / "report.html")
+    assert nowhere.exit_code == 2
+    assert "--html: expected a file in a folder that is there" in nowhere.stderr
+
+
 def test_the_table():
     done = run(f"{SAMPLES}:squared_triplet", "--expect", "Triplet(distance='euclidean')")
     assert done.exit_code == 1

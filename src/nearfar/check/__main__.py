@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from nearfar.check.command import run
 from nearfar.check.target.targets import BadRequest, BadTarget
@@ -43,6 +44,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     add("--framework", help="numpy, torch, tensorflow or jax; tried by default")
     add("--set", metavar="NAME=VALUE", action="append", default=[], help="an argument to pass")
     add("--json", action="store_true", help="print numbers for programs")
+    add("--html", metavar="FILE", type=Path, help="write a page to look at, too")
     add("--only", metavar="PART", action="append", help="identity, gradient, stability or cost")
     add("--seed", type=int, default=0, help="chooses the batches")
     add("--batches", type=int, default=10, help="how many it is compared on, 6 or more")

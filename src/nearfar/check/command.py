@@ -4,6 +4,7 @@ import ast
 import json
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from nearfar.check.api import check
@@ -16,10 +17,18 @@ def run(
     settings: Sequence[str],
     as_json: bool,
     show: Callable[[Report], None],
+    html: Path | None = None,
     **options: Any,
 ) -> int:
-    """Check a target, tell of the steps on stderr, show the report, and give the exit code."""
+    """Check a target, tell of the steps on stderr, show the report, and give the exit code.
+
+    ``html`` names the file that a page of it is written to as well.
+    """
+    if html is not None and not html.resolve().parent.is_dir():
+        raise BadRequest(f"--html: expected a file in a folder that is there, received '{html}'")
     report = check(target, arguments=arguments(settings), progress=_say, **options)
+    if html is not None:
+        html.write_text(report.to_html(), encoding="utf-8")
     if as_json:
         print(json.dumps(report.to_dict(), indent=2))
     else:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from nearfar.check.found import Found
+from nearfar.check.page import fragment, page
 from nearfar.check.wording import Line, in_one_sentence, in_sections
 
 
@@ -26,6 +27,13 @@ class Report(Found):
         """Everything, ready for JSON, which has no NaN: null is a number that there is not."""
         found: dict[str, Any] = _jsonable(self._facts())
         return found
+
+    def to_html(self) -> str:
+        """The whole report as a page that opens in a browser without a network."""
+        return page(self.target, self.sections(), self.exit_code == 0)
+
+    def _repr_html_(self) -> str:
+        return fragment(self.sections(), self.exit_code == 0)
 
     def _facts(self) -> dict[str, Any]:
         return {

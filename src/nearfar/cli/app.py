@@ -167,6 +167,10 @@ def check(
         typer.Option("--set", metavar="NAME=VALUE", help="An argument to pass; may be repeated."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print numbers for programs.")] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write a page to look at, too."),
+    ] = None,
     only: Annotated[
         list[str] | None,
         typer.Option(
@@ -192,7 +196,7 @@ def check(
     if only:
         options["parts"] = only
     options |= {"time_limit": time_limit, "memory_limit": memory_limit * 2**20}
-    code = run(target, set_ or [], json, batches=batches, **options)
+    code = run(target, set_ or [], json, html=html, batches=batches, **options)
     raise typer.Exit(code)
 
 

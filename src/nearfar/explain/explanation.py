@@ -18,7 +18,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a loss does with a batch; prints as a table.
+    """What a loss does with a batch; prints as a table, in a notebook with its picture.
 
     `facts` are plain numbers, lists and text, under these names:
 
@@ -99,20 +99,28 @@ class Explanation:
 
     def __str__(self) -> str:
         width = max(map(len, _HEADINGS.values()))
-        lines = [self.facts["loss"]["loss"] + ": " + self._title()]
-        lines += [
-            f"  {heading:<{width}}  {_spelled(key, self.facts[key])}"
-            for key, heading in _HEADINGS.items()
-            if self.facts[key] not in (None, [])
-        ]
+        lines = [self._title()]
+        lines += [f"  {heading:<{width}}  {text}" for heading, text in self._rows()]
         return "\n".join([*lines, *(f"  ! {finding}" for finding in self.facts["findings"])])
 
     __repr__ = __str__
 
+    def _repr_html_(self) -> str:
+        from nearfar.explain.notebook import shown
+
+        return shown(self._title(), self._rows(), self.facts["findings"], self.plot)
+
     def _title(self) -> str:
-        value, chance = self.facts["value"], self.facts["chance"]
+        name, value, chance = (self.facts[key] for key in ("loss", "value", "chance"))
         beside = f", {value / chance:.3g} of chance" if chance > 0 else ""
-        return f"{value:.6g}{beside} ({chance:.6g})"
+        return f"{name['loss']}: {value:.6g}{beside} ({chance:.6g})"
+
+    def _rows(self) -> list[tuple[str, str]]:
+        return [
+            (heading, _spelled(key, self.facts[key]))
+            for key, heading in _HEADINGS.items()
+            if self.facts[key] not in (None, [])
+        ]
 
 
 _HEADINGS = {
