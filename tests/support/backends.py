@@ -193,7 +193,7 @@ class TensorFlow(Backend):
         return wrap(run, arrays)(*arrays)
 
     def _slopes(self, tape, value, inputs, upstream):
-        weights = self.tf.fill(self.tf.shape(value), self.tf.constant(upstream, value.dtype))
+        weights = self.tf.zeros_like(value) + self.tf.constant(upstream, value.dtype)
         return tape.gradient(value, inputs, output_gradients=weights)
 
     def variable(self, function, inputs, rest, upstream):

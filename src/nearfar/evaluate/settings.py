@@ -43,14 +43,20 @@ class Reduction(NamedTuple):
         """The one weight of n anchors that all count and have one positive."""
         return self.scale / n if self.reduction == "mean" else self.scale
 
-    def factor(self, ns: Namespace, terms: Array, usable: Array) -> Array:
-        """What every anchor's sum is multiplied by; `usable` anchors have terms, so many (n,)."""
+    def factor(
+        self, ns: Namespace, terms: Array, usable: Array, weights: Array | None = None
+    ) -> Array:
+        """What every anchor's weighted sum is multiplied by.
+
+        `usable` anchors have terms, so many (n,), times their `weights` where anchors have some.
+        """
         xp = ns.xp
         if self.reduction != "mean":
             return self.scale * xp.ones_like(xp.sum(terms))
         total = xp.sum(terms)
         if self.without_positives == "zero":
-            total = total + xp.sum(ns.cast(~usable, terms.dtype))
+            empty = ns.cast(~usable, terms.dtype)
+            total = total + xp.sum(empty if weights is None else empty * weights)
         return self.scale / xp.where(total > 0, total, xp.ones_like(total))
 
 

@@ -1,5 +1,7 @@
 """Triplets mined from a labelled batch."""
 
+from typing import ClassVar
+
 from nearfar.losses.families import LabelledRows
 from nearfar.losses.fields import choice, from_zero
 from nearfar.rules import HardestTriplets, MinedTriplets
@@ -19,6 +21,9 @@ class BatchTriplet(LabelledRows):
     Call ``loss(embeddings, labels)`` with embeddings (n, d) and labels (n,) of any dtype with
     equality, or multi-hot (n, c) in {0, 1}, where a positive shares a label. Rows are taken as
     they are; distances of unit rows need unit rows.
+
+    ``sample_weight=`` (n,) says how much each of the anchors counts; a mean is divided by the sum
+    of the weights of those that count.
 
     Range: from 0 up; where all distances are equal it is `margin`. Triplets are counted and added
     up over sorted distances and never listed: memory does not grow with their number.
@@ -54,6 +59,8 @@ class BatchTriplet(LabelledRows):
     >>> print(f"{BatchTriplet()(z, ['cat', 'cat', 'dog', 'dog', 'eel']):.6f}")
     0.456348
     """
+
+    keywords: ClassVar[tuple[str, ...]] = ("sample_weight",)
 
     margin: float = from_zero(0.2)
     mining: str = choice("all", "hard", "semihard", "all_semihard")

@@ -109,6 +109,7 @@ class RankedRows(Loss, family=True):
     rules = (WithinRule,)
     inputs: ClassVar[tuple[str, ...]] = ("embeddings", "targets")
     embeddings: ClassVar[tuple[str, ...]] = ("embeddings",)
+    keywords: ClassVar[tuple[str, ...]] = ("sample_weight",)
 
     def _check_shapes(self, embeddings: dict[str, Array]) -> None:
         _refuse_views(type(self).__name__, embeddings["embeddings"], "targets")
@@ -188,6 +189,7 @@ class GivenTriplets(Loss, family=True):
     rules = (QueryRule,)
     inputs: ClassVar[tuple[str, ...]] = ("anchor", "positive", "negative")
     embeddings: ClassVar[tuple[str, ...]] = ("anchor", "positive", "negative")
+    keywords: ClassVar[tuple[str, ...]] = ("sample_weight",)
 
     def _check_shapes(self, embeddings: dict[str, Array]) -> None:
         arguments.same_shape(embeddings, "anchor", "positive")

@@ -1,5 +1,7 @@
 """The contrastive loss of pairs."""
 
+from typing import ClassVar
+
 from nearfar.losses.families import LabelledRows
 from nearfar.losses.fields import choice, from_zero
 from nearfar.rules import NearOrApart
@@ -17,6 +19,9 @@ class PairMargin(LabelledRows):
 
     Call ``loss(embeddings, labels)`` with embeddings (n, d) and labels (n,) of any dtype with
     equality, or multi-hot (n, c) in {0, 1}, where rows that share a label are of a class.
+
+    ``sample_weight=`` (n,) says how much each of the anchors counts; a mean is divided by the sum
+    of the weights of those that count.
 
     Range: from 0 up; where all distances are 0 it is 1/2 margin^2 times the share of pairs of
     different classes. A single row has no pair, and its loss is 0.
@@ -41,6 +46,8 @@ class PairMargin(LabelledRows):
     >>> print(f"{PairMargin()(z, ['cat', 'cat', 'dog', 'dog']):.6f}")
     0.181337
     """
+
+    keywords: ClassVar[tuple[str, ...]] = ("sample_weight",)
 
     margin: float = from_zero(1.0)
     distance: str = choice(*DISTANCES)

@@ -1,5 +1,7 @@
 """SigLIP, the sigmoid loss of two towers."""
 
+from typing import ClassVar
+
 from nearfar.losses.families import TwoSides
 from nearfar.losses.fields import choice, number, positive
 from nearfar.rules import EachPair
@@ -15,6 +17,9 @@ class SigLIP(TwoSides):
     Source: Zhai et al. 2023, SigLIP, arXiv 2303.15343, eq. 1 and algorithm 1.
 
     Call ``loss(x, y)`` with the two sides (N, d); row i of each is a positive pair.
+
+    ``sample_weight=`` (N,) says how much each of the rows of x counts; a mean is divided by the sum
+    of the weights of those that count.
 
     Range: from 0 up; chance level, where all similarities are 0, is
     log(1 + exp(-bias)) + (N - 1) log(1 + exp(bias)).
@@ -42,6 +47,8 @@ class SigLIP(TwoSides):
     >>> print(f"{SigLIP(bias=-5.0)(images, texts):.6f}")
     0.068673
     """
+
+    keywords: ClassVar[tuple[str, ...]] = ("sample_weight",)
 
     temperature: float = positive(0.1)
     bias: float = number(-10.0)

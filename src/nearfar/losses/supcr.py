@@ -22,6 +22,9 @@ class SupCR(RankedRows, also=("RankNContrast",)):
     The defaults are the paper's, with "neg_euclidean"; "cosine", whose logits lie within
     2 / temperature of each other, orders rows less well at this temperature.
 
+    ``sample_weight=`` (n,) says how much each of the anchors counts; a mean is divided by the sum
+    of the weights of those that count.
+
     Range: from 0 up; chance level, where all similarities are equal and no targets tie, is
     log((n-1)!) / (n-1). Every other row is a positive; with n = 1 the loss is 0.
 

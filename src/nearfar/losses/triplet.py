@@ -17,6 +17,9 @@ class Triplet(GivenTriplets):
     Call ``loss(anchor, positive, negative)``: three arrays (N, d) whose rows are matched. Rows are
     taken as they are; FaceNet's are unit rows.
 
+    ``sample_weight=`` (N,) says how much each of the triplets counts; a mean is divided by the sum
+    of the weights of those that count.
+
     Range: from 0 up; where all distances are equal it is `margin`. A triplet that keeps the margin
     counts as 0 and has no gradient.
 

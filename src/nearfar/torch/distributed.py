@@ -213,7 +213,7 @@ class _Task(NamedTuple):
             NAMESPACE, arrays, tuple(self.wanted and k not in facts for k in range(len(arrays)))
         )
         sums = ranks.add("sums", torch.stack([part.loss, part.terms]))
-        factor = evaluation.reduction.factor(NAMESPACE, sums[1], part.usable)
+        factor = evaluation.reduction.factor(NAMESPACE, sums[1], part.usable, part.weights)
         if not self.wanted:
             return sums[0] * factor, []
         gradients = [cast(torch.Tensor, g) for g in part.gradients[: evaluation.parts]]

@@ -6,6 +6,7 @@ exponential and three products a pair, and nothing larger than a block of rows.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil
 from typing import Any, ClassVar, NamedTuple
 
@@ -31,6 +32,8 @@ class Partial(NamedTuple):
     gradients: Gradients
     usable: Array
     """Of all anchors, (n,)."""
+    weights: Array | None
+    """Of all anchors, where the call gives some, (n,)."""
 
 
 class RowBatch:
@@ -41,6 +44,8 @@ class RowBatch:
 
     one: Array
     """1 for each anchor, (n,), in the compute dtype."""
+    sample_weight: Array | None = None
+    """How much each anchor counts, as the caller gave it."""
 
     def __init__(
         self, settings: Any, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
@@ -51,6 +56,16 @@ class RowBatch:
         self.workers = ns.workers(settings.options.workers)
         self.options = settings.options_on(ns, inputs[0])
         self.given = settings.sort_out(ns, inputs)
+        self.sample_weight = self.given.fact("sample_weight")
+
+    @cached_property
+    def weights(self) -> Array | None:
+        """How much each anchor counts, (n,); None: all alike."""
+        return None if self.sample_weight is None else self.arrange(self.sample_weight)
+
+    def weighted(self, x: Array) -> Array:
+        """Values of the anchors (n,), times how much each counts."""
+        return x if self.weights is None else x * self.weights
 
     @property
     def usable(self) -> Array:
@@ -89,23 +104,25 @@ class RowEvaluation(Settings):
         wanted = self.differentiated(inputs, wanted)
         each = self.reduction.reduction == "none"
         batch = self._batch(ns, inputs, wanted)
-        # Anchors weigh alike but under an upstream vector: the gradient costs no second look.
-        found = batch.run(batch.one if any(wanted) and not each else None)
+        # Weights are known but for an upstream vector: the gradient costs no second look.
+        found = batch.run(batch.weighted(batch.one) if any(wanted) and not each else None)
+        losses = batch.weighted(found.losses)
         factor = self._factor(ns, batch, found)
         if each:
             if residuals is not None and any(wanted):
                 residuals.leave(batch)
-            return batch.restore(found.losses * factor), ()
+            return batch.restore(losses * factor), ()
         saved = tuple(g * factor for g in found.gradients if g is not None)
-        return ns.xp.sum(found.losses) * factor, saved
+        return ns.xp.sum(losses) * factor, saved
 
     def _factor(self, ns: Namespace, batch: RowBatch, found: Found) -> Any:
         """What every anchor's sum is multiplied by."""
         n = ns.shape(batch.one)[0]
-        if found.terms is None and isinstance(n, int):
+        weights = batch.weights
+        if found.terms is None and weights is None and isinstance(n, int):
             return self.reduction.weight(n)
-        terms = batch.one if found.terms is None else found.terms
-        return self.reduction.factor(ns, terms, batch.usable)
+        terms = batch.weighted(batch.one if found.terms is None else found.terms)
+        return self.reduction.factor(ns, terms, batch.usable, weights)
 
     def backward(
         self,
@@ -120,7 +137,8 @@ class RowEvaluation(Settings):
         if self.reduction.reduction == "none":
             assert upstream is not None
             batch = (residuals and residuals.take()) or self._batch(ns, inputs, wanted)
-            gradients = batch.run(batch.arrange(upstream) * self.reduction.scale).gradients
+            weights = batch.weighted(batch.arrange(upstream) * self.reduction.scale)
+            gradients = batch.run(weights).gradients
         else:
             found = iter(saved)
             gradients = tuple(next(found) if w else None for w in wanted)
@@ -156,8 +174,9 @@ class RowEvaluation(Settings):
     ) -> Partial:
         """This process's part of all that is summed over anchors, before any average."""
         batch = self._batch(ns, inputs, wanted)
-        found = batch.run(batch.one if any(wanted) else None)
-        loss = ns.xp.sum(found.losses)
+        found = batch.run(batch.weighted(batch.one) if any(wanted) else None)
+        loss = ns.xp.sum(batch.weighted(found.losses))
         # Of all anchors each process counts its part.
-        terms = ns.xp.sum(batch.one / self.share[1] if found.terms is None else found.terms)
-        return Partial(loss, terms, found.gradients, batch.usable)
+        terms = batch.one / self.share[1] if found.terms is None else found.terms
+        terms = ns.xp.sum(batch.weighted(terms))
+        return Partial(loss, terms, found.gradients, batch.usable, batch.weights)

@@ -179,7 +179,10 @@ class QueryEvaluation(RowEvaluation):
 
     batch: ClassVar[type[RowBatch]] = QueryBatch
 
-    def problem(self, ns: Namespace, inputs: tuple[Array, ...], own: Block | None) -> Problem:
+    def problem(self, ns: Namespace, inputs: tuple[Array, ...], own: Block | None) -> Problem | str:
+        facts = self.names[self.parts :]
+        if facts:
+            return f"there are no fused kernels for calls with {', '.join(facts)}"
         return self._problem(
             ns,
             inputs,
