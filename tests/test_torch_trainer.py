@@ -139,7 +139,7 @@ class TestTraining:
         told = []
         training.run(told.append)
         lowest = min(told, key=lambda epoch: epoch.validation)
-        assert training.best_epoch == lowest.number < 30
+        assert training.best_epoch == lowest.epoch < 30
         training.take_best()
         Z = torch.as_tensor(embed(training.encoder, other.X))
         value = nf.SupCon()(Z, torch.as_tensor(other.y))

@@ -11,7 +11,7 @@ import pytest
 from support.cli import assert_matches, read_arrays
 
 COMMAND = [sys.executable, "-m", "nearfar.cli"]
-FILES = ["embedding.png", "metrics.json", "model.npz", "report.html"]
+FILES = ["README.md", "embedding.png", "log.jsonl", "metrics.json", "model.npz", "report.html"]
 needs_locks = pytest.mark.skipif(os.name != "posix", reason="locks of files are the kernel's here")
 
 

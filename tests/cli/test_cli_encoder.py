@@ -156,7 +156,7 @@ class TestStopped:
         assert_matches(refused(*args), r"a run that did not end; --resume goes on .*--overwrite")
         assert run(*args, "--overwrite").exit_code == 0
         history = results(tmp_path / "out")["history"]
-        assert [epoch["number"] for epoch in history] == [1, 2, 3, 4]
+        assert [epoch["epoch"] for epoch in history] == [1, 2, 3, 4]
 
     def test_interrupted(self, run, digits, tmp_path, monkeypatch):
         self.stop_in_epoch(monkeypatch, 3, KeyboardInterrupt())

@@ -17,14 +17,14 @@ import nearfar
 MEASURES = [
     "knn3", "balanced", "recall1", "map_at_r", "alignment", "uniformity", "dimensions", "seconds",
 ]  # fmt: skip
-FILES = ["embedding.png", "metrics.json", "model.npz", "report.html"]
+FILES = ["README.md", "embedding.png", "log.jsonl", "metrics.json", "model.npz", "report.html"]
 
 
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_writes_four_files_and_nothing_else(trained):
+def test_writes_its_files_and_nothing_else(trained):
     assert names(trained.folder) == FILES
 
 

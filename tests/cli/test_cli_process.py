@@ -108,8 +108,8 @@ def test_progress_on_a_terminal_and_ctrl_c_keeps_the_best_so_far(endless, tmp_pa
     report = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert report["settings"]["interrupted"] is True
     assert 0 < report["settings"]["iterations"] < 1_000_000
-    written = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert written == ["embedding.png", "metrics.json", "model.npz", "report.html"]
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"README.md", "log.jsonl", "metrics.json", "model.npz"} < written
 
 
 @pytest.mark.usefixtures("listening")

@@ -66,9 +66,9 @@ def fit(*options: Any) -> None:
 
     Compares raw features, PCA and the learned projection on held-out rows, by their 3 nearest
     neighbours' classes or by R2 and rank correlation of their 15 nearest neighbours' mean target,
-    and writes model.npz, metrics.json, embedding.png and report.html, a page that tells of every
-    point what it is. Ctrl-C ends the learning and keeps the best so far. With --encoder, a linear
-    model is fitted on each of the three as well.
+    and writes model.npz, metrics.json, embedding.png, a log, a card and report.html, a page that
+    tells of every point what it is. Ctrl-C ends the learning and keeps the best so far. With
+    --encoder, a linear model is fitted on each of the three as well.
     """
     from nearfar.cli.commands.fit import fit as run
 

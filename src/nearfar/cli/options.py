@@ -292,6 +292,14 @@ class OutputOptions:
             "or UMAP where umap-learn is installed.",
         ),
     ] = "pca"
+    log: Annotated[
+        str,
+        typer.Option(
+            metavar="jsonl|tensorboard|wandb",
+            help="Where every epoch or iteration goes: a line of log.jsonl, events in a folder "
+            "tensorboard, or a run of wandb; the last two where they are installed.",
+        ),
+    ] = "jsonl"
     json: Json = False
     quiet: Quiet = False
     verbose: Annotated[
@@ -302,6 +310,10 @@ class OutputOptions:
         if self.picture not in ("pca", "tsne", "umap"):
             raise BadInput(
                 f"--picture '{self.picture}' is none of 'pca', 'tsne', 'umap'; choose one"
+            )
+        if self.log not in ("jsonl", "tensorboard", "wandb"):
+            raise BadInput(
+                f"--log '{self.log}' is none of 'jsonl', 'tensorboard', 'wandb'; choose one"
             )
 
 

@@ -1,6 +1,7 @@
 """``nearfar fit``: learn on one part of the data, compare on the other, write what came out."""
 
 import json
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -28,7 +29,10 @@ from nearfar.cli.options import (
     LearningOptions,
     LossOptions,
     OutputOptions,
+    command,
 )
+from nearfar.cli.report.card import Card
+from nearfar.cli.report.log import Log, check_log, logged
 from nearfar.cli.report.page import write
 from nearfar.cli.report.picture import Panel, check_layout, draw
 from nearfar.cli.report.scores import Measured, Probe, Space
@@ -40,6 +44,14 @@ from nearfar.cli.tasks.losses import kind_of, loss_for
 from nearfar.losses import key_of
 
 _COMPONENTS, _COMPONENTS_OF_ENCODER = 8, 64
+
+_FILES = {
+    "model.npz": "the learned map; `nearfar transform`, `predict` and `evaluate` read it",
+    "metrics.json": "every number, the options, the history of the learning",
+    "embedding.png": "the held-out rows before and after",
+    "report.html": "the same to look at in a browser, without a network",
+    "README.md": "this card",
+}
 
 
 @dataclass(frozen=True)
@@ -85,12 +97,13 @@ def fit(*groups: Any) -> None:
         _check_components(options.components, parts)
     out = output.out or Path("runs") / data.name
     described = options.chosen() | {"fingerprint": parts.fingerprint()}
-    with claimed(out):
+    with claimed(out), ExitStack() as ending:
         check_free(out, described, output.overwrite, options.encoder.resume)
         voice.say(_announced(data, task, parts, loss, options.components))
         if output.verbose:
             voice.say(f"loss: {loss!r}, in full {loss.to_dict()}")
-        learned = _learn(task, parts, loss, options, out, voice)
+        log = ending.enter_context(logged(output.log, out, described, options.deep))
+        learned = _learn(task, parts, loss, options, out, voice, log)
         spaces = _before(parts, options) | {"learned": learned.space()}
         measured = {}
         for name, space in spaces.items():
@@ -108,6 +121,9 @@ def fit(*groups: Any) -> None:
         with staged(out) as stage:
             _model(learned, parts, task, data).save(stage / "model.npz")
             (stage / "metrics.json").write_text(text + "\n", encoding="utf-8")
+            files = _FILES | log.files
+            card = _card(data, task, parts, learned, measured, command(*groups), files)
+            (stage / "README.md").write_text(str(card), encoding="utf-8")
             for note in draw(
                 stage / "embedding.png",
                 held_out,
@@ -120,13 +136,14 @@ def fit(*groups: Any) -> None:
             voice.say("writing report.html")
             page = shown(data, task, parts, learned, measured, report["settings"], groups)
             write(stage / "report.html", page)
+            log.finish(stage, _flat(measured))
     if output.json:
         typer.echo(text)
     else:
         caption = task.caption(len(parts.train))
         print_table(Console(), f"{held_out}, {task.summary()}", caption, measured)
         typer.echo(f"\n{verdict(measured)}")
-        typer.echo(f"wrote report.html, embedding.png, metrics.json and model.npz into {out}")
+        typer.echo(f"wrote {', '.join(files)} into {out}")
     worse = _below_pca(measured, learned, options)
     if worse:
         voice.warn(worse)
@@ -140,6 +157,7 @@ def _check_together(options: Options) -> None:
         if options.learning.alpha is not None:
             raise BadInput("--alpha is a projection's: with --encoder give --weight-decay")
     check_layout(options.output.picture)
+    check_log(options.output.log)
 
 
 def _read(options: Options, loss: Any) -> LabelledData:
@@ -201,16 +219,16 @@ def _announced(data: LabelledData, task: Task, parts: Split, loss: Any, componen
 
 
 def _learn(
-    task: Task, parts: Split, loss: Any, options: Options, out: Path, voice: Voice
+    task: Task, parts: Split, loss: Any, options: Options, out: Path, voice: Voice, log: Log
 ) -> Learned:
     components, seed = options.components, options.data.seed
     if not options.deep:
-        return learn_projection(parts, task, loss, components, options.learning, seed, voice)
+        return learn_projection(parts, task, loss, components, options.learning, seed, voice, log)
     require_torch()
     from nearfar.cli.learn.encoder import learn_encoder  # it imports PyTorch
 
     return learn_encoder(
-        parts, task, loss, components, options.learning, options.encoder, seed, out, voice
+        parts, task, loss, components, options.learning, options.encoder, seed, out, voice, log
     )
 
 
@@ -255,6 +273,38 @@ def _outcome(learned: Learned, parts: Split, task: Task) -> dict[str, Any]:
         **task.settings(),
         "nearfar": __version__,
     }
+
+
+def _flat(measured: dict[str, Measured]) -> dict[str, float]:
+    return {f"{name}/{k}": x for name, row in measured.items() for k, x in row.report().items()}
+
+
+def _card(
+    data: LabelledData,
+    task: Task,
+    parts: Split,
+    learned: Learned,
+    measured: dict[str, Measured],
+    made_by: str,
+    files: dict[str, str],
+) -> Card:
+    rows, features = parts.train.X.shape
+    dimensions = measured["learned"].dimensions
+    return Card(
+        name=f"{data.name}: {dimensions} dimensions by {type(learned.loss).__name__}",
+        what=f"The {learned.map.name} of {features} features to {dimensions} dimensions",
+        loss=learned.loss,
+        data={
+            "name": data.name,
+            "rows": f"{rows} to learn from, {len(parts.held_out)} held out",
+            "kind": task.summary(),
+            "fingerprint": parts.fingerprint(),
+        },
+        measured=measured,
+        caption=f"On the held-out rows. {task.caption(rows)}",
+        command=made_by,
+        files=files,
+    )
 
 
 def _panels(measured: dict[str, Measured], what_learned: str) -> list[Panel]:

@@ -15,6 +15,7 @@ from nearfar.cli.learn import checkpoint
 from nearfar.cli.learn.maps import Encoded, Learned
 from nearfar.cli.learn.split import Part, Split, set_aside
 from nearfar.cli.options import EncoderOptions, LearningOptions
+from nearfar.cli.report.log import Log
 from nearfar.cli.report.voice import Voice, time_left
 from nearfar.cli.tasks import Task
 from nearfar.losses import LabelledRows, RankedRows
@@ -35,6 +36,7 @@ def learn_encoder(
     seed: int,
     out: Path,
     voice: Voice,
+    log: Log,
 ) -> Learned:
     """Train the encoder; the first Ctrl-C ends it with the best epoch so far."""
     start = perf_counter()
@@ -66,11 +68,14 @@ def learn_encoder(
     else:
         arrays, state, history = kept
         training.restore(arrays, state)
+        for entry in history:
+            log.step(entry)
         voice.say(f"resuming after epoch {training.epoch} of {recipe.epochs}")
 
-    def after(epoch: Epoch) -> None:
-        history.append(epoch._asdict())
+    def after(done: Epoch) -> None:
+        history.append(done._asdict())
         checkpoint.write(out, statement, *training.state(), history)
+        log.step(history[-1])
 
     steps = max(1, len(rows) // recipe.batch_size)
     voice.say(f"batches of {min(recipe.batch_size, len(rows))} rows, {steps} steps an epoch")
@@ -130,10 +135,10 @@ def _run(training: Training, save: Callable[[Epoch], None], epochs: int, voice: 
     console = Console(stderr=True, quiet=voice.quiet)
     began, first = perf_counter(), training.epoch
 
-    def after(epoch: Epoch) -> None:
-        save(epoch)
-        left = (perf_counter() - began) / (epoch.number - first) * (epochs - epoch.number)
-        console.print(_line(epoch, epochs, left), highlight=False, soft_wrap=True)
+    def after(done: Epoch) -> None:
+        save(done)
+        left = (perf_counter() - began) / (done.epoch - first) * (epochs - done.epoch)
+        console.print(_line(done, epochs, left), highlight=False, soft_wrap=True)
 
     try:
         with console.status(f"learning, {epochs} epochs at most"):
@@ -151,13 +156,13 @@ def _run(training: Training, save: Callable[[Epoch], None], epochs: int, voice: 
     return False
 
 
-def _line(epoch: Epoch, epochs: int, left: float) -> str:
+def _line(done: Epoch, epochs: int, left: float) -> str:
     measures = {
-        "loss": epoch.loss,
-        "validation": epoch.validation,
-        "temperature": epoch.temperature,
-        "alignment": epoch.alignment,
-        "uniformity": epoch.uniformity,
+        "loss": done.loss,
+        "validation": done.validation,
+        "temperature": done.temperature,
+        "alignment": done.alignment,
+        "uniformity": done.uniformity,
     }
     told = (f"{name} {value:.4g}" for name, value in measures.items() if value is not None)
-    return f"epoch {epoch.number}/{epochs}: {', '.join(told)}, {time_left(left)} left"
+    return f"epoch {done.epoch}/{epochs}: {', '.join(told)}, {time_left(left)} left"

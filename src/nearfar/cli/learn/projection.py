@@ -9,6 +9,7 @@ from nearfar.cli.errors import library_errors
 from nearfar.cli.learn.maps import Learned, Linear, metric_of
 from nearfar.cli.learn.split import Split, set_aside
 from nearfar.cli.options import LearningOptions
+from nearfar.cli.report.log import Log
 from nearfar.cli.report.scores import Space
 from nearfar.cli.report.voice import Voice
 from nearfar.cli.tasks import Task
@@ -27,6 +28,7 @@ def learn_projection(
     options: LearningOptions,
     seed: int,
     voice: Voice,
+    log: Log,
 ) -> Learned:
     """Fit the projection; the first Ctrl-C ends it with the best one found so far."""
     start = perf_counter()
@@ -45,6 +47,7 @@ def learn_projection(
 
     def on_step(number: int, objective: float, score: float | None) -> None:
         history.append({"iteration": number, "loss": objective, "validation": score})
+        log.step(history[-1])
         judged = "" if score is None else f", validation {score:.4f}"
         told(number, f"loss {objective:.4f}{judged}")
 

@@ -129,9 +129,9 @@ def _picture(images: Thumbnails | None, column: str) -> str:
 
 def curve(history: Sequence[dict[str, Any]]) -> Any:
     """Draw the loss, and the score of rows set aside where there is one, step by step."""
-    step = "iteration" if "iteration" in history[0] else "number"
+    step = "iteration" if "iteration" in history[0] else "epoch"
     steps = [entry[step] for entry in history]
-    name = {"iteration": "iteration", "number": "epoch"}[step]
+    name = {"iteration": "iteration", "epoch": "epoch"}[step]
     plots = []
     for what, title in (("loss", "loss"), ("validation", "validation")):
         values = [entry.get(what) for entry in history]

@@ -55,7 +55,7 @@ class Rows:
 class Epoch(NamedTuple):
     """What is told of an epoch; the measures are of embeddings in evaluation mode."""
 
-    number: int
+    epoch: int
     loss: float
     validation: float | None
     temperature: float | None
