@@ -131,20 +131,19 @@ def curve(history: Sequence[dict[str, Any]]) -> Any:
     """Draw the loss, and the score of rows set aside where there is one, step by step."""
     step = "iteration" if "iteration" in history[0] else "epoch"
     steps = [entry[step] for entry in history]
-    name = {"iteration": "iteration", "epoch": "epoch"}[step]
     plots = []
     for what, title in (("loss", "loss"), ("validation", "validation")):
         values = [entry.get(what) for entry in history]
         if all(value is None for value in values):
             continue
         plot = figure(
-            title=f"{title} by {name}", tools="reset", height=260, min_width=280,
+            title=f"{title} by {step}", tools="reset", height=260, min_width=280,
             sizing_mode="stretch_width", toolbar_location=None,
         )  # fmt: skip
         source = ColumnDataSource({"x": steps, "y": [np.nan if v is None else v for v in values]})
         plot.line("x", "y", source=source, line_width=2, color=_INK)
         drawn = plot.scatter("x", "y", source=source, size=5, color=_INK)
-        plot.add_tools(HoverTool(renderers=[drawn], tooltips=[(name, "@x"), (title, "@y{0.0000}")]))
+        plot.add_tools(HoverTool(renderers=[drawn], tooltips=[(step, "@x"), (title, "@y{0.0000}")]))
         plots.append(plot)
     return row(plots, sizing_mode="stretch_width", css_classes=["panels"])
 
