@@ -215,8 +215,8 @@ class TestStopped:
         subprocess.run([*command, "--out", str(tmp_path / "b"), "--resume"], check=True, **options)
         assert results(tmp_path / "a") == results(tmp_path / "b")
         assert {path.name for path in (tmp_path / "b").iterdir()} == {
-            "README.md", "checkpoint.npz", "embedding.png", "log.jsonl", "metrics.json", "model.npz",
-            "report.html",
+            "README.md", "checkpoint.npz", "embedding.png", "log.jsonl", "metrics.json",
+            "model.npz", "report.html",
         }  # fmt: skip
 
 

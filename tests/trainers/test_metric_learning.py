@@ -321,6 +321,7 @@ EQUAL = [
         nf.SupCon(temperature=0.2, denominator="own_positive", average="pairs"),
         lambda pml: pml.losses.NTXentLoss(temperature=0.2),
     ),
+    (nf.MultiSimilarity(), lambda pml: pml.losses.MultiSimilarityLoss()),
     (
         nf.BatchTriplet(margin=0.3),
         lambda pml: pml.losses.TripletMarginLoss(0.3, distance=_plain(pml)),
@@ -332,7 +333,9 @@ def _plain(pml):
     return pml.distances.LpDistance(normalize_embeddings=False)
 
 
-@pytest.mark.parametrize(("ours", "theirs"), EQUAL, ids=["SupCon", "NTXent", "BatchTriplet"])
+@pytest.mark.parametrize(
+    ("ours", "theirs"), EQUAL, ids=["SupCon", "NTXent", "MultiSimilarity", "BatchTriplet"]
+)
 def test_cross_batch_memory_takes_it(pml, ours, theirs):
     one = pml.losses.CrossBatchMemory(PMLLoss(ours), D, memory_size=40)
     two = pml.losses.CrossBatchMemory(theirs(pml), D, memory_size=40)
@@ -344,7 +347,7 @@ def test_cross_batch_memory_takes_it(pml, ours, theirs):
 @pytest.mark.parametrize("miner", ["BatchHardMiner", "TripletMarginMiner"])
 def test_cross_batch_memory_with_a_miner(pml, miner):
     make = getattr(pml.miners, miner)
-    for ours, theirs in EQUAL[::2]:
+    for ours, theirs in (EQUAL[0], *EQUAL[2:]):
         one = pml.losses.CrossBatchMemory(PMLLoss(ours), D, 40, make(distance=_plain(pml)))
         two = pml.losses.CrossBatchMemory(theirs(pml), D, 40, make(distance=_plain(pml)))
         for step in range(3):
@@ -362,7 +365,9 @@ def test_cross_batch_memory_with_a_miner(pml, miner):
         "TripletMarginMiner",
     ],
 )
-@pytest.mark.parametrize(("ours", "theirs"), EQUAL, ids=["SupCon", "NTXent", "BatchTriplet"])
+@pytest.mark.parametrize(
+    ("ours", "theirs"), EQUAL, ids=["SupCon", "NTXent", "MultiSimilarity", "BatchTriplet"]
+)
 def test_miners(pml, miner, ours, theirs):
     x, labels = labelled(8, n=24)
     mined = getattr(pml.miners, miner)()(x, labels)
