@@ -7,7 +7,7 @@ from typing import Any
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-from website import implementations, losspage, mathml, reference
+from website import implementations, losspage, mathml, reference, zh
 
 _BARE = re.compile(r"(?<!`)([|]|(?<=\w)_(?!\w))(?!`)")
 
@@ -27,7 +27,7 @@ def _make_pages(app: Sphinx, config: Config) -> None:
     for name, cls in losspage.losses().items():
         made[f"losses/{name.lower()}.md"] = losspage.page(cls)
         made[f"losses/{name.lower()}.svg"] = losspage.picture(cls)
-    made |= implementations.pages()
+    made |= implementations.pages() | zh.pages()
     made |= {f"reference/{module}.md": text for module, text in reference.pages().items()}
     for path, content in made.items():
         _write(Path(app.srcdir) / path, content)
@@ -42,7 +42,7 @@ def _write(path: Path, content: str | bytes) -> None:
     """Only what changed, so that a second build reads only that."""
     new = content if isinstance(content, bytes) else content.encode("utf8")
     if not path.exists() or path.read_bytes() != new:
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(new)
 
 

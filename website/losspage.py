@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import nearfar as nf
+from nearfar.presets import Preset
 from website import implementations
 from website.batches import batch
 from website.docstring import described
 from website.markdown import escaped
 
-_FORMULAS = tomllib.loads((Path(__file__).parent / "formulas.toml").read_text(encoding="utf8"))
+FORMULAS = tomllib.loads((Path(__file__).parent / "formulas.toml").read_text(encoding="utf8"))
 
 _MEMBERS = "__call__, value_and_grad, explain, with_options, to_dict"
 
@@ -45,7 +46,7 @@ def losses() -> dict[str, type]:
 def page(cls: type) -> str:
     """Markdown; raises where a part of the page has nothing to be made from."""
     name = cls.__name__
-    if name not in _FORMULAS:
+    if name not in FORMULAS:
         raise ValueError(f"{name}: website/formulas.toml has no formula")
     parts, loss = described(cls), cls()
     undocumented = sorted({f for f in loss.to_dict() if f != "loss"} - set(parts.parameters))
@@ -55,11 +56,11 @@ def page(cls: type) -> str:
         [
             f"# {name}",
             parts.summary,
-            f"$${_FORMULAS[name].strip()}$$",
+            f"$${FORMULAS[name].strip()}$$",
             f"**In plain letters.** {escaped(parts.formula)}",
             f"**Source.** {escaped(parts.source)}",
             f"**Call.** {parts.call.removeprefix('Call').strip()}",
-            _tabs(loss),
+            tabs(loss),
             f"**Range** {escaped(parts.range).removeprefix('Range').strip()}",
             "## Fields",
             _fields(loss, parts.parameters),
@@ -103,15 +104,16 @@ def overview() -> str:
     return "# Losses\n\n" + "\n".join(rows) + f"\n\n```{{toctree}}\n:hidden:\n{pages}\n```"
 
 
-def _tabs(loss: Any) -> str:
+def tabs(loss: Any) -> str:
+    """The call in each framework."""
     inputs = ", ".join(name for name in loss.inputs if name not in loss.optional)
-    tabs = [":::::{tab-set}"]
+    found = [":::::{tab-set}"]
     for framework, (imports, use) in _FRAMEWORKS.items():
         code = f"{imports}\n\nloss = nf.{type(loss).__name__}()\n{use.format(inputs=inputs)}"
-        tabs.append(
+        found.append(
             f"::::{{tab-item}} {framework}\n:sync: {framework}\n\n```python\n{code}\n```\n::::"
         )
-    return "\n".join([*tabs, ":::::"])
+    return "\n".join([*found, ":::::"])
 
 
 def _fields(loss: Any, meanings: dict[str, str]) -> str:
@@ -123,8 +125,13 @@ def _fields(loss: Any, meanings: dict[str, str]) -> str:
     return "\n".join(rows)
 
 
+def equal(cls: type) -> list[Preset]:
+    """The public implementations that are this loss."""
+    return [row for row in nf.presets.table() if type(row.loss) is cls]
+
+
 def _implementations(cls: type) -> str:
-    rows = [row for row in nf.presets.table() if type(row.loss) is cls]
+    rows = equal(cls)
     if not rows:
         return "None is recorded."
     lines = ["| implementation | equals | differs from the paper |", "|---|---|---|"]

@@ -33,17 +33,47 @@ def modes() -> list[str]:
 def losses() -> list[str]:
     """Family by family; the first of each says what its inputs are."""
     rows = ["| loss | call | what it is |", "|---|---|---|"]
-    for family in vars(families).values():
-        members = [cls for cls in built_in() if cls().family is family]
-        for k, cls in enumerate(sorted(members, key=lambda cls: cls.__name__)):
-            inputs = [f"{x}=None" if x in cls.optional else x for x in cls.inputs]
-            called = f"`({', '.join(inputs)})`"
+    for family, members in _by_family():
+        for k, cls in enumerate(members):
+            called = _call(cls)
             if k == 0:
                 what = re.split(r"[;:.]", inspect.getdoc(family), maxsplit=1)[0]
                 called += f": {what[0].lower()}{what[1:]}"
-            summary = inspect.getdoc(cls).split("\n\n")[0].rstrip(".")
-            rows.append(f"| `nf.{cls()!r}` | {called} | {summary} |".replace("\n", " "))
+            rows.append(f"| `nf.{cls()!r}` | {called} | {_summary(cls)} |".replace("\n", " "))
     return rows
+
+
+def losses_zh() -> list[str]:
+    """The same in Chinese, as far as website/zh.toml has the words."""
+    known = _words_zh()
+    rows = ["| 损失 | 调用 | 含义 |", "|---|---|---|"]
+    for _, members in _by_family():
+        for cls in members:
+            what = known.get(cls.__name__, {}).get("summary", _summary(cls)).rstrip("。")
+            rows.append(f"| `nf.{cls()!r}` | {_call(cls)} | {what} |")
+    return rows
+
+
+def _words_zh() -> dict[str, dict[str, str]]:
+    return tomllib.loads((ROOT / "website" / "zh.toml").read_text(encoding="utf-8"))["losses"]
+
+
+def _by_family() -> list[tuple[type, list[type[Loss]]]]:
+    found = []
+    for family in vars(families).values():
+        members = [cls for cls in built_in() if cls().family is family]
+        if members:
+            found.append((family, sorted(members, key=lambda cls: cls.__name__)))
+    return found
+
+
+def _call(cls: type[Loss]) -> str:
+    inputs = [f"{x}=None" if x in cls.optional else x for x in cls.inputs]
+    return f"`({', '.join(inputs)})`"
+
+
+def _summary(cls: type[Loss]) -> str:
+    return inspect.getdoc(cls).split("\n\n")[0].replace("\n", " ").rstrip(".")
 
 
 def which() -> list[str]:
@@ -56,10 +86,14 @@ def which_zh() -> list[str]:
 
 
 def _by_data(language: str) -> list[str]:
-    folder = "losses" if language == "have" else "../losses"
+    told = _words_zh() if language == "zh" else {}
+
+    def link(name: str) -> str:
+        elsewhere = language == "zh" and name not in told  # there in English only
+        return f"[{name}]({'../' * elsewhere}losses/{name.lower()}.md)"
+
     return [
-        f"| {kind[language]} | {kind['give']} | "
-        f"{', '.join(f'[{name}]({folder}/{name.lower()}.md)' for name in found)} |"
+        f"| {kind[language]} | {kind['give']} | {', '.join(map(link, found))} |"
         for kind in KINDS
         if (found := standing(kind))
     ]
@@ -89,6 +123,8 @@ def built_in() -> list[type[Loss]]:
 
 PAGES = {
     ROOT / "README.md": [losses],
+    ROOT / "README.zh.md": [losses_zh],
+    ROOT / "docs" / "zh" / "which-loss.md": [which_zh],
     ROOT / "docs" / "which-loss.md": [which],
     ROOT / "docs" / "numbers.md": [modes],
 }
