@@ -10,7 +10,7 @@ from nearfar.losses.learned import statement
 try:
     import torch
 
-    from nearfar.torch.cached import deferred
+    from nearfar.torch.cached import deferred, matched
     from nearfar.torch.module import Loss as Module
 except ModuleNotFoundError as error:
     raise explained(error, "nearfar.sentence_transformers", "torch") from None
@@ -105,7 +105,7 @@ class Loss(torch.nn.Module):  # type: ignore[misc]
     def _embedded(self, columns: list[Mapping[str, Any]]) -> list[torch.Tensor]:
         if self.chunk is None:
             return [_embedding(self.model, features) for features in columns]
-        return deferred(_embedding, self.model, columns, self.chunk)
+        return deferred(_embedding, matched(self.model, columns), self.chunk)
 
     def get_config_dict(self) -> dict[str, Any]:
         """Every field of the loss, for the model card."""

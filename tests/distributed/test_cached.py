@@ -219,6 +219,26 @@ def _values(x):
     return x.values() if isinstance(x, dict) else x
 
 
+def test_embeddings_whose_gradient_comes_later():
+    """A trainer scales the loss, adds another and goes back outside of autocast."""
+    one = nn.ModuleList([_encoder(6), _encoder(4), nearfar.torch.Loss(nf.CLIP(), True)])
+    two = copy.deepcopy(one)
+    x, y = _data(6, 4, n=203)
+    torch.manual_seed(11)
+    z = [torch.cat([f(rows) for rows in v.split(CHUNK)]) for f, v in zip(two, (x, y), strict=False)]
+    expected = 0.5 * two[2](*z) + z[0].square().mean()
+    expected.backward()
+    torch.manual_seed(11)
+    a, b = nearfar.torch.cached_embeddings(tuple(one[:2]), (x, y), chunk=CHUNK)
+    value = 0.5 * one[2](a, b) + a.square().mean()
+    assert all(p.grad is None for p in one.parameters())
+    value.backward()
+    np.testing.assert_allclose(value.detach(), expected.detach(), rtol=1e-6)
+    _agree(one, two)
+    with torch.no_grad():
+        assert not nearfar.torch.cached_embeddings(one[0], x, chunk=CHUNK).requires_grad
+
+
 def test_refusals():
     rows = {"ids": torch.zeros(3, 2), "mask": torch.zeros(4, 2)}
     with pytest.raises(ValueError, match=r"as many rows; received \[3, 4\] rows"):

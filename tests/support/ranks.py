@@ -133,8 +133,12 @@ def train(
             outputs = [y.contiguous() for y in wrapped(torch.cat(x)).chunk(len(x))]
             value = criterion(*outputs, *facts)
             value.backward()
-        else:
+        elif step % 2:
             value = nearfar.torch.cached_step(wrapped, x, criterion, *facts, chunk=chunk)
+        else:
+            outputs = nearfar.torch.cached_embeddings(wrapped, list(x), chunk=chunk)
+            value = criterion(*outputs, *facts)
+            value.backward()
         if ranks > 1 and not ddp:
             _add_up(parameters, gradient, len(list(model.parameters())))
         optimizer.step()

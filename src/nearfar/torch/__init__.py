@@ -3,7 +3,7 @@
 from nearfar.extras import explained
 
 try:
-    from nearfar.torch.cached import cached_step
+    from nearfar.torch.cached import cached_embeddings, cached_step
     from nearfar.torch.metric_learning import PMLLoss
     from nearfar.torch.module import Loss
     from nearfar.torch.momentum import update_momentum
@@ -11,4 +11,4 @@ try:
 except ModuleNotFoundError as error:
     raise explained(error, "nearfar.torch", "torch") from None
 
-__all__ = ["Loss", "OpenCLIPLoss", "PMLLoss", "cached_step", "update_momentum"]
+__all__ = ["Loss", "OpenCLIPLoss", "PMLLoss", "cached_embeddings", "cached_step", "update_momentum"]

@@ -1,5 +1,6 @@
 """Gradients of a batch whose encoder fits into memory a chunk at a time only."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -83,7 +84,7 @@ def cached_step(
     torch.Size([2, 3])
     """
     arguments.whole("chunk", chunk)
-    pairs = _pairs(encoder, batch)
+    pairs = matched(encoder, batch)
     first = [[_first(_plainly, f, x) for x in _cut(rows, chunk)] for f, rows in pairs]
     leaves = [torch.cat([output for _, output in each]).requires_grad_() for each in first]
     runs = [[run for run, _ in each] for each in first]
@@ -102,39 +103,75 @@ def cached_step(
     return value
 
 
-def deferred(call: Call, encoder: Any, inputs: Sequence[Rows], chunk: int) -> list[torch.Tensor]:
-    """Embeddings (n, d) of each input whose gradients, when they come, run the encoder again.
+def cached_embeddings(
+    encoder: Encoder | Sequence[Encoder], batch: Rows | Sequence[Rows], *, chunk: int
+) -> torch.Tensor | tuple[torch.Tensor, ...]:
+    """Embeddings of a batch, whose gradient runs the encoder again, chunk by chunk.
 
-    So a trainer may call ``backward()`` on what it makes of them, scaled or added to other losses;
-    values and gradients are those of `cached_step`. Where no gradients are recorded the encoder
-    runs over chunks once.
+    For trainers that call ``backward()`` themselves, on a loss that they may have scaled or added
+    to others. The encoder runs over chunks without a graph; when the gradient of the embeddings
+    comes it runs over each chunk again, with a graph, and takes its rows back to its parameters.
+    All else is as `cached_step` says: random numbers, autocast, DistributedDataParallel (around the
+    encoder, not around what calls this), memory. Where no gradients are recorded the encoder runs
+    once.
+
+    Parameters
+    ----------
+    encoder, batch, chunk
+        As for `cached_step`.
+
+    Returns
+    -------
+    embeddings
+        A tensor (n, d), or a tuple of one for each input of `batch`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `cached_step`.
+    RuntimeError
+        For the gradient of a gradient.
+
+    >>> import torch, nearfar as nf, nearfar.torch
+    >>> encoder = torch.nn.Linear(3, 2)
+    >>> z = nearfar.torch.cached_embeddings(encoder, torch.rand(10, 3), chunk=4)
+    >>> (0.5 * nf.SupCon()(z, torch.arange(10) % 3)).backward()
+    >>> encoder.weight.grad.shape
+    torch.Size([2, 3])
     """
+    found = deferred(_plainly, matched(encoder, batch), chunk)
+    return found[0] if isinstance(batch, torch.Tensor | Mapping) else tuple(found)
+
+
+def deferred(call: Call, pairs: Sequence[tuple[Any, Rows]], chunk: int) -> list[torch.Tensor]:
+    """The same of each pair of an encoder and its input, by `call`."""
     arguments.whole("chunk", chunk)
-    cut = [_cut(rows, chunk) for _, rows in _pairs(encoder, list(inputs))]
+    cut = [(f, _cut(rows, chunk)) for f, rows in pairs]
     if not torch.is_grad_enabled():
-        return [torch.cat([_first(call, encoder, x)[1] for x in rows]) for rows in cut]
-    first = [[_first(call, encoder, x) for x in rows] for rows in cut]
-    waiting = len(first)
-    kind = _tensors(cut[0][0])[0].device.type
+        return [torch.cat([_first(call, f, x)[1] for x in parts]) for f, parts in cut]
+    first = [(f, [_first(call, f, x) for x in parts]) for f, parts in cut]
+    inputs = Counter(id(f) for f, _ in first)
+    waiting = inputs.copy()
+    kind = _tensors(cut[0][1][0])[0].device.type
     cast = torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)
 
-    def pull(gradient: torch.Tensor, runs: list[_Run]) -> None:
-        nonlocal waiting
+    def pull(gradient: torch.Tensor, f: Any, runs: list[_Run]) -> None:
         if torch.is_grad_enabled():
             raise RuntimeError(
                 "expected no gradient of the gradient of embeddings in chunks; received "
-                "create_graph=True; leave chunk out for second derivatives"
+                "create_graph=True; embed the batch at once for second derivatives"
             )
-        waiting -= 1
+        waiting[id(f)] -= 1
         with torch.enable_grad(), torch.autocast(kind, enabled=cast[0], dtype=cast[1]):
             for run, g in zip(runs, gradient.split(chunk), strict=True):
-                _again(call, encoder, run, g, last=not waiting and run is runs[-1])
-        waiting = waiting or len(first)  # the graph may be kept, and gone back again
+                _again(call, f, run, g, last=not waiting[id(f)] and run is runs[-1])
+        # The graph may be kept, and gone back again.
+        waiting[id(f)] = waiting[id(f)] or inputs[id(f)]
 
     found = []
-    for each in first:
+    for f, each in first:
         z = torch.cat([output for _, output in each]).requires_grad_()
-        z.register_hook(partial(pull, runs=[run for run, _ in each]))
+        z.register_hook(partial(pull, f=f, runs=[run for run, _ in each]))
         found.append(z)
     return found
 
@@ -191,7 +228,8 @@ def _first(call: Call, f: Any, rows: Rows) -> tuple[_Run, torch.Tensor]:
     return _Run(rows, cpu, list(devices), list(states)), output
 
 
-def _pairs(encoder: Any, batch: Any) -> list[tuple[Any, Rows]]:
+def matched(encoder: Any, batch: Any) -> list[tuple[Any, Rows]]:
+    """Each input of the batch with its encoder."""
     one = isinstance(batch, torch.Tensor | Mapping)
     inputs = [batch] if one else list(batch)
     if not inputs or not all(_tensors(x) for x in inputs):

@@ -22,8 +22,9 @@ class PMLLoss(torch.nn.Module):  # type: ignore[misc]
     Without ``indices_tuple`` labels say who is positive, and memory stays bounded. A list of pairs
     (4 tensors) or triplets (3) says it in their place, exactly; the logits of all rows with all
     candidates are made then. It serves `nearfar.Triplet` (which needs one), `nearfar.BatchTriplet`
-    with mining="all", `nearfar.PairMargin` and losses of a partition rule such as `nearfar.SupCon`.
-    Means are over what is listed, and in a partition rule a pair counts once.
+    with mining="all", `nearfar.PairMargin` and losses of a partition rule such as `nearfar.SupCon`
+    and `nearfar.MultiSimilarity`. Means are over what is listed, and in a partition rule a pair
+    counts once.
 
     Parameters
     ----------
