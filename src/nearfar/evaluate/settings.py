@@ -172,7 +172,7 @@ class Settings:
         ns: Namespace,
         inputs: tuple[Array, ...],
         wanted: tuple[bool, ...],
-        embeddings: tuple[Array, ...],
+        embeddings: tuple[Array | None, ...],
         parameters: tuple[Array, ...],
     ) -> tuple[Array | None, ...]:
         """One gradient per input, in its shape; None where it is not wanted."""

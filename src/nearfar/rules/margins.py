@@ -48,7 +48,7 @@ class NearOrApart(WithinRule):
         near, away = (ns.columns(x, others.window) for x in (logits, off))
         off = ns.set_columns_(off, others.window, xp.where(others.same, near, away))
         off = ns.fill_diagonal_(off, *others.diagonal, 0)
-        pairs = xp.sum(xp.ones_like(off), axis=1) - 1
+        pairs = xp.sum(xp.ones_like(off), axis=1) - others.itself
         share = 1 / xp.where(pairs > 0, pairs, xp.ones_like(pairs))
         losses = xp.sum(off * off, axis=1) * (share / 2)
         terms = xp.ones_like(losses)

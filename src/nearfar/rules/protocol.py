@@ -145,20 +145,30 @@ class Met(NamedTuple):
 
 
 class Others(NamedTuple):
-    """Who all rows are to a block of b anchors."""
+    """Who the candidates are to a block of b anchors: the other rows of the batch, or more, or
+    others."""
 
     diagonal: Diagonal
-    """The blocks of the anchors and of all rows: where an anchor meets itself."""
+    """The numbers of the anchors and of the candidates: where they are equal an anchor meets
+    itself."""
     same: Array | None
     """True where a row of the window shares a label with the anchor, itself included, (b, w)."""
     window: Block
     """The w columns outside which no row does."""
     targets: tuple[Array, Array] | None
-    """Of the anchors and of all rows."""
+    """Of the anchors and of the candidates."""
     scratch: Scratch | None
     most: int | None
     """No anchor of the batch has more positives, where the host knows."""
     met: Met | None = None
+    itself: int = 1
+    """How many of the candidates are the anchor itself, 1 or 0; it never counts."""
+
+    @property
+    def numbers(self) -> Diagonal:
+        """Of the anchors and of the columns of the window."""
+        anchors, candidates = self.diagonal
+        return anchors, Block(candidates.start + self.window.start, self.window.size)
 
 
 class Picked(NamedTuple):
@@ -169,7 +179,7 @@ class Picked(NamedTuple):
 
 
 class WithinRule:
-    """A loss of one set of rows that needs all logits of an anchor at once."""
+    """A loss of rows among their like that needs all logits of an anchor at once."""
 
     @property
     def picks(self) -> int:
@@ -202,7 +212,7 @@ class WithinRule:
         anchors' weights (b,), weighted derivatives of the losses by the logits. Where the rule
         `meets`, an anchor's are those of all losses by way of its own number.
 
-        `logits` (b, n) are those of all rows; a rule that picks may consume them, for all others
-        they must stay as they are.
+        `logits` (b, m) are those of all candidates; a rule that picks may consume them, for all
+        others they must stay as they are.
         """
         raise NotImplementedError

@@ -40,16 +40,21 @@ class Ranks(WithinRule):
         xp = ns.xp
         assert others.targets is not None
         n = ns.shape(logits)[1]
-        if isinstance(n, int) and n == 1:
+        if isinstance(n, int) and n == others.itself:
             none = 0 * logits[:, 0]
             return none, none, None if weight is None else 0 * logits
-        # The anchor itself comes first, and is left out.
-        apart = ns.fill_diagonal_(self._label_distances(ns, others), *others.diagonal, -1)
+        apart = self._label_distances(ns, others)
+        if others.itself:
+            # The anchor itself comes first, and is left out.
+            apart = ns.fill_diagonal_(apart, *others.diagonal, -1)
         order = ns.merge(apart, others.scratch, "order")
         apart = ns.gather(apart, order, others.scratch, "apart")
-        s = ns.gather(logits, order, others.scratch, "sorted")[:, 1:]
-        order = order[:, 1:]
+        s = ns.gather(logits, order, others.scratch, "sorted")
         starts = apart[:, 1:] != apart[:, :-1]
+        if others.itself:
+            s, order = s[:, 1:], order[:, 1:]
+        else:
+            starts = xp.concat([xp.ones_like(apart[:, :1]) > 0, starts], axis=1)
         ties = xp.any(~starts)
 
         def shared(x: Array, last: bool) -> Array:

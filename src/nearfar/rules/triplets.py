@@ -52,7 +52,7 @@ def every_of_few(ns: Namespace, logits: Array, others: Others, margin: float) ->
     order = ns.argsort(ns.cast(~mates, logits.dtype))[:, : max(others.most, 1)]
     members = ns.gather(mates, order)
     positives = ns.row_sums(ns.cast(members, logits.dtype))
-    negatives = ns.shape(logits)[1] - 1 - positives
+    negatives = ns.shape(logits)[1] - others.itself - positives
     # An anchor without negatives reaches nothing, so that no infinity meets another.
     reaching = members & (negatives > 0)[:, None]
     reached = margin - ns.gather(ns.columns(logits, window), order)
@@ -127,7 +127,7 @@ MINERS: dict[str, Miner] = {"all": every, "semihard": semihard, "all_semihard": 
 def classmates(ns: Namespace, others: Others) -> tuple[Array, Array]:
     """Which rows of the window are of an anchor's class, with the anchor itself and without."""
     assert others.same is not None
-    return others.same, others.same & ~ns.same(others.diagonal[0], others.window, others.same)
+    return others.same, others.same & ~ns.same(*others.numbers, others.same)
 
 
 def only_strangers_(ns: Namespace, logits: Array, others: Others) -> Array:

@@ -105,9 +105,9 @@ def _of_pairs(
     chosen = torch.cat([logits[at.anchor, at.positive], logits[at.other_anchor, at.negative]])
     same = torch.arange(len(chosen), device=chosen.device) < len(at.anchor)
     # To the rule each pair is an anchor that meets one row, which is not itself.
-    alone = (Block(0, len(chosen)), Block(len(chosen), 1)), same[:, None], Block(0, 1)
-    rule = NearOrApart(loss.margin)
-    losses, _, _ = rule.rows(NS, chosen[:, None], Others(*alone, None, None, None), None)
+    diagonal = Block(0, len(chosen)), Block(len(chosen), 1)
+    other = Others(diagonal, same[:, None], Block(0, 1), None, None, None, itself=0)
+    losses, _, _ = NearOrApart(loss.margin).rows(NS, chosen[:, None], other, None)
     if loss.reduction == "mean":
         return losses.sum() * reduction.weight(max(len(losses), 1))
     counts = _by_anchor(anchor, torch.ones_like(losses), logits)

@@ -1,18 +1,19 @@
-"""One set of rows, each an anchor against all others, a block of anchors at a time."""
+"""Rows of a batch, each an anchor against all others, a reference or both, a block at a time."""
 
 from dataclasses import dataclass
 from typing import ClassVar
 
-from nearfar.evaluate.plan import all_pairs, anchors_by_class, each_block, row_block
-from nearfar.evaluate.rows.evaluation import Found, RowBatch, RowEvaluation
+from nearfar.evaluate.plan import each_block, row_block
+from nearfar.evaluate.rows.among import Candidates, among
+from nearfar.evaluate.rows.evaluation import Found, Gradients, RowBatch, RowEvaluation
 from nearfar.evaluate.schedule import CandidatePart, over_anchor_blocks
 from nearfar.frameworks import Array, Block, Namespace, Scratch
-from nearfar.pairing import Pairing, PairingKind, pair_up
+from nearfar.pairing import PairingKind
 from nearfar.rules import Met, Others, Picked, WithinRule
 from nearfar.similarity import Rows, Tile
 
 Carry = tuple[Array, Array, tuple[Array, ...]]
-"""Losses, numbers of terms; then the gradient of the rows, or what is picked with its slopes."""
+"""Losses, numbers of terms; then the gradients of the sides, or what is picked with its slopes."""
 
 _NOTHING_TO_DO = (
     "no anchor of this batch has a positive and what it is compared with: the loss is 0 and has no "
@@ -30,57 +31,83 @@ class InBatch(RowBatch):
     ) -> None:
         super().__init__(settings, ns, inputs, wanted)
         self.temperature = self.given.temperature
-        self.pairing: Pairing = pair_up(ns, settings.pairing, inputs)
-        self.targets = None
-        if settings.pairing == "targets":
-            self.targets = self.pairing.arrange(ns, self.given.facts[0])
-        gathered = self.pairing.gather(ns, (ns.matrix(self.given.embeddings[0]),))
-        (self.all,) = self.similarity.prepare(ns, gathered, self.temperature)
-        self.n = self.pairing.n
-        itemsize, split = ns.itemsize(self.all.p), self.workers is not None
-        sizes = self.pairing.sizes
-        self.most = None if sizes is None else max(sizes) - 1
-        buffers = self.rule.buffers(self.most)
-        cached = not ns.accelerated(self.all.p)
-        side = row_block(self.options, self.n, itemsize, buffers, split, cached)
+        self.among = among(ns, settings.pairing, settings.candidates, self.given)
+        self.n, self.m = self.among.n, self.among.m
+        self.everyone = Block(0, self.m)
+        parts = tuple(map(ns.matrix, self.given.embeddings))
+        self.sides: tuple[Rows, ...] = ()
+        if self.has_candidates:
+            gathered = self.among.gather(ns, parts)
+            self.sides = self.similarity.prepare(ns, gathered, self.temperature)
+        like = parts[0]
+        itemsize, split = ns.itemsize(like), self.workers is not None
+        buffers = self.rule.buffers(self.among.most)
+        cached = not ns.accelerated(like)
+        side = row_block(self.options, self.m, itemsize, buffers, split, cached)
         self.side = settings.side(self.n, side)
-        empty = ns.zeros((self.n,), self.all.p)
-        positives = self.pairing.counts(ns, empty, all_pairs(self.n, self.side))
+        empty = ns.zeros((self.n,), like)
+        positives = self.among.positives(ns, empty, self.side)
         self.one = ns.xp.ones_like(empty)
-        negatives = ns.xp.sum(self.one) - 1 - positives
-        self._usable = self.rule.usable(positives, negatives)
+        others = ns.number(self.m, like) - self.among.itself
+        self._usable = self.rule.usable(positives, others - positives)
         ns.warn_if(~ns.xp.any(self._usable), _NOTHING_TO_DO)
-        blocks = (
-            each_block(self.n, self.side) if sizes is None else anchors_by_class(sizes, self.side)
-        )
-        self.every = blocks
-        self.blocks = settings.mine(blocks)
+        self.every = self.among.blocks(self.side)
+        self.blocks = settings.mine(self.every)
         self._numbers: Array | None = None
+        # The temperature's gradient is a sum over all rows, wanted or not.
+        pulled = [w or settings.learns(wanted) for w in wanted[: settings.parts]]
+        self._pulls = pulled if len(self.sides) == len(pulled) else [any(pulled)]
+        whole = settings.candidates != "both" or pulled[-1]
+        self._pulled_columns = self.m if whole else self.n
+
+    @property
+    def has_candidates(self) -> bool:
+        """False where it is known that there are no candidates."""
+        return not isinstance(self.m, int) or self.m > 0
 
     @property
     def usable(self) -> Array:
         return self._usable
 
     def restore(self, x: Array) -> Array:
-        return self.pairing.restore(self.ns, x)
+        return self.among.restore(self.ns, x)
 
     def arrange(self, x: Array) -> Array:
-        return self.pairing.arrange(self.ns, x)
+        return self.among.arrange(self.ns, x)
 
     def run(self, weights: Array | None) -> Found:
-        ns = self.ns
+        ns, one = self.ns, self.one
         self._weights = weights
+        if not self.has_candidates:
+            nothing = (
+                ns.zeros(ns.shape(x), one) if w and weights is not None else None
+                for x, w in zip(self.inputs, self.wanted, strict=True)
+            )
+            return Found(0 * one, 0 * one, tuple(nothing))
         if self.rule.meets and self._numbers is None:
             self._numbers = self._first()
-        start = (ns.zeros((self.n,), self.all.p), ns.zeros((self.n,), self.all.p), self._start())
-        loss, terms, found = over_anchor_blocks(ns, self.blocks, self, start, self.n, self.workers)
+        start = (0 * one, 0 * one, self._start())
+        loss, terms, found = over_anchor_blocks(ns, self.blocks, self, start, self.m, self.workers)
         if weights is None:
             return Found(loss, terms, (None,) * len(self.inputs))
-        gradient = self._pull_picked(*found) if self.rule.picks else found[0]
-        z, slope = self.similarity.restore(ns, self.all, gradient, self.temperature)
-        embeddings = self.pairing.scatter(ns, (z,))
-        aligned = self.settings.align(ns, self.inputs, self.wanted, embeddings, (slope,))
-        return Found(loss, terms, aligned)
+        gradients = self._pull_picked(*found) if self.rule.picks else found
+        return Found(loss, terms, self._restored(gradients))
+
+    def _restored(self, gradients: tuple[Array, ...]) -> Gradients:
+        ns = self.ns
+        sides: list[Array | None] = []
+        slopes = []
+        for rows, gradient, pulls in zip(self.sides, gradients, self._pulls, strict=True):
+            if not pulls:
+                sides.append(None)
+                continue
+            z, slope = self.similarity.restore(ns, rows, gradient, self.temperature)
+            sides.append(z)
+            slopes.append(slope)
+        embeddings = self.among.scatter(ns, tuple(sides))
+        slope = sum(slopes[1:], slopes[0])
+        found: Gradients = self.settings.align(ns, self.inputs, self.wanted, embeddings, (slope,))
+        return found
 
     def _first(self) -> Array:
         """What the rule says of every row before any loss."""
@@ -92,23 +119,31 @@ class InBatch(RowBatch):
                 tile = self._tile(i, scratch)
                 return ns.add_rows_(found, i, self.rule.first(ns, tile.logits, others))
 
-            return ns.loop(self.every, body, ns.zeros((self.n,), self.all.p))
+            return ns.loop(self.every, body, 0 * self.one)
 
     def _tile(self, i: Block, scratch: Scratch | None) -> Tile:
-        everyone = Block(0, self.n)
-        return self.similarity.tile(self.ns, self.rows(i), self.all, (i, everyone), scratch)
+        diagonal = (i, self.everyone) if self.among.itself else None
+        return self.similarity.tile(self.ns, self.rows(i), self.sides[-1], diagonal, scratch)
 
     def _start(self) -> tuple[Array, ...]:
-        ns = self.ns
+        ns, one = self.ns, self.one
         if self._weights is None:
             return ()
         if not self.rule.picks:
-            return (ns.zeros(ns.shape(self.all.p), self.all.p),)
-        none = ns.zeros((self.n, self.rule.picks), self.all.p)
+            return self._no_gradients()
+        none = ns.zeros((self.n, self.rule.picks), one)
         return ns.cast(none, ns.xp.int64), none
 
+    def _no_gradients(self) -> tuple[Array, ...]:
+        """Of the sides; where nobody wants one it has no rows."""
+        ns, found = self.ns, []
+        for rows, pulls in zip(self.sides, self._pulls, strict=True):
+            n, d = ns.shape(rows.p)
+            found.append(ns.zeros((n if pulls else 0, d), rows.p))
+        return tuple(found)
+
     def rows(self, i: Block) -> Rows:
-        return self.all.block(self.ns, i)
+        return self.sides[0].block(self.ns, i)
 
     def anchors(
         self, carry: Carry, i: Block, window: Block | None, scratch: Scratch | None
@@ -127,53 +162,65 @@ class InBatch(RowBatch):
             picked = ns.set_rows_(found[0], i, columns), ns.set_rows_(found[1], i, slopes.slopes)
             return (loss, terms, picked), None
         flow = self.similarity.pair_weights_(ns, slopes, tile)
-        add = self.similarity.accumulate_
-        gradient = add(ns, found[0], i, flow, anchors, self.all, scratch)
-        return (loss, terms, (gradient,)), CandidatePart(anchors, flow)
+        if self._pulls[0]:
+            add = self.similarity.accumulate_
+            gradient = add(ns, found[0], i, flow, anchors, self.sides[-1], scratch)
+            found = (gradient, *found[1:])
+        return (loss, terms, found), CandidatePart(anchors, flow) if self._pulls[-1] else None
 
     def candidates(
         self, carry: Carry, left: CandidatePart, columns: Block, scratch: Scratch | None
     ) -> Carry:
         ns = self.ns
-        loss, terms, (gradient,) = carry
+        loss, terms, found = carry
+        if self._pulled_columns is not self.m:
+            end = min(columns.start + columns.size, self._pulled_columns)
+            columns = Block(columns.start, max(0, end - columns.start))
+            if columns.size == 0:
+                return carry
         flow = left.flow.columns(ns, columns).turned(ns)
         add = self.similarity.accumulate_
-        gradient = add(ns, gradient, columns, flow, self.rows(columns), left.anchors, scratch)
-        return loss, terms, (gradient,)
+        rows = self.sides[-1].block(ns, columns)
+        gradient = add(ns, found[-1], columns, flow, rows, left.anchors, scratch)
+        return loss, terms, (*found[:-1], gradient)
 
-    def _pull_picked(self, columns: Array, slopes: Array) -> Array:
+    def _pull_picked(self, columns: Array, slopes: Array) -> tuple[Array, ...]:
         ns = self.ns
 
-        def body(gradient: Array, i: Block) -> Array:
+        def body(found: tuple[Array, ...], i: Block) -> tuple[Array, ...]:
             anchors = self.rows(i)
             places, g = ns.rows(columns, i), ns.rows(slopes, i)
             for k in range(self.rule.picks):
-                others = self.all.take(ns, places[:, k])
+                others = self.sides[-1].take(ns, places[:, k])
                 here, there = self.similarity.paired_vjp(ns, anchors, others, g[:, k])
-                gradient = ns.add_rows_(gradient, i, here)
-                gradient = ns.add_at_(gradient, places[:, k], there)
-            return gradient
+                if self._pulls[0]:
+                    found = (ns.add_rows_(found[0], i, here), *found[1:])
+                if self._pulls[-1]:
+                    found = (*found[:-1], ns.add_at_(found[-1], places[:, k], there))
+            return found
 
         # Of a process that does not compute all anchors the slopes of the others are 0.
-        blocks = each_block(self.n, self.side)
-        return ns.loop(blocks, body, ns.zeros(ns.shape(self.all.p), self.all.p))
+        return ns.loop(each_block(self.n, self.side), body, self._no_gradients())
 
     def _others(self, i: Block, window: Block | None, scratch: Scratch | None) -> Others:
-        diagonal = i, Block(0, self.n)
-        window = diagonal[1] if window is None else window
-        if self.targets is not None:
-            targets = self.ns.rows(self.targets, i), self.targets
-            return Others(diagonal, None, window, targets, scratch, None)
-        rows, columns = self.pairing.compared(self.ns, i, window)
+        who = self.among
+        diagonal = i, Block(who.first, self.m)
+        window = self.everyone if window is None else window
+        targets = who.targets(self.ns, i)
+        if targets is not None:
+            return Others(diagonal, None, window, targets, scratch, None, itself=who.itself)
+        rows, columns = who.compared(self.ns, i, window)
         met = None
         if self._numbers is not None:
             met = Met((self.ns.rows(self._numbers, i), self._numbers), self._weights)
-        return Others(diagonal, rows == columns, window, None, scratch, self.most, met)
+        same = rows == columns
+        return Others(diagonal, same, window, None, scratch, who.most, met, who.itself)
 
 
 @dataclass(frozen=True, kw_only=True)
 class InBatchEvaluation(RowEvaluation):
     rule: WithinRule
     pairing: PairingKind
+    candidates: Candidates = "batch"
 
     batch: ClassVar[type[RowBatch]] = InBatch

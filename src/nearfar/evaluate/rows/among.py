@@ -1,0 +1,223 @@
+"""Whom the rows of a batch meet as anchors: its other rows, those of a reference, or both."""
+
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from nearfar.evaluate.plan import all_pairs, anchors_by_class, class_blocks, each_block
+from nearfar.evaluate.settings import Inputs
+from nearfar.frameworks import Array, Block, BlockTuples, Namespace
+from nearfar.pairing import Compared, PairingKind, pair_up
+
+Candidates = Literal["batch", "reference", "both"]
+"""Other rows of the batch; a reference; the batch and then the reference."""
+
+
+class Among(Protocol):
+    """Anchors have the numbers 0 to n - 1, and candidates go on from `first`: one of an anchor's
+    own number is itself. Both are in an order of their own."""
+
+    n: Any
+    m: Any
+    first: Any
+    itself: int
+    """How many of the candidates are the anchor itself: 1 or 0."""
+    most: int | None
+    """No anchor has more positives, where the host knows."""
+
+    def gather(self, ns: Namespace, parts: tuple[Array, ...]) -> tuple[Array, ...]:
+        """Anchors and candidates: one set of rows that begins with the anchors, or two."""
+
+    def scatter(self, ns: Namespace, sides: tuple[Array | None, ...]) -> tuple[Array | None, ...]:
+        """Undo `gather`."""
+
+    def restore(self, ns: Namespace, values: Array) -> Array:
+        """Per-anchor values (n,) in the order that the caller knows."""
+
+    def arrange(self, ns: Namespace, values: Array) -> Array:
+        """Undo `restore`."""
+
+    def positives(self, ns: Namespace, like: Array, side: int) -> Array:
+        """How many an anchor has, (n,) as `like`, found `side` anchors at a time."""
+
+    def blocks(self, side: int) -> BlockTuples:
+        """Anchors, and if that is known the columns that hold all of their positives."""
+
+    def compared(self, ns: Namespace, i: Block, window: Block) -> Compared:
+        """Equal where a column is a positive of the row, or the row itself."""
+
+    def targets(self, ns: Namespace, i: Block) -> tuple[Array, Array] | None:
+        """Of the anchors of a block and of all candidates."""
+
+
+def among(ns: Namespace, kind: PairingKind, candidates: Candidates, given: Inputs) -> Among:
+    """Whom the anchors of a call meet. A reference without rows is none."""
+    if candidates == "batch" or (candidates == "both" and given.embeddings[1].shape[0] == 0):
+        return AmongBatch(ns, kind, given)
+    return AmongReference(ns, kind, candidates == "both", given)
+
+
+class AmongBatch:
+    first = 0
+    itself = 1
+
+    def __init__(self, ns: Namespace, kind: PairingKind, given: Inputs) -> None:
+        self._pairing = pair_up(ns, kind, (given.embeddings[0], *given.facts[:1]))
+        self.n = self.m = self._pairing.n
+        sizes = self._pairing.sizes
+        self.most = None if sizes is None else max(sizes) - 1
+        self._targets = None
+        if kind == "targets":
+            self._targets = self._pairing.arrange(ns, given.facts[0])
+
+    def gather(self, ns: Namespace, parts: tuple[Array, ...]) -> tuple[Array, ...]:
+        return self._pairing.gather(ns, parts[:1])
+
+    def scatter(self, ns: Namespace, sides: tuple[Array | None, ...]) -> tuple[Array | None, ...]:
+        (rows,) = sides
+        return () if rows is None else self._pairing.scatter(ns, (rows,))
+
+    def restore(self, ns: Namespace, values: Array) -> Array:
+        return self._pairing.restore(ns, values)
+
+    def arrange(self, ns: Namespace, values: Array) -> Array:
+        return self._pairing.arrange(ns, values)
+
+    def positives(self, ns: Namespace, like: Array, side: int) -> Array:
+        return self._pairing.counts(ns, like, all_pairs(self.n, side))
+
+    def blocks(self, side: int) -> BlockTuples:
+        sizes = self._pairing.sizes
+        return each_block(self.n, side) if sizes is None else anchors_by_class(sizes, side)
+
+    def compared(self, ns: Namespace, i: Block, window: Block) -> Compared:
+        return self._pairing.compared(ns, i, window)
+
+    def targets(self, ns: Namespace, i: Block) -> tuple[Array, Array] | None:
+        return None if self._targets is None else (ns.rows(self._targets, i), self._targets)
+
+
+class Order:
+    """Rows in ascending order of their keys; as they are without keys."""
+
+    def __init__(self, keys: np.ndarray | None) -> None:
+        self._order = None if keys is None else np.argsort(keys, kind="stable")
+        if self._order is not None and (self._order == np.arange(len(self._order))).all():
+            self._order = None
+
+    def arrange(self, ns: Namespace, x: Array) -> Array:
+        return x if self._order is None else ns.take(x, self._order)
+
+    def restore(self, ns: Namespace, x: Array) -> Array:
+        return x if self._order is None else ns.take(x, np.argsort(self._order, kind="stable"))
+
+
+Keys = tuple[np.ndarray | None, np.ndarray | None]
+_AS_GIVEN: Keys = (None, None)
+
+
+class AmongReference:
+    """`both`: the batch and then the reference are the candidates."""
+
+    def __init__(self, ns: Namespace, kind: PairingKind, both: bool, given: Inputs) -> None:
+        batch, reference = given.embeddings
+        self.itself = int(both)
+        self.n, rows = ns.shape(batch)[0], ns.shape(reference)[0]
+        self.first = 0 if both else self.n
+        self.m = self.n + rows if both else rows
+        self._kind = kind
+        self.most: int | None = None
+        self._count: np.ndarray | None = None
+        self._classes: tuple[np.ndarray, np.ndarray] | None = None
+        facts, keys = given.facts[:2], _AS_GIVEN
+        known = [ns.peek(x) if len(x.shape) == 1 or x.shape[1] == 1 else None for x in facts]
+        if kind == "many_labels":
+            facts = tuple(ns.cast(x, batch.dtype) for x in facts)
+        elif known[0] is not None and known[1] is not None:
+            if kind == "targets":
+                keys = known[0].reshape(-1), known[1].reshape(-1)
+            else:
+                facts, keys = self._numbered(ns, batch, known[0], known[1])
+        self._orders = tuple(map(Order, keys))
+        facts = tuple(o.arrange(ns, x) for o, x in zip(self._orders, facts, strict=True))
+        self._facts = facts[0], ns.xp.concat(facts, axis=0) if both else facts[1]
+
+    def _numbered(
+        self, ns: Namespace, like: Array, batch: np.ndarray, reference: np.ndarray
+    ) -> tuple[tuple[Array, ...], Keys]:
+        """Labels that the host can read as class numbers, and what to sort the rows by."""
+        # Each NaN is a class of its own: it equals nothing.
+        _, codes = np.unique(
+            np.concatenate([batch, reference]), return_inverse=True, equal_nan=False
+        )
+        ours, theirs = np.split(codes.reshape(-1), [len(batch)])
+        sizes = np.bincount(codes if self.itself else theirs, minlength=codes.max() + 1)
+        self._count = sizes[ours] - self.itself
+        self.most = int(self._count.max())
+        coded = tuple(ns.codes(ns.asarray(x, like, ns.xp.int64), like) for x in (ours, theirs))
+        if self.itself:
+            # A class is side by side in each set, but not in both together.
+            return coded, _AS_GIVEN
+        self._classes = np.sort(ours), np.sort(theirs)
+        self._count = sizes[self._classes[0]]
+        return coded, (ours, theirs)
+
+    def gather(self, ns: Namespace, parts: tuple[Array, ...]) -> tuple[Array, ...]:
+        ordered = [o.arrange(ns, x) for o, x in zip(self._orders, parts, strict=True)]
+        return (ns.xp.concat(ordered, axis=0),) if self.itself else tuple(ordered)
+
+    def scatter(self, ns: Namespace, sides: tuple[Array | None, ...]) -> tuple[Array | None, ...]:
+        if self.itself:
+            (rows,) = sides
+            sides = (None, None) if rows is None else (rows[: self.n, :], rows[self.n :, :])
+        return tuple(
+            None if x is None else o.restore(ns, x)
+            for o, x in zip(self._orders, sides, strict=True)
+        )
+
+    def restore(self, ns: Namespace, values: Array) -> Array:
+        return self._orders[0].restore(ns, values)
+
+    def arrange(self, ns: Namespace, values: Array) -> Array:
+        return self._orders[0].arrange(ns, values)
+
+    def positives(self, ns: Namespace, like: Array, side: int) -> Array:
+        if self._count is not None:
+            return ns.asarray(self._count, like)
+        if self._kind == "targets":
+            return ns.xp.zeros_like(like) + ns.number(self.m, like) - self.itself
+        everyone = Block(0, self.m)
+
+        def body(count: Array, i: Block) -> Array:
+            rows, columns = self.compared(ns, i, everyone)
+            same = ns.cast(rows == columns, like.dtype)
+            if self.itself:
+                same = ns.fill_diagonal_(same, i, everyone, 0)
+            return ns.add_rows_(count, i, ns.row_sums(same))
+
+        return ns.loop(each_block(self.n, side), body, like)
+
+    def blocks(self, side: int) -> BlockTuples:
+        if self._classes is None:
+            return each_block(self.n, side)
+        ours, theirs = self._classes
+        _, sizes = np.unique(ours, return_counts=True)
+        found = []
+        for block, _ in class_blocks(sizes.tolist(), side):
+            start = int(np.searchsorted(theirs, ours[block.start], side="left"))
+            end = int(np.searchsorted(theirs, ours[block.start + block.size - 1], side="right"))
+            # A window is never empty, since rules look for a largest entry in it.
+            start = min(start, len(theirs) - 1)
+            found.append((block, Block(start, max(1, end - start))))
+        return found
+
+    def compared(self, ns: Namespace, i: Block, window: Block) -> Compared:
+        ours, theirs = self._facts
+        rows, columns = ns.rows(ours, i), ns.rows(theirs, window)
+        if self._kind == "labels":
+            return rows[:, None], columns[None, :]
+        shared = ns.xp.sign(rows @ ns.xp.matrix_transpose(columns))
+        return shared, ns.xp.ones_like(shared[:1, :1])
+
+    def targets(self, ns: Namespace, i: Block) -> tuple[Array, Array] | None:
+        return (ns.rows(self._facts[0], i), self._facts[1]) if self._kind == "targets" else None
