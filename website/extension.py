@@ -7,13 +7,14 @@ from typing import Any
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-from website import implementations, losspage, mathml, reference, zh
+from website import assistants, commands, implementations, losspage, mathml, reference, zh
 
 _BARE = re.compile(r"(?<!`)([|]|(?<=\w)_(?!\w))(?!`)")
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", _make_pages)
+    app.connect("build-finished", _for_assistants)
     app.connect("autodoc-process-docstring", _plain)
     app.add_html_math_renderer("mathml", (_inline, None), (_block, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}
@@ -27,10 +28,16 @@ def _make_pages(app: Sphinx, config: Config) -> None:
     for name, cls in losspage.losses().items():
         made[f"losses/{name.lower()}.md"] = losspage.page(cls)
         made[f"losses/{name.lower()}.svg"] = losspage.picture(cls)
-    made |= implementations.pages() | zh.pages()
+    made |= implementations.pages() | commands.pages() | zh.pages()
     made |= {f"reference/{module}.md": text for module, text in reference.pages().items()}
     for path, content in made.items():
         _write(Path(app.srcdir) / path, content)
+
+
+def _for_assistants(app: Sphinx, exception: Exception | None) -> None:
+    if exception is None:
+        for name, text in assistants.files().items():
+            (Path(app.outdir) / name).write_text(text, encoding="utf8")
 
 
 def _plain(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:

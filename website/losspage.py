@@ -1,12 +1,15 @@
 """The page of a loss, made from the loss itself: docstring, fields, presets, a picture."""
 
 import io
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import nearfar as nf
+from nearfar.losses.families import GivenTriplets, TwoSides
 from nearfar.presets import Preset
+from nearfar.rules import PartitionRule
 from website import implementations
 from website.batches import batch
 from website.docstring import described
@@ -58,7 +61,7 @@ def page(cls: type) -> str:
             parts.summary,
             f"$${FORMULAS[name].strip()}$$",
             f"**In plain letters.** {escaped(parts.formula)}",
-            f"**Source.** {escaped(parts.source)}",
+            f"**Source.** {_linked(escaped(parts.source))}",
             f"**Call.** {parts.call.removeprefix('Call').strip()}",
             tabs(loss),
             f"**Range** {escaped(parts.range).removeprefix('Range').strip()}",
@@ -69,6 +72,8 @@ def page(cls: type) -> str:
             "A small batch: anchors against candidates. Blue are an anchor's positives, orange its "
             "negatives, grey is not compared; the bars are each anchor's share of the gradient. "
             "`loss.explain(...).plot()` draws your own.",
+            "## Cost",
+            _cost(cls),
             "## Implementations that equal it",
             _implementations(cls),
             "## Example",
@@ -142,6 +147,33 @@ def _implementations(cls: type) -> str:
 
 
 def _session(example: str) -> str:
-    return "\n".join(
-        line.removeprefix(">>> ").removeprefix("... ") for line in example.splitlines()
+    """An example of a docstring as a program, what it prints as comments."""
+    lines = []
+    for line in example.splitlines():
+        code = re.match(r"(?:>>>|\.\.\.)(?: |$)", line)
+        lines.append(line[code.end() :] if code else f"# {line}" if line else "")
+    return "\n".join(lines)
+
+
+def _linked(source: str) -> str:
+    """With papers as links."""
+    text = re.sub(r"arXiv (\d{4}\.\d{4,5})", r"[arXiv \1](https://arxiv.org/abs/\1)", source)
+    return re.sub(r"doi (10\.\S+\w)", r"[doi \1](https://doi.org/\1)", text)
+
+
+def _cost(cls: type) -> str:
+    """Products and memory, by how it is evaluated."""
+    loss = cls()
+    if loss.family is GivenTriplets:
+        return "Value and gradient: O(N d) of time and memory, for N triplets."
+    sides = len([name for name in loss.embeddings if name not in loss.optional])
+    if isinstance(loss.rule(), PartitionRule):
+        products = 4 if loss.family is TwoSides else 2
+        passes = f"{products} matrix products of all pairs, in two passes over tiles"
+    else:
+        passes = "3 matrix products of its pairs at most, in one pass over blocks of anchors"
+    return (
+        f"Value and gradient: {passes}; memory O(n d) for {sides} array{'s' * (sides > 1)} of "
+        "embeddings and what `with_options(memory=...)` allows, 64 MiB by default: "
+        "[from equation to tiles](../equation-to-tiles.md)."
     )

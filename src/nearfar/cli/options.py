@@ -196,7 +196,9 @@ class EncoderOptions:
         str | None,
         typer.Option(help="Of the encoder: torch. [default: torch]", rich_help_panel=_ENCODER),
     ] = None
-    epochs: Annotated[int, typer.Option(min=1, rich_help_panel=_ENCODER)] = 30
+    epochs: Annotated[
+        int, typer.Option(min=1, help="How often all rows are seen.", rich_help_panel=_ENCODER)
+    ] = 30
     batch_size: Annotated[
         int | None,
         typer.Option(
@@ -206,9 +208,9 @@ class EncoderOptions:
         ),
     ] = None
     lr: Annotated[
-        float, typer.Option(help="Of AdamW, with a cosine.", rich_help_panel=_ENCODER)
+        float, typer.Option(help="Learning rate of AdamW, with a cosine.", rich_help_panel=_ENCODER)
     ] = 1e-3
-    weight_decay: Annotated[float, typer.Option(rich_help_panel=_ENCODER)] = 1e-4
+    weight_decay: Annotated[float, typer.Option(help="Of AdamW.", rich_help_panel=_ENCODER)] = 1e-4
     augmentation: Annotated[
         float | None,
         typer.Option(
