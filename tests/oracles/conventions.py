@@ -103,6 +103,16 @@ LIFTED += [
     for distance, without_positives in product(DISTANCES, ("skip", "zero", "count"))
 ]
 NPAIR = [{"l2": l2} for l2 in (0.0, 0.02)]
+SMOOTHAP = [
+    {"similarity": similarity, "count_self": count_self, "temperature": 0.1}
+    for similarity, count_self in product(SIMILARITIES, (False, True))
+]
+KOLEO = [{}, {"eps": 1e-3}]
+UNIFORMITY = [{}, {"t": 30.0}]
+ALIGNMENT = [{}, {"alpha": 1.0}]
+VICREG = [{}, {"invariance": 1.0, "variance": 3.0, "covariance": 0.5, "eps": 0.1}]
+BARLOWTWINS = [{}, {"off_diagonal": 0.5, "eps": 0.1}]
+COSENT = ANGLE = [{}, {"temperature": 0.5}]
 WORDS = (
     "similarity",
     "mining",

@@ -10,7 +10,10 @@ barlowtwins   arXiv 2103.03230 eq. 1: sum_k (1 - c_kk)^2 + off_diagonal sum_{k !
 import math
 
 
-def vicreg(a, b, *, invariance=25.0, variance=25.0, covariance=1.0, eps=1e-4, scale=1.0):
+def vicreg(
+    a, b, *, invariance=25.0, variance=25.0, covariance=1.0, eps=1e-4, scale=1.0, reduction="mean"
+):
+    assert reduction == "mean"
     n, d = len(a), len(a[0])
     apart = math.fsum(
         (x - y) ** 2 for u, v in zip(a, b, strict=True) for x, y in zip(u, v, strict=True)
@@ -27,7 +30,8 @@ def vicreg(a, b, *, invariance=25.0, variance=25.0, covariance=1.0, eps=1e-4, sc
     return scale * (invariance * apart / (n * d) + variance * spread + covariance * cross)
 
 
-def barlowtwins(a, b, *, off_diagonal=5e-3, eps=1e-5, scale=1.0):
+def barlowtwins(a, b, *, off_diagonal=5e-3, eps=1e-5, scale=1.0, reduction="mean"):
+    assert reduction == "mean"
     n, d = len(a), len(a[0])
     sides = []
     for side in (a, b):

@@ -12,11 +12,13 @@ from oracles.similarity import cosine
 from oracles.stable import log_sum_exp, softplus
 
 
-def cosent(x, y, targets, *, temperature=0.05, scale=1.0):
+def cosent(x, y, targets, *, temperature=0.05, scale=1.0, reduction="mean"):
+    assert reduction == "mean"
     return _ranked([cosine(u, v) for u, v in zip(x, y, strict=True)], targets, temperature, scale)
 
 
-def angle(x, y, targets, *, temperature=0.05, scale=1.0):
+def angle(x, y, targets, *, temperature=0.05, scale=1.0, reduction="mean"):
+    assert reduction == "mean"
     return _ranked([_turned(u, v) for u, v in zip(x, y, strict=True)], targets, temperature, scale)
 
 

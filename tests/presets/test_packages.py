@@ -20,6 +20,8 @@ jax.config.update("jax_enable_x64", True)
 
 TOLERANCE = 1e-6
 LABELS = torch.tensor([3, 0, 0, 1, 2, 0, 1, 2, 2, 4, 2, 0])
+AS_MANY_AS_CLASSES = torch.arange(9) // 3
+SCORES = torch.tensor([0.1, 0.9, 0.4, 0.4, 0.0, 1.0, 0.7, 0.2, 0.2, 0.5, 0.3, 0.8])
 PML, ST = "pytorch-metric-learning/", "sentence-transformers/"
 
 
@@ -44,6 +46,14 @@ def _n_pairs(a, b):
     rows, classes = torch.cat([a, b]), torch.arange(len(a)).repeat(2)
     plain = pml("distances").DotProductSimilarity(normalize_embeddings=False)
     return pml("losses").NPairsLoss(distance=plain)(rows, classes)
+
+
+def _smooth_ap(z):
+    return pml("losses").SmoothAPLoss(temperature=0.1)(z, AS_MANY_AS_CLASSES)
+
+
+def _scored(name):
+    return lambda x, w: st(name)(scale=5.0).compute_loss_from_embeddings([x, w], SCORES)
 
 
 def _mined(miner, loss, margin):
@@ -172,6 +182,11 @@ PEERS = [
         normalises=True,
     ),
     Peer(f"{PML}NPairsLoss", _n_pairs),
+    Peer(f"{PML}SmoothAPLoss", _smooth_ap, "nine", {"temperature": 0.1}),
+    Peer("lightly/VICRegLoss", lambda a, b: lightly_loss().VICRegLoss()(a, b)),
+    Peer("lightly/BarlowTwinsLoss", lambda a, b: lightly_loss().BarlowTwinsLoss()(a, b)),
+    Peer(f"{ST}CoSENTLoss", _scored("CoSENTLoss"), "scored", {"temperature": 0.2}),
+    Peer(f"{ST}AnglELoss", _scored("AnglELoss"), "scored", {"temperature": 0.2}),
     Peer("info-nce-pytorch/InfoNCE", _info_nce, fields=STATED),
     Peer("info-nce-pytorch/InfoNCE", _info_nce, "queue", STATED),
     Peer(
@@ -224,7 +239,14 @@ def batch(kind, seed):
     x = torch.tensor(rng.normal(size=(36, 7)) * rng.uniform(0.5, 2, size=(36, 1)))
     a, b, c = x[:12], 0.5 * x[:12] + x[12:24], x[24:]
     own = torch.tensor(rng.normal(size=(12, 3, 7)))
-    kinds = {"views": (a, b), "rows": (a,), "queue": (a, b, c[:9]), "own": (a, b, own)}
+    kinds = {
+        "nine": (a[:9],),
+        "views": (a, b),
+        "scored": (a, b),
+        "rows": (a,),
+        "queue": (a, b, c[:9]),
+        "own": (a, b, own),
+    }
     return kinds.get(kind, (a, b, c))
 
 
@@ -246,6 +268,10 @@ def assert_equal(got, want):
 def test_value_and_gradient(peer):
     loss = nf.preset(peer.name, **peer.fields or {})
     labels = (LABELS,) if "labels" in loss.inputs else ()
+    if peer.name.endswith("SmoothAPLoss"):
+        labels = (AS_MANY_AS_CLASSES,)
+    if peer.arrays == "scored":
+        labels = (SCORES,)
 
     def ours(*x):
         rows = (normalize(r, dim=1) for r in x) if peer.normalises else x

@@ -57,6 +57,14 @@ LOSSES = {
     "lifted": nf.Lifted(),
     "lifted, pairs": nf.Lifted(form="pairs").with_options(tile=4),
     "npair": nf.NPair(l2=0.1),
+    "koleo": nf.KoLeo(),
+    "uniformity": nf.Uniformity(),
+    "alignment": nf.Alignment(),
+    "vicreg": nf.VICReg(),
+    "barlowtwins": nf.BarlowTwins(),
+    "cosent": nf.CoSENT(temperature=0.3),
+    "angle": nf.AnglE(temperature=0.3),
+    "smoothap": nf.SmoothAP(temperature=0.1),
     "triplet": nf.Triplet(margin=2.0),
 }
 

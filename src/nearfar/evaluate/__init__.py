@@ -1,11 +1,13 @@
 """How a loss is computed in bounded memory; the only place that holds a tile."""
 
 from nearfar.evaluate.partition.evaluation import PartitionEvaluation
+from nearfar.evaluate.rows.at_once import AtOnceEvaluation
 from nearfar.evaluate.rows.in_batch import InBatchEvaluation
 from nearfar.evaluate.rows.queries import QueryEvaluation
 from nearfar.evaluate.settings import Options, Reduction, without_kernels
 
 __all__ = [
+    "AtOnceEvaluation",
     "InBatchEvaluation",
     "Options",
     "PartitionEvaluation",

@@ -10,7 +10,7 @@ from nearfar.explain.relations import Array, Relations, relate
 from nearfar.explain.repeats import own_negatives, repeats
 from nearfar.explain.survey import Survey, survey
 from nearfar.frameworks import HOST_MEMORY
-from nearfar.losses import Loss, RankedRows, TwoViews
+from nearfar.losses import Loss, RankedRows, RowsAlone, ScoredPairs, TwoViews, ViewsAlone
 
 _EVEN = 1e-6  # logits that differ by less of their size are taken for equal
 _SHOWN = 5
@@ -151,7 +151,9 @@ def explain(loss: Loss, arrays: dict[str, Array]) -> Explanation:
     inputs = tuple(arrays.values())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # said among the findings
-        losses = replace(loss, reduction="none")(*inputs)
+        each = "none" in loss.declarations["reduction"]["choices"]
+        # A loss of the batch has none of its anchors.
+        losses = replace(loss, reduction="none")(*inputs) if each else np.zeros(0)
         mean = loss if loss.reduction != "none" else replace(loss, reduction="mean")
         value, gradients = mean.value_and_grad(*inputs)
         nothing = [
@@ -161,7 +163,7 @@ def explain(loss: Loss, arrays: dict[str, Array]) -> Explanation:
             for key, x in arrays.items()
         ]
         chance = float(mean(*nothing))
-    pull = _pull(loss, gradients, len(losses))
+    pull = _pull(loss, gradients, len(losses) if each else len(relations.anchors.rows))
     facts: dict[str, Any] = {"loss": loss.to_dict(), "value": float(value), "chance": chance}
     facts |= _means(loss, relations, found)
     if loss.stated("include_self") == "positive":
@@ -171,7 +173,7 @@ def explain(loss: Loss, arrays: dict[str, Array]) -> Explanation:
         "duplicates": repeats(loss, arrays, relations.anchors),
         "positives_among_negatives": own_negatives(loss, arrays),
         "clamped": _clamped(loss, inputs),
-        "at_zero": int((losses == 0).sum()),
+        "at_zero": int((losses == 0).sum()) if each else None,
         "effective_negatives": _effective(loss, found),
         "hardest_tenth": _hardest_tenth(losses, pull),
     }
@@ -251,7 +253,7 @@ def _effective(loss: Loss, found: Survey) -> float | None:
 
 
 def _hardest_tenth(losses: Array, pull: Array) -> float | None:
-    if not pull.any():
+    if not pull.any() or not len(losses):
         return None
     tenth = max(1, len(losses) // 10)
     return float(pull[np.argsort(-losses, kind="stable")[:tenth]].sum())
@@ -267,7 +269,10 @@ def _findings(loss: Loss, facts: dict[str, Any], relations: Relations, found: Su
     ):
         said.append("all similarities are equal: the embeddings have collapsed")
     lacking = facts["without_positives"]["count"]
-    if lacking == n:
+    paired = not isinstance(loss, RowsAlone)
+    if not paired:
+        pass
+    elif lacking == n:
         why = ": all labels are different" if relations.labels is not None and n > 1 else ""
         said.append(f"no anchor has a positive{why}; the loss is 0 and nothing is learned")
     elif lacking:
@@ -275,7 +280,8 @@ def _findings(loss: Loss, facts: dict[str, Any], relations: Relations, found: Su
         skipped = loss.stated("without_positives", "skip") == "skip"
         counts = "not counted" if skipped else "counted as 0"
         said.append(f"{lacking} of {n} anchors have no positive and are {counts}: rows {rows}")
-    if facts["negatives"] is not None and lacking < n and not found.negatives.any():
+    alone = isinstance(loss, RowsAlone | ViewsAlone | ScoredPairs)
+    if facts["negatives"] and not alone and lacking < n and not found.negatives.any():
         why = ": all rows are of one class" if relations.labels is not None and n > 1 else ""
         learns = "" if facts["hardest_tenth"] else "; the loss is 0 and nothing is learned"
         said.append(f"no anchor has a negative{why}{learns}")

@@ -14,8 +14,11 @@ from nearfar.losses import (
     Loss,
     Queries,
     RankedRows,
+    RowsAlone,
+    ScoredPairs,
     TwoSides,
     TwoViews,
+    ViewsAlone,
 )
 from nearfar.similarity import Similarity
 
@@ -128,6 +131,23 @@ def _views(loss: TwoViews, arrays: dict[str, Array]) -> _Related:
         return Side.of(a=arrays["a"]), Side.of(**arrays), masks, np.arange(n)
     # Each pair side by side.
     return Side.of(**arrays), None, masks, np.arange(2 * n).reshape(2, n).T.ravel()
+
+
+@_related.register
+def _alone(loss: RowsAlone, arrays: dict[str, Array]) -> _Related:
+    """Every other row is one to be parted from."""
+    rows = Side.of(**arrays)
+    none = np.zeros((1, 1), dtype=bool)
+    return rows, None, lambda i, j: (none & (i != j), i != j), np.arange(len(rows.rows))
+
+
+@_related.register
+def _given(loss: ViewsAlone | ScoredPairs, arrays: dict[str, Array]) -> _Related:
+    """The other row of the pair, and nobody else."""
+    sides = (Side.of(**{name: arrays[name]}) for name in loss.embeddings)
+    anchors, candidates = sides
+    none = np.zeros((1, 1), dtype=bool)
+    return anchors, candidates, lambda i, j: (i == j, none & (i == j)), np.arange(len(anchors.rows))
 
 
 @_related.register

@@ -4,10 +4,14 @@ A loss of one's own derives from a family and declares its fields with `choice`,
 `number` and `from_zero`; see docs/write-a-loss.md.
 """
 
+from nearfar.losses.alignment import Alignment
+from nearfar.losses.angle import AnglE
+from nearfar.losses.barlowtwins import BarlowTwins
 from nearfar.losses.base import Loss, loss_from_dict
 from nearfar.losses.batchtriplet import BatchTriplet
 from nearfar.losses.circle import Circle
 from nearfar.losses.clip import CLIP
+from nearfar.losses.cosent import CoSENT
 from nearfar.losses.dcl import DCL
 from nearfar.losses.families import (
     GivenPairs,
@@ -18,9 +22,11 @@ from nearfar.losses.families import (
     TwoSides,
     TwoViews,
 )
+from nearfar.losses.families_at_once import RowsAlone, ScoredPairs, ViewsAlone
 from nearfar.losses.fields import choice, from_zero, number, off_or_positive, positive
 from nearfar.losses.hcl import HCL
 from nearfar.losses.infonce import InfoNCE
+from nearfar.losses.koleo import KoLeo
 from nearfar.losses.lifted import Lifted
 from nearfar.losses.multisimilarity import MultiSimilarity
 from nearfar.losses.npair import NPair
@@ -28,9 +34,12 @@ from nearfar.losses.ntxent import NTXent
 from nearfar.losses.pairmargin import PairMargin
 from nearfar.losses.registry import LOSSES, key_of
 from nearfar.losses.siglip import SigLIP
+from nearfar.losses.smoothap import SmoothAP
 from nearfar.losses.supcon import SupCon
 from nearfar.losses.supcr import RankNContrast, SupCR
 from nearfar.losses.triplet import Triplet
+from nearfar.losses.uniformity import Uniformity
+from nearfar.losses.vicreg import VICReg
 from nearfar.losses.views import flatten_views
 
 __all__ = [
@@ -38,11 +47,16 @@ __all__ = [
     "DCL",
     "HCL",
     "LOSSES",
+    "Alignment",
+    "AnglE",
+    "BarlowTwins",
     "BatchTriplet",
     "Circle",
+    "CoSENT",
     "GivenPairs",
     "GivenTriplets",
     "InfoNCE",
+    "KoLeo",
     "LabelledRows",
     "Lifted",
     "Loss",
@@ -53,12 +67,18 @@ __all__ = [
     "Queries",
     "RankNContrast",
     "RankedRows",
+    "RowsAlone",
+    "ScoredPairs",
     "SigLIP",
+    "SmoothAP",
     "SupCR",
     "SupCon",
     "Triplet",
     "TwoSides",
     "TwoViews",
+    "Uniformity",
+    "VICReg",
+    "ViewsAlone",
     "choice",
     "flatten_views",
     "from_zero",

@@ -120,6 +120,15 @@ def same_shape(arrays: Mapping[str, Array], first: str, second: str) -> None:
         )
 
 
+def two_rows(owner: str, x: Array) -> None:
+    n = x.shape[0]
+    if isinstance(n, int) and n < 2:
+        raise ValueError(
+            f"{owner}: expected at least two rows, whose features vary; received {n}; give larger "
+            "batches"
+        )
+
+
 def nearest(name: str, known: list[str]) -> str | None:
     """The known name that was probably meant."""
     by_lower = {k.lower(): k for k in known}

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from nearfar.losses import Loss
+from nearfar.presets.at_once import AT_ONCE
 from nearfar.presets.labels import LABELS
 from nearfar.presets.pairs import PAIRS
 from nearfar.presets.queries import QUERIES
@@ -16,7 +17,7 @@ from nearfar.presets.weighted import WEIGHTED
 
 __all__ = ["Preset", "Table", "describe", "preset", "table"]
 
-_ALL = Table([*VIEWS, *LABELS, *QUERIES, *PAIRS, *WEIGHTED, *UNCOVERED])
+_ALL = Table([*VIEWS, *LABELS, *QUERIES, *PAIRS, *WEIGHTED, *AT_ONCE, *UNCOVERED])
 _BY_NAME = {row.name.lower(): row for row in _ALL}
 
 

@@ -29,12 +29,6 @@ _ROWS = [
         "it adds up pairs that are chosen by the hardest of the other kind",
     ),
     (
-        "sentence-transformers/CoSENTLoss",
-        _ST,
-        _ST_FOLDER + "cosent.py",
-        "one global logarithm over ordered pairs of pairs; " + _NO_LOSS.format("such"),
-    ),
-    (
         "pytorch-metric-learning/ContrastiveLoss",
         _PML,
         _PML_FOLDER + "contrastive_loss.py",
@@ -51,18 +45,6 @@ _ROWS = [
         "1.6.0",
         "lightly/loss/dcl_loss.py",
         "each positive has a weight, 2 - B softmax(similarity / sigma) over the batch, detached",
-    ),
-    (
-        "lightly/VICRegLoss",
-        "1.6.0",
-        "lightly/loss/vicreg_loss.py",
-        _NO_LOSS.format("variance-covariance"),
-    ),
-    (
-        "lightly/BarlowTwinsLoss",
-        "1.6.0",
-        "lightly/loss/barlow_twins_loss.py",
-        _NO_LOSS.format("redundancy-reduction"),
     ),
     (
         "lightly/HypersphereLoss",
@@ -157,31 +139,15 @@ _ROWS = [
         "tensorflow-similarity/VicReg",
         "0.17",
         "tensorflow_similarity/losses/vicreg.py",
-        _NO_LOSS.format("variance-covariance"),
+        "its variances are of a batch that may be standardised before, and each part is "
+        "divided by other numbers",
     ),
     (
         "tensorflow-similarity/Barlow",
         "0.17",
         "tensorflow_similarity/losses/barlow.py",
-        _NO_LOSS.format("redundancy-reduction"),
-    ),
-    (
-        "facebookresearch/barlowtwins",
-        UNRECORDED,
-        "main.py",
-        _NO_LOSS.format("redundancy-reduction"),
-    ),
-    (
-        "solo-learn/VICReg",
-        "b5a2b05",
-        "solo/losses/vicreg.py",
-        _NO_LOSS.format("variance-covariance"),
-    ),
-    (
-        "solo-learn/BarlowTwins",
-        "b5a2b05",
-        "solo/losses/barlow.py",
-        _NO_LOSS.format("redundancy-reduction"),
+        "each view is standardised without an eps, and the parts are added up for both orders "
+        "of the views",
     ),
 ]
 

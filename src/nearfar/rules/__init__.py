@@ -1,9 +1,11 @@
 """What a loss makes of its similarities: formulas over arrays, without tiles, masks or shifts."""
 
+from nearfar.rules.at_once import AtOnceRule, Batch, Taken
 from nearfar.rules.hard_negatives import HardNegatives
 from nearfar.rules.hardest_triplets import HardestTriplets
 from nearfar.rules.lifted import LiftedAnchors, LiftedPairs
 from nearfar.rules.margins import Hinge, NearOrApart
+from nearfar.rules.moments import CrossCorrelation, VarianceCovariance
 from nearfar.rules.pair_weights import Circles, MinedSums, TwoSums
 from nearfar.rules.protocol import (
     Anchors,
@@ -18,7 +20,9 @@ from nearfar.rules.protocol import (
     WithinRule,
 )
 from nearfar.rules.ranks import Ranks
+from nearfar.rules.scored_pairs import RankedPairs
 from nearfar.rules.sigmoid import EachPair
+from nearfar.rules.smooth_ap import SmoothRanks
 from nearfar.rules.softmax import (
     HardOnePositive,
     HardOneWay,
@@ -29,12 +33,18 @@ from nearfar.rules.softmax import (
     OverLogs,
     OwnPositive,
 )
+from nearfar.rules.spread import Apart, Gaussians, Nearest
 from nearfar.rules.triplets import MinedTriplets
 
 __all__ = [
     "Anchors",
+    "Apart",
+    "AtOnceRule",
+    "Batch",
     "Circles",
+    "CrossCorrelation",
     "EachPair",
+    "Gaussians",
     "HardNegatives",
     "HardOnePositive",
     "HardOneWay",
@@ -47,6 +57,7 @@ __all__ = [
     "MinedSums",
     "MinedTriplets",
     "NearOrApart",
+    "Nearest",
     "OnePositive",
     "OneWay",
     "OneWayAndNorms",
@@ -57,9 +68,13 @@ __all__ = [
     "PartitionRule",
     "Picked",
     "QueryRule",
+    "RankedPairs",
     "Ranks",
     "Slopes",
+    "SmoothRanks",
     "Sum",
+    "Taken",
     "TwoSums",
+    "VarianceCovariance",
     "WithinRule",
 ]

@@ -12,8 +12,11 @@ from nearfar.losses import (
     Loss,
     Queries,
     RankedRows,
+    RowsAlone,
+    ScoredPairs,
     TwoSides,
     TwoViews,
+    ViewsAlone,
 )
 
 Batch = tuple[Any, ...]
@@ -49,6 +52,30 @@ def _(loss: TwoSides | GivenPairs) -> Batches:
     return {
         "seven pairs": (_rows(7, 1), _rows(7, 2)),
         "one pair": (_rows(1, 3), _rows(1, 4)),
+    }
+
+
+@batches.register
+def _(loss: RowsAlone) -> Batches:
+    return {"nine rows": (_rows(9, 1),), "two rows": (_rows(2, 2),), "one row": (_rows(1, 3),)}
+
+
+@batches.register
+def _(loss: ViewsAlone) -> Batches:
+    return {
+        "seven objects": (_rows(7, 1), _rows(7, 2)),
+        "two objects": (_rows(2, 3), _rows(2, 4)),
+    }
+
+
+@batches.register
+def _(loss: ScoredPairs) -> Batches:
+    rng = np.random.default_rng(9)
+    return {
+        "targets of which some tie": (_rows(9, 1), _rows(9, 2), rng.integers(0, 5, 9) / 4),
+        "whole numbers": (_rows(6, 3), _rows(6, 4), rng.integers(0, 9, 6)),
+        "one target": (_rows(4, 5), _rows(4, 6), np.ones(4)),
+        "one pair": (_rows(1, 7), _rows(1, 8), np.array([0.5])),
     }
 
 

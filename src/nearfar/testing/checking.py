@@ -215,11 +215,18 @@ def _check_gradients(loss: Loss, reference: Reference | None, about: str, batch:
 
 
 def _check_reductions(loss: Loss, given: Batches) -> None:
+    if not _of_anchors(loss):
+        return
     each, total = replace(loss, reduction="none"), replace(loss, reduction="sum")
     for about, batch in given.items():
         values = each(*batch)
         assert np.ndim(values) == 1, f'reduction="none", {about}: shape {np.shape(values)}'
         _assert_close(f'reduction="sum", {about}', total(*batch), values.sum(), 1e-12)
+
+
+def _of_anchors(loss: Loss) -> bool:
+    """Whether anchors have losses of their own, or only the batch has one."""
+    return "none" in loss.declarations["reduction"]["choices"]
 
 
 def _check_order(loss: Loss, batch: Batch) -> None:
@@ -298,7 +305,7 @@ def _check_framework(
                 _assert_close(what, read(one), _UPSTREAM * expected, close)
     yield f"{framework.name}: {', '.join(framework.modes)}"
     x, rest = _split(loss, next(iter(given.values())))
-    if framework.upstream is not None:
+    if framework.upstream is not None and _of_anchors(loss):
         _check_upstream(loss, framework, x, rest)
         yield f"{framework.name}: upstream vectors"
     # Weights that are taken for constants leave a gradient whose slopes are not symmetric.
