@@ -35,4 +35,5 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 autodoc_inherit_docstrings = False  # Keras writes its own in Markdown
 autodoc_mock_imports = ["tensorflow", "jax"]
+suppress_warnings = ["ref.python"]  # a name in a docstring that several classes have is no link
 autodoc_default_options = {"members": True, "show-inheritance": False}

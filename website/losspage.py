@@ -122,12 +122,33 @@ def tabs(loss: Any) -> str:
 
 
 def _fields(loss: Any, meanings: dict[str, str]) -> str:
-    rows = ["| field | default | meaning |", "|---|---|---|"]
+    rows = ["| field | default | meaning | other values, and who uses them |", "|---|---|---|---|"]
     stated = {name: value for name, value in loss.to_dict().items() if name != "loss"}
     for name, meaning in meanings.items():
         if name in stated:
-            rows.append(f"| `{name}` | `{stated[name]!r}` | {escaped(meaning)} |")
+            used = _used(type(loss), name, stated[name])
+            rows.append(f"| `{name}` | `{stated[name]!r}` | {escaped(meaning)} | {used} |")
     return "\n".join(rows)
+
+
+def _used(cls: type, field: str, default: Any) -> str:
+    """The values that public implementations have in place of the default."""
+    found: dict[Any, list[str]] = {}
+    for row in equal(cls):
+        value = row.loss.to_dict()[field]
+        if value != default:
+            found.setdefault(value, []).append(escaped(row.name.partition("/")[0]))
+    return "; ".join(
+        f"`{value:.6g}`: {_few(names)}"
+        if isinstance(value, float)
+        else f"`{value!r}`: {_few(names)}"
+        for value, names in found.items()
+    )
+
+
+def _few(names: list[str], most: int = 3) -> str:
+    several = list(dict.fromkeys(names))
+    return ", ".join(several[:most]) + (", ..." if len(several) > most else "")
 
 
 def equal(cls: type) -> list[Preset]:
