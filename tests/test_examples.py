@@ -13,6 +13,13 @@ EXAMPLES = sorted(FOLDER.glob("*.py"))
 NUMBER = r"-?\d+\.\d+"
 LAST_LINE = re.compile(rf"\S.* ({NUMBER}) \(expected ({NUMBER}) to ({NUMBER})\)")
 
+
+def needs(text):
+    """Packages beside the test requirements, which an example names."""
+    found = re.search(r"^Needs: (.*)\.$", text, re.MULTILINE)
+    return found[1].split(", ") if found else []
+
+
 every_example = pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 
 
@@ -32,8 +39,11 @@ def test_described(path):
 @pytest.mark.long
 @every_example
 def test_small(path, tmp_path):
+    text = path.read_text(encoding="utf-8")
+    for package in needs(text):
+        pytest.importorskip(package)
     start = [sys.executable]
-    if "torchrun" in path.read_text(encoding="utf-8"):
+    if "torchrun --" in text:
         start += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
         [*start, str(path), "--small", "--seed", "0"],

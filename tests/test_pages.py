@@ -77,7 +77,7 @@ def trainers() -> dict[str, Any]:
     said = {"image_features": x, "text_features": y, "logit_scale": scale, "logit_bias": bias}
     return {"nf": nf, "nearfar": nearfar, "images": x, "texts": y, "model": lambda *_: said,
             "embeddings": x, "labels": torch.arange(8) % 3, "pytorch_metric_learning": pml,
-            "miner": miners.PairMarginMiner(), "encoder": torch.nn.Linear(8, 16), "data": x,
+            "miner": miners.PairMarginMiner(), "encoder": torch.nn.Linear(16, 16), "data": x,
             "arguments": None, "SentenceTransformerTrainer": Mock()}  # fmt: skip
 
 
