@@ -1,5 +1,6 @@
 """How a loss is computed in bounded memory; the only place that holds a tile."""
 
+from nearfar.evaluate.composed import ComposedEvaluation, Part
 from nearfar.evaluate.partition.evaluation import PartitionEvaluation
 from nearfar.evaluate.rows.at_once import AtOnceEvaluation
 from nearfar.evaluate.rows.in_batch import InBatchEvaluation
@@ -8,8 +9,10 @@ from nearfar.evaluate.settings import Options, Reduction, without_kernels
 
 __all__ = [
     "AtOnceEvaluation",
+    "ComposedEvaluation",
     "InBatchEvaluation",
     "Options",
+    "Part",
     "PartitionEvaluation",
     "QueryEvaluation",
     "Reduction",

@@ -10,7 +10,7 @@ from nearfar.explain.relations import Array, Relations, relate
 from nearfar.explain.repeats import own_negatives, repeats
 from nearfar.explain.survey import Survey, survey
 from nearfar.frameworks import HOST_MEMORY
-from nearfar.losses import Loss, RankedRows, RowsAlone, ScoredPairs, TwoViews, ViewsAlone
+from nearfar.losses import Composed, Loss, RankedRows, RowsAlone, ScoredPairs, TwoViews, ViewsAlone
 
 _EVEN = 1e-6  # logits that differ by less of their size are taken for equal
 _SHOWN = 5
@@ -157,28 +157,33 @@ def explain(loss: Loss, arrays: dict[str, Array]) -> Explanation:
         mean = loss if loss.reduction != "none" else replace(loss, reduction="mean")
         value, gradients = mean.value_and_grad(*inputs)
         nothing = [
-            np.zeros((*x.shape[: 2 if key == "negatives" and x.ndim > inputs[0].ndim else 1], 1))
+            np.zeros((*x.shape[: _row_axes(key, x, inputs[0])], loss.least_features))
             if key in loss.embeddings
             else x
             for key, x in arrays.items()
         ]
         chance = float(mean(*nothing))
-    pull = _pull(loss, gradients, len(losses) if each else len(relations.anchors.rows))
+    kind = loss.first if isinstance(loss, Composed) else loss
+    pull = _pull(kind, gradients, len(losses) if each else len(relations.anchors.rows))
     facts: dict[str, Any] = {"loss": loss.to_dict(), "value": float(value), "chance": chance}
-    facts |= _means(loss, relations, found)
-    if loss.stated("include_self") == "positive":
+    facts |= _means(kind, relations, found)
+    if kind.stated("include_self") == "positive":
         found.positives += 1
-    facts |= _counts(loss, found) | _pairs(loss, relations, found)
+    facts |= _counts(kind, found) | _pairs(kind, relations, found)
     facts |= {
-        "duplicates": repeats(loss, arrays, relations.anchors),
-        "positives_among_negatives": own_negatives(loss, arrays),
+        "duplicates": repeats(kind, arrays, relations.anchors),
+        "positives_among_negatives": own_negatives(kind, arrays),
         "clamped": _clamped(loss, inputs),
         "at_zero": int((losses == 0).sum()) if each else None,
-        "effective_negatives": _effective(loss, found),
+        "effective_negatives": _effective(kind, found),
         "hardest_tenth": _hardest_tenth(losses, pull),
     }
-    facts["findings"] = _findings(loss, facts, relations, found) + _of_inputs(arrays)
+    facts["findings"] = _findings(kind, facts, relations, found) + _of_inputs(arrays)
     return Explanation(facts, np.asarray(losses), pull, relations, memory)
+
+
+def _row_axes(key: str, x: Array, first: Array) -> int:
+    return 2 if key == "negatives" and x.ndim > first.ndim else 1
 
 
 def _pull(loss: Loss, gradients: tuple[Array, ...], n: int) -> Array:

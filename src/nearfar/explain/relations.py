@@ -8,6 +8,7 @@ import numpy as np
 
 from nearfar.frameworks import Block, namespace_of
 from nearfar.losses import (
+    Composed,
     GivenPairs,
     GivenTriplets,
     LabelledRows,
@@ -131,6 +132,12 @@ def _views(loss: TwoViews, arrays: dict[str, Array]) -> _Related:
         return Side.of(a=arrays["a"]), Side.of(**arrays), masks, np.arange(n)
     # Each pair side by side.
     return Side.of(**arrays), None, masks, np.arange(2 * n).reshape(2, n).T.ravel()
+
+
+@_related.register
+def _composed(loss: Composed, arrays: dict[str, Array]) -> _Related:
+    found: _Related = _related(loss.first, arrays)
+    return found
 
 
 @_related.register

@@ -11,6 +11,7 @@ from nearfar.losses.base import Loss, loss_from_dict
 from nearfar.losses.batchtriplet import BatchTriplet
 from nearfar.losses.circle import Circle
 from nearfar.losses.clip import CLIP
+from nearfar.losses.composed import Composed
 from nearfar.losses.cosent import CoSENT
 from nearfar.losses.dcl import DCL
 from nearfar.losses.families import (
@@ -28,6 +29,7 @@ from nearfar.losses.hcl import HCL
 from nearfar.losses.infonce import InfoNCE
 from nearfar.losses.koleo import KoLeo
 from nearfar.losses.lifted import Lifted
+from nearfar.losses.matryoshka import Matryoshka
 from nearfar.losses.multisimilarity import MultiSimilarity
 from nearfar.losses.npair import NPair
 from nearfar.losses.ntxent import NTXent
@@ -41,6 +43,7 @@ from nearfar.losses.triplet import Triplet
 from nearfar.losses.uniformity import Uniformity
 from nearfar.losses.vicreg import VICReg
 from nearfar.losses.views import flatten_views
+from nearfar.losses.weightedsum import WeightedSum
 
 __all__ = [
     "CLIP",
@@ -53,6 +56,7 @@ __all__ = [
     "BatchTriplet",
     "Circle",
     "CoSENT",
+    "Composed",
     "GivenPairs",
     "GivenTriplets",
     "InfoNCE",
@@ -60,6 +64,7 @@ __all__ = [
     "LabelledRows",
     "Lifted",
     "Loss",
+    "Matryoshka",
     "MultiSimilarity",
     "NPair",
     "NTXent",
@@ -79,6 +84,7 @@ __all__ = [
     "Uniformity",
     "VICReg",
     "ViewsAlone",
+    "WeightedSum",
     "choice",
     "flatten_views",
     "from_zero",

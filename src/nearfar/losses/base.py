@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import InitVar, field, fields, replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from nearfar.evaluate import Options, Reduction, without_kernels
@@ -56,6 +57,12 @@ class Loss(Declared, family=True):
     """Fields that a call may replace, by a number or by an array that gets a gradient."""
     rules: ClassVar[tuple[type, ...]]
     """Kinds of rules that the family is evaluated by."""
+    also_written: ClassVar[tuple[str, ...]] = ()
+    """What `to_dict` writes beside fields."""
+    least_features: ClassVar[int] = 1
+    """How many features its embeddings have at least."""
+    __array_ufunc__: ClassVar[None] = None
+    """So that a number of NumPy times a loss is the loss's to multiply."""
     _settings: ClassVar[Mapping[str, Any]]
     _text: ClassVar[str]
 
@@ -299,6 +306,29 @@ class Loss(Declared, family=True):
                 stated[name] = list(value)
         return {"loss": type(self).__name__} | stated
 
+    @classmethod
+    def of_dict(cls, stated: dict[str, Any], **more: Any) -> Self:
+        """The loss of what `to_dict` says, without its name."""
+        return cls(**stated, **more)
+
+    def __add__(self, other: Any) -> "Loss":
+        """A `WeightedSum` of two losses with the same inputs."""
+        from nearfar.losses.weightedsum import added
+
+        return added(self, other) if isinstance(other, Loss) else NotImplemented
+
+    def __radd__(self, other: Any) -> "Loss":
+        # What sum() begins with.
+        return self if isinstance(other, int) and other == 0 else NotImplemented
+
+    def __mul__(self, factor: Any) -> Self:
+        """The same loss with its scale multiplied."""
+        if isinstance(factor, bool) or not isinstance(factor, Real):
+            return NotImplemented
+        return self._with(scale=self.scale * float(factor))
+
+    __rmul__ = __mul__
+
     def __repr__(self) -> str:
         """The call that makes it: temperature or margin, and what is not the default."""
         shown = [
@@ -474,7 +504,8 @@ def loss_from_dict(d: dict[str, Any]) -> Loss:
     """
     rest = dict(d)
     name = rest.pop("loss", None)
-    loss: Any = registry.LOSSES.get(registry.key_of(str(name)))
+    key = registry.key_of(str(name))
+    loss: Any = registry.LOSSES.get(key) or registry.COMPOSED.get(key)
     if loss is None:
         known = [cls.__name__ for cls in registry.LOSSES.values()]
         near = arguments.nearest(str(name), known)
@@ -483,13 +514,13 @@ def loss_from_dict(d: dict[str, Any]) -> Loss:
             + (f"; did you mean {near}?" if near else "")
             + "; a loss of your own is known once the module that defines it is imported"
         )
-    unknown = sorted(set(rest) - set(loss.declarations))
+    unknown = sorted(set(rest) - set(loss.declarations) - set(loss.also_written))
     if unknown:
         raise ValueError(
             f"expected fields of {loss.__name__} in d, received also {', '.join(unknown)}; "
             "was it written by another version of nearfar?"
         )
-    found: Loss = loss(**rest)
+    found: Loss = loss.of_dict(rest)
     return found
 
 
@@ -503,7 +534,7 @@ def _rebuild(statement: Statement, arrays: tuple[Array, ...]) -> Evaluation:
     stated = json.loads(text)
     loss = registry.by_key(stated.pop("loss"))
     options = Options(*stated.pop("options"))
-    found: Loss = loss(**stated, options=options)
+    found: Loss = loss.of_dict(stated, options=options)
     return found._evaluation(arrays, statement.parameters, tuple(names.split(" ")))
 
 

@@ -44,15 +44,18 @@ class Declared:
     key: ClassVar[str | None] = None
     """By which a program finds this very class; None for what losses derive from."""
 
-    def __init_subclass__(cls, *, family: bool = False, also: tuple[str, ...] = ()) -> None:
-        """`family`: it is no loss, losses derive from it; `also`: other names of the loss."""
+    def __init_subclass__(
+        cls, *, family: bool = False, also: tuple[str, ...] = (), composed: bool = False
+    ) -> None:
+        """`family`: it is no loss, losses derive from it; `also`: other names of the loss;
+        `composed`: it is made of losses."""
         cls.declarations = {**cls.declarations, **declarations(cls)}
         if "__repr__" not in cls.__dict__:
             cls.__repr__ = cls.__repr__  # type: ignore[method-assign]  # its own, not a generated
         dataclass(frozen=True, kw_only=True)(cls)
         # `Declared` has these for all: a second decorator would refuse to write over them.
         del cls.__setattr__, cls.__delattr__
-        cls.key = None if family else registry.register(cls, also)
+        cls.key = None if family else registry.register(cls, also, composed)
 
     def __new__(cls, *unnamed: Any, **named: Any) -> Self:
         if cls.key is None:

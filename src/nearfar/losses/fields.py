@@ -1,6 +1,6 @@
 """Declarations of a loss's fields: what a field may be, and what it is by default."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import Field, field
 from inspect import get_annotations
 from math import inf
@@ -9,7 +9,7 @@ from typing import Any
 from nearfar.losses import arguments
 from nearfar.losses.exclude import exclude_of
 
-_DECLARED = {"choices", "number", "exclude", "several"}
+_DECLARED = {"choices", "number", "exclude", "several", "read"}
 
 
 def choice(*values: Any) -> Any:
@@ -53,6 +53,11 @@ def several(*values: str, default: tuple[str, ...]) -> Any:
     return field(default=default, metadata={"several": values})
 
 
+def read_by(read: Callable[[str, Any], Any], default: Any = None) -> Any:
+    """A field whose value is what a function makes of the loss's name and of what is given."""
+    return field(default=default, metadata={"read": read})
+
+
 def _number(default: float, allowed: Mapping[str, Any]) -> Any:
     return field(default=arguments.real("the default", default, allowed), metadata=allowed)
 
@@ -61,6 +66,8 @@ def checked(owner: str, name: str, value: Any, allowed: Mapping[str, Any]) -> An
     """The value of a field as its declaration wants it."""
     if value is False and "off" in allowed:
         return value
+    if "read" in allowed:
+        return allowed["read"](owner, value)
     if "exclude" in allowed:
         return exclude_of(owner, value)
     if "several" in allowed:

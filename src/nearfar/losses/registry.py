@@ -5,6 +5,9 @@ from typing import Any
 LOSSES: dict[str, type[Any]] = {}
 """Every loss by its name in lower case."""
 
+COMPOSED: dict[str, type[Any]] = {}
+"""Losses that are made of losses, likewise: they need those to be made."""
+
 _OTHER_NAMES: dict[str, str] = {}
 _BY_KEY: dict[str, type[Any]] = {}
 
@@ -14,7 +17,7 @@ def key_of(name: str) -> str:
     return _OTHER_NAMES.get(name.lower(), name.lower())
 
 
-def register(cls: type[Any], also: tuple[str, ...] = ()) -> str:
+def register(cls: type[Any], also: tuple[str, ...] = (), composed: bool = False) -> str:
     """Enter a loss under its name and others; the key by which a program finds this very class.
 
     A class of the same module and place takes the name over, as when a cell of a notebook runs
@@ -26,7 +29,7 @@ def register(cls: type[Any], also: tuple[str, ...] = ()) -> str:
         If another loss has the name.
     """
     for name in (cls.__name__, *also):
-        held = LOSSES.get(key_of(name))
+        held = LOSSES.get(key_of(name)) or COMPOSED.get(key_of(name))
         if held is not None and _place(held) != _place(cls):
             raise TypeError(
                 f"expected a name that no other loss has; received {name} in module "
@@ -34,7 +37,7 @@ def register(cls: type[Any], also: tuple[str, ...] = ()) -> str:
                 "case): saved files and compiled programs would take one for the other; call it "
                 f"for instance My{name}"
             )
-    LOSSES[cls.__name__.lower()] = cls
+    (COMPOSED if composed else LOSSES)[cls.__name__.lower()] = cls
     _OTHER_NAMES.update((name.lower(), cls.__name__.lower()) for name in also)
     key, again = ".".join(_place(cls)), 1
     while key in _BY_KEY:

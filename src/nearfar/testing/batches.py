@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from nearfar.losses import (
+    Composed,
     GivenPairs,
     GivenTriplets,
     LabelledRows,
@@ -53,6 +54,12 @@ def _(loss: TwoSides | GivenPairs) -> Batches:
         "seven pairs": (_rows(7, 1), _rows(7, 2)),
         "one pair": (_rows(1, 3), _rows(1, 4)),
     }
+
+
+@batches.register
+def _(loss: Composed) -> Batches:
+    found: Batches = batches(loss.first)
+    return found
 
 
 @batches.register

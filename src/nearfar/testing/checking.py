@@ -11,6 +11,7 @@ from warnings import catch_warnings, simplefilter
 
 import numpy as np
 
+from nearfar import losses
 from nearfar.losses import Loss, Queries, loss_from_dict
 from nearfar.testing.batches import Batch, Batches, batches
 from nearfar.testing.running import FRAMEWORKS, Framework, dtype_name, installed, read
@@ -174,7 +175,7 @@ def _check_statement(loss: Loss) -> None:
     for how, other in {
         "copy.deepcopy": copy.deepcopy(loss),
         "JSON": loss_from_dict(json.loads(json.dumps(loss.to_dict()))),
-        "repr": eval(repr(loss), {type(loss).__name__: type(loss)}),
+        "repr": eval(repr(loss), {**vars(losses), type(loss).__name__: type(loss)}),
         "with_options": loss.with_options(tile=3),
     }.items():
         _check_copy(loss, how, other)

@@ -12,6 +12,7 @@ from nearfar.frameworks import Block
 from nearfar.frameworks.torch import NAMESPACE, full_precision
 from nearfar.losses import Loss as Statement
 from nearfar.losses import arguments
+from nearfar.losses.composed import Composed
 from nearfar.torch import module
 from nearfar.torch.agreement import DTYPES, agree, refuse
 from nearfar.torch.collectives import Ranks
@@ -73,6 +74,11 @@ class Loss(module.Loss):
             raise ValueError(
                 f'expected gradient to be "ddp_mean" or "sum"; received {gradient!r}; give '
                 '"ddp_mean" under DistributedDataParallel'
+            )
+        if isinstance(loss, Composed):
+            raise TypeError(
+                f"expected a loss that is not made of others; received a {type(loss).__name__}; "
+                "make a nearfar.torch.distributed.Loss of each of its losses, and add their values"
             )
         if loss.reduction == "none":
             raise ValueError(
