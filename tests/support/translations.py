@@ -34,6 +34,7 @@ def digest(page: Path) -> str:
     text = page.read_text(encoding="utf-8")
     for table in (made() for made in PAGES.get(page, ())):
         text = re.sub(rf"{re.escape(table[0])}\n(\|.*\n)*", "", text)
+    text = re.sub(r"```\{toctree\}.*?```\n", "", text, flags=re.DOTALL)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
