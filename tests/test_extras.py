@@ -10,6 +10,7 @@ ENTRIES = {
     "import nearfar.torch": ("torch", "nearfar.torch", "torch"),
     "import nearfar.torch.distributed": ("torch", "nearfar.torch", "torch"),
     "import nearfar.keras": ("keras", "nearfar.keras", "keras"),
+    "import nearfar.jax": ("jax", "nearfar.jax", "jax"),
     "import nearfar.sklearn": ("sklearn", "nearfar.sklearn", "sklearn"),
     "from nearfar.sklearn import ContrastiveProjection": ("scipy", "nearfar.sklearn", "sklearn"),
     "nf.NTXent().explain(a, a).plot()": ("matplotlib", "plot", "cli"),

@@ -29,6 +29,7 @@ MODULES = (
     "nearfar.torch",
     "nearfar.sentence_transformers",
     "nearfar.keras",
+    "nearfar.jax",
 )
 
 

@@ -102,7 +102,7 @@ __all__ = [
     "samplers",
 ]
 
-_BY_THEMSELVES = ("check", "datasets", "explain", "keras", "sklearn", "testing", "torch")
+_BY_THEMSELVES = ("check", "datasets", "explain", "jax", "keras", "sklearn", "testing", "torch")
 """Modules that need more than NumPy, or that few need."""
 
 

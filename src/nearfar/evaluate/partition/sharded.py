@@ -45,7 +45,8 @@ def strip(
     gradient: bool,
 ) -> Shard:
     """The value of all `inputs`, and the gradient of the own rows of each embedding: of the shares
-    of all processes, the one with this number."""
+    of all processes, the one with this number. Where one program serves all processes only the
+    device knows where shares start; they are of one size then."""
     batch = _OwnBatch(evaluation, ns, inputs, shares, number, complete)
     passes = batch.passes(inputs)
     seen = batch.complete_sums(passes)
@@ -88,17 +89,20 @@ class _OwnBatch(PartitionBatch):
     def _counts(self, like: Array) -> Array:
         if self.settings.pairing != "many_labels":
             return super()._counts(like)
-        return self._whole(self.pairing.counts(self.ns, like, self._tiles()))
+        pairs = [(i, j) for i, j, _ in self._tiles()]
+        return self._whole(self.pairing.counts(self.ns, like, pairs))
 
     def _whole(self, x: Array) -> Array:
         return self._complete((self.ns.rows(x, self._own),))[0]
 
-    def _tiles(self) -> list[tuple[Block, Block]]:
-        if self._own.size == 0:
-            return []
-        everyone = self._shares if self.guarded else [Block(0, self.pairing.n)]
-        columns = [j for share in everyone for j in self._cut(share)]
-        return [(i, j) for i in self._cut(self._own) for j in columns]
+    def _tiles(self) -> list[tuple[Block, Block, bool]]:
+        """Blocks of the own rows beside blocks of all, and whether they have rows in common."""
+        own = self._cut(self._own)
+        if isinstance(self._own.start, int) and not self.guarded:
+            everyone = self._cut(Block(0, self.pairing.n))
+            return [(i, j, _overlap(i, j)) for i in own for j in everyone]
+        blocks = [own if share is self._own else self._cut(share) for share in self._shares]
+        return [(i, j, i is j) for others in blocks for i in own for j in others]
 
     def _cut(self, share: Block) -> list[Block]:
         if share.size == 0:
@@ -109,8 +113,7 @@ class _OwnBatch(PartitionBatch):
     def _plan(self) -> Plan:
         anywhere = self.settings.pairing in ("labels", "many_labels")
         found: dict[Kind, list[tuple[Block, ...]]] = {}
-        for i, j in self._tiles():
-            meet = i.start < j.start + j.size and j.start < i.start + i.size
+        for i, j, meet in self._tiles():
             kind = Kind(positives=meet or anywhere, negatives=True, diagonal=meet, one_way=True)
             found.setdefault(kind, []).append((i, j))
         return tuple(Tiles(kind, (items,)) for kind, items in found.items())
@@ -162,3 +165,7 @@ class _OwnBatch(PartitionBatch):
         parts += [slope for _, slope in restored]
         whole = self.pairing.scatter(ns, tuple(z for z, _ in restored))
         return tuple(ns.rows(z, self._rows) for z in whole), sum(parts[1:], parts[0])
+
+
+def _overlap(i: Block, j: Block) -> bool:
+    return bool(i.start < j.start + j.size and j.start < i.start + i.size)

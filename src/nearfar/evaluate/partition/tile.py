@@ -1,7 +1,7 @@
 """What a partition rule's tiles are made of: logits, masks, and whose sums they add to."""
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from nearfar.evaluate.partition.exponentials import Exponentials, LogSum, finite
 from nearfar.evaluate.partition.matched import Partners
@@ -60,7 +60,7 @@ class TileContext(NamedTuple):
     """Where pass 1 may leave tiles for pass 2."""
     aligned: bool = True
     """Whether rows and columns are cut at the same places."""
-    turned: Callable[[Block, Block], bool] | None = None
+    turned: Callable[[Block, Block], Any] | None = None
     """Which tiles are made with their columns as rows, as another process makes them: two products
     may round the same logit differently."""
     single: bool = False
@@ -115,22 +115,35 @@ class TileContext(NamedTuple):
     ) -> Tile:
         """Logits of these blocks, or what pass 1 left of them: see `keeps_applied`."""
         store = self.store
-        found = store.find(i, j) if store else None
-        if found is not None:
-            return found
+        kept = store.find(i, j) if store else None
+        if kept is not None:
+            return kept
         if store:
             scratch = store.scratch(i, j, scratch)
-        if self.turned is not None and self.turned(i, j):
-            a, b = rows
-            tile = self.similarity.tile(
-                self.ns, b, a, (j, i) if self._meets(kind) else None, scratch
+        if self.turned is not None:
+            found: Tile = self.ns.cond(
+                self.turned(i, j),
+                lambda: self._tile_of_columns(kind, i, j, rows, scratch),
+                lambda: self._tile_of_rows(kind, i, j, rows, scratch),
             )
-            return tile._replace(logits=self.ns.xp.matrix_transpose(tile.logits))
-        diagonal = (i, j) if self._meets(kind) else None
-        tile = self.similarity.tile(self.ns, *rows, diagonal, scratch)
+            return found
+        tile = self._tile_of_rows(kind, i, j, rows, scratch)
         if store and store.has_place(i, j):
             store.keep(i, j, tile)
         return tile
+
+    def _tile_of_rows(
+        self, kind: Kind, i: Block, j: Block, rows: tuple[Rows, Rows], scratch: Scratch | None
+    ) -> Tile:
+        diagonal = (i, j) if self._meets(kind) else None
+        return self.similarity.tile(self.ns, *rows, diagonal, scratch)
+
+    def _tile_of_columns(
+        self, kind: Kind, i: Block, j: Block, rows: tuple[Rows, Rows], scratch: Scratch | None
+    ) -> Tile:
+        """The same as its transpose, with the columns as rows."""
+        tile = self._tile_of_rows(kind, j, i, rows[::-1], scratch)
+        return tile._replace(logits=self.ns.xp.matrix_transpose(tile.logits))
 
     def keeps_applied(self, kind: Kind) -> bool:
         """Whether exponentials alone can be cached: every sum of the tile has the same members.

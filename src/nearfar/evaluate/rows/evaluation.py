@@ -10,8 +10,9 @@ from functools import cached_property
 from math import ceil
 from typing import Any, ClassVar, NamedTuple
 
+from nearfar.evaluate.plan import balanced
 from nearfar.evaluate.settings import Settings
-from nearfar.frameworks import Array, BlockTuples, Namespace, Residuals, SymbolicBlocks
+from nearfar.frameworks import Array, Block, BlockTuples, Namespace, Residuals, SymbolicBlocks
 from nearfar.similarity import Similarity
 
 Gradients = tuple[Array | None, ...]
@@ -91,8 +92,8 @@ class RowEvaluation(Settings):
 
     batch: ClassVar[type[RowBatch]]
 
-    share: tuple[int, int] = (0, 1)
-    """Which part of the anchors this process computes, of how many."""
+    share: tuple[Any, int] = (0, 1)
+    """Which part of the anchors this process computes, of how many; the number may be an array."""
 
     def forward(
         self,
@@ -167,7 +168,14 @@ class RowEvaluation(Settings):
     def mine(self, blocks: BlockTuples) -> BlockTuples:
         """The blocks of anchors that fall to this process."""
         number, parts = self.share
-        return blocks if isinstance(blocks, SymbolicBlocks) else blocks[number::parts]
+        if isinstance(blocks, SymbolicBlocks):
+            return blocks
+        if isinstance(number, int):
+            return blocks[number::parts]
+        # One program for all: the k-th of equal parts.
+        own = sum(block.size for block, *_ in blocks) // parts
+        first = blocks[0][0].size
+        return [(Block(number * own + start, size),) for start, size in balanced(own, first)]
 
     def partial(
         self, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]

@@ -1,6 +1,6 @@
 """JAX: pure operations, loops as scans."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import groupby
 from typing import Any, ClassVar
 
@@ -91,7 +91,7 @@ class Jax(Namespace):
         carry = devices.varying(carry, axes)
         # A scan traces its body once. Blocks of other sizes (the last ones) get scans of their own.
         for sizes, run in groupby(sorted(items, key=_sizes), key=_sizes):
-            starts = jnp.asarray([[block.start for block in item] for item in run])
+            starts = _starts(run)
 
             def step(carry: Carry, row: Array, sizes: tuple[int, ...] = sizes) -> Any:
                 blocks = (Block(row[k], size) for k, size in enumerate(sizes))
@@ -159,6 +159,20 @@ def _narrow(dtype: DType) -> DType:
 
 def _running_min(x: Array, reverse: bool) -> Array:
     return jax.lax.cummin(x, axis=1, reverse=reverse)
+
+
+def _starts(run: Iterable[tuple[Block, ...]]) -> Array:
+    """Where the blocks start, (items, blocks). Those that only the device knows are few, and shared
+    by many items."""
+    starts = [[block.start for block in item] for item in run]
+    traced = {id(s): s for row in starts for s in row if not isinstance(s, int)}
+    known = jnp.asarray([[s if isinstance(s, int) else 0 for s in row] for row in starts])
+    if not traced:
+        return known
+    numbers = dict(zip(traced, range(1, len(traced) + 1), strict=True))
+    places = np.asarray([[numbers.get(id(s), 0) for s in row] for row in starts])
+    shifts = jnp.stack([jnp.zeros_like(next(iter(traced.values()))), *traced.values()])
+    return known + shifts[places]
 
 
 def _sizes(item: tuple[Block, ...]) -> tuple[int, ...]:

@@ -1,0 +1,262 @@
+"""`nearfar.jax.sharded` over eight devices of JAX against one device; a process of its own.
+
+Prints one line for each comparison: what, how, the largest relative difference; or what was said.
+"""
+
+import sys
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+from support.cases import CASES as REGISTERED
+
+import nearfar as nf
+from nearfar.jax import sharded
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_disable_most_optimizations", True)  # many programs run once
+UPSTREAM = 3.0
+EXPLICIT, AUTO = AxisType.Explicit, AxisType.Auto
+
+rng = np.random.default_rng(7)
+X = rng.normal(size=(24, 5)) * rng.uniform(0.5, 2, (24, 1))
+Y, Z = X + rng.normal(size=X.shape), rng.normal(size=X.shape)
+LABELS, TARGETS = rng.integers(0, 5, 24), rng.integers(0, 9, 24) / 4
+QUEUE = rng.normal(size=(16, 5))
+MARKS = np.eye(5, dtype=np.int64)[LABELS] | np.eye(5, dtype=np.int64)[LABELS[::-1]]
+
+# What is called, with the rows that devices share.
+NAMED = {
+    "NTXent": (nf.NTXent(), X, Y),
+    "SupCon": (nf.SupCon(), X, LABELS),
+    "CLIP": (nf.CLIP(), X, Y),
+    "SigLIP": (nf.SigLIP(), X, Y),
+    "InfoNCE": (nf.InfoNCE(), X, Y),
+    "InfoNCE with a queue": (nf.InfoNCE(), X, Y, QUEUE),
+    "SupCR": (nf.SupCR(), X, TARGETS),
+    "BatchTriplet": (nf.BatchTriplet(margin=2.0), X, LABELS),
+}
+OTHERS = {
+    "InfoNCE with own negatives": (nf.InfoNCE(), X, Y, np.stack([Z, Z[::-1]], axis=1)),
+    "SupCon own_positive": (nf.SupCon(denominator="own_positive", similarity="dot"), X, LABELS),
+    "SupCon several labels": (nf.SupCon(positives="log_sum"), X, MARKS),
+    "SupCR over squares": (nf.SupCR(similarity="neg_sqeuclidean"), X, TARGETS[:, None]),
+    "Triplet": (nf.Triplet(margin=2.0), X, Y, Z),
+    "BatchTriplet hard": (nf.BatchTriplet(margin=2.0, mining="hard"), X, LABELS),
+}
+
+
+def cut_to_eights(case):
+    """The inputs of a registered case, with as many rows as eight devices share evenly."""
+    inputs = (*case.embeddings, *case.labels)
+    return case.loss, *(x[: len(x) - len(x) % 8] for x in inputs)
+
+
+CALLS = {
+    name: (loss.with_options(tile=2), *rows) for name, (loss, *rows) in (NAMED | OTHERS).items()
+}
+for name, case in REGISTERED.items():
+    if all(len(x) >= 8 for x in case.embeddings):
+        CALLS.setdefault(name, cut_to_eights(case))
+
+
+def embeddings(loss, rows):
+    return tuple(range(sum(name in loss.embeddings for name in loss.inputs[: len(rows)])))
+
+
+def whole(loss, rows, **named):
+    value, gradients = loss.value_and_grad(*map(jnp.asarray, rows), **named)
+    return UPSTREAM * value, [UPSTREAM * g for g in gradients]
+
+
+def mesh_of(*sizes, kind=AUTO):
+    return jax.make_mesh(sizes, ("d", "m")[: len(sizes)], axis_types=(kind,) * len(sizes))
+
+
+def mapped(loss, rows, mesh, axes="d", queue=None, **options):
+    """Differentiated outside of `shard_map`."""
+    specs = [P(axes)] * len(rows)
+    if queue is not None:
+        specs[queue] = P()
+
+    def of_own(*rows):
+        return sharded(loss, axes)(*rows)
+
+    run = jax.shard_map(of_own, mesh=mesh, in_specs=tuple(specs), out_specs=P(), **options)
+    both = jax.value_and_grad(lambda *x: UPSTREAM * run(*x), embeddings(loss, rows))
+    put = [jax.device_put(x, NamedSharding(mesh, s)) for x, s in zip(rows, specs, strict=True)]
+    return jax.jit(both)(*put)
+
+
+def parts(x):
+    return np.stack(np.split(np.asarray(x), 8))
+
+
+def pmapped(loss, rows):
+    """The mean over devices, differentiated outside of `pmap`."""
+    run = jax.pmap(sharded(loss, "d"), axis_name="d")
+
+    def mean(*rows):
+        return UPSTREAM * run(*rows).mean()
+
+    value, gradients = jax.value_and_grad(mean, embeddings(loss, rows))(*map(parts, rows))
+    return value, [np.concatenate(g) for g in gradients]
+
+
+def pmapped_inside(loss, rows):
+    """Every device's own gradients, as training loops have them; an average follows."""
+    both = jax.value_and_grad(lambda *x: UPSTREAM * sharded(loss, "d")(*x), embeddings(loss, rows))
+    values, gradients = jax.pmap(both, axis_name="d")(*map(parts, rows))
+    return values[0], [np.concatenate(g) / 8 for g in gradients]
+
+
+def learned(mesh, inside, **options):
+    """A layer's weights and a temperature that all devices share."""
+    weights, t = rng.normal(size=(5, 4)), jnp.asarray(0.3)
+    x, y = map(jnp.asarray, (X, Y))
+
+    def loss(weights, t, x, y):
+        return UPSTREAM * sharded(nf.NTXent(), "d")(x @ weights, y @ weights, temperature=t)
+
+    kind = {"mesh": mesh, "in_specs": (P(), P(), P("d"), P("d"))}
+    if inside:
+        run = jax.shard_map(jax.grad(loss, (0, 1)), out_specs=(P(), P()), **kind, **options)
+        found = run(weights, t, x, y)
+    else:
+        run = jax.shard_map(loss, out_specs=P(), **kind, **options)
+        found = jax.grad(run, (0, 1))(weights, t, x, y)
+
+    def plain(weights, t):
+        return UPSTREAM * nf.NTXent()(x @ weights, y @ weights, temperature=t)
+
+    return (0.0, found), (0.0, jax.grad(plain, (0, 1))(weights, t))
+
+
+def bias(mesh):
+    def loss(b, x, y):
+        return UPSTREAM * sharded(nf.SigLIP(), "d")(x, y, bias=b)
+
+    specs = (P(), P("d"), P("d"))
+    run = jax.shard_map(loss, mesh=mesh, in_specs=specs, out_specs=P())
+    value, slope = jax.value_and_grad(run)(jnp.asarray(-3.0), X, Y)
+    wanted, (_, _, want) = whole(nf.SigLIP(), (X, Y), bias=jnp.asarray(-3.0))
+    return (value, [slope]), (wanted, [want])
+
+
+def hostile(size):
+    """Logits whose rounding may be larger than 1: both devices of a pair have to take one logit."""
+    loss = nf.NTXent(temperature=0.5, similarity="dot").with_options(tile=8)
+    a, b = (rng.normal(size=(64, 16)) * (size / 16) ** 0.5 for _ in range(2))
+    rows = [x.astype(np.float32) for x in (a, b)]
+    wanted, exact = whole(loss, [x.astype(np.float64) for x in rows])
+    _, rounded = whole(loss, rows)
+    value, found = mapped(loss, rows, mesh_of(8))
+    unit = max(np.abs(g).max() for g in exact)
+    noise = max(1e-6 * unit, *(np.abs(a - b).max() for a, b in zip(rounded, exact, strict=True)))
+    off = max(np.abs(a - b).max() for a, b in zip(found, exact, strict=True))
+    assert abs(value - wanted) <= 1e-5 * abs(wanted) + 1e-5, (value, wanted)
+    return off / noise
+
+
+def temporary(rows):
+    """Bytes per device beyond inputs and results, of value and gradient of so many pairs."""
+    mesh = mesh_of(8)
+    run = jax.shard_map(sharded(nf.NTXent(), "d"), mesh=mesh, in_specs=P("d"), out_specs=P())
+    kind = jax.ShapeDtypeStruct((rows, 64), jnp.float32, sharding=NamedSharding(mesh, P("d")))
+    compiled = jax.jit(jax.value_and_grad(run, (0, 1))).lower(kind, kind).compile()
+    return compiled.memory_analysis().temp_size_in_bytes
+
+
+@contextmanager
+def optimised():
+    """As users' programs are."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
+def difference(got, want):
+    got, want = ([np.asarray(value), *map(np.asarray, g)] for value, g in (got, want))
+    return max(
+        float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-300))
+        for a, b in zip(got, want, strict=True)
+    )
+
+
+def told(function):
+    try:
+        return repr(function())
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def refusals():
+    mesh = mesh_of(8)
+
+    def call(loss, rows, specs, **options):
+        run = jax.shard_map(
+            lambda *rows: sharded(loss, "d", **options)(*rows),
+            mesh=mesh,
+            in_specs=specs,
+            out_specs=P(),
+        )
+        return told(lambda: run(*rows))
+
+    own = (P("d"), P("d"))
+    print("none:", told(lambda: sharded(nf.NTXent(reduction="none"), "d")))
+    print("no loss:", told(lambda: sharded("NTXent", "d")))
+    print("outside:", told(lambda: sharded(nf.NTXent(), "d")(X, Y)))
+    print("uneven:", call(nf.NTXent(), (X, Y[:16]), own))
+    print("uneven labels:", call(nf.SupCon(), (X, LABELS[:16]), own))
+    print("indivisible:", call(nf.NTXent(), (X[:20], Y[:20]), own))
+    print("alike:", call(nf.NTXent(), (X, Y), (P(), P())))
+    print("no pool:", told(lambda: sharded(nf.NTXent(), "d", shared=("a",))))
+
+
+def main(what, names):
+    if what == "refusals":
+        return refusals()
+    if what == "memory":
+        with optimised():
+            print("small:", temporary(2048))
+            print("large:", temporary(4096))
+        return None
+    one, two = mesh_of(8), mesh_of(4, 2)
+    for name in names or (CALLS if what == "every" else NAMED):
+        loss, *rows = CALLS[name]
+        print(f"{name}; shard_map:", difference(mapped(loss, rows, one), whole(loss, rows)))
+    if what == "every":
+        return None
+    for name in ("NTXent", "SupCR"):
+        loss, *rows = CALLS[name]
+        ways = {
+            "two axes": partial(mapped, loss, rows, two, ("d", "m")),
+            "explicit": partial(mapped, loss, rows, mesh_of(8, kind=EXPLICIT)),
+            "unchecked": partial(mapped, loss, rows, one, check_vma=False),
+            "pmap": partial(pmapped, loss, rows),
+            "pmap, inside": partial(pmapped_inside, loss, rows),
+        }
+        for way, run in ways.items():
+            print(f"{name}; {way}:", difference(run(), whole(loss, rows)))
+    loss, *rows = CALLS["InfoNCE with a queue"]
+    print("a whole queue:", difference(mapped(loss, rows, one, queue=2), whole(loss, rows)))
+    print("weights and temperature:", difference(*learned(one, inside=False)))
+    print("the same, unchecked:", difference(*learned(one, inside=False, check_vma=False)))
+    print("the same, inside:", difference(*learned(one, inside=True)))
+    print("a bias:", difference(*bias(one)))
+    with optimised():
+        for size in (1e3, 1e5, 1e7):
+            print(f"hostile {size}:", hostile(size))
+    return None
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])

@@ -1,0 +1,70 @@
+"""`nearfar.jax.sharded` inside `shard_map` and `pmap` over eight devices; see sharded_jax.py."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).with_name("sharded_jax.py")
+
+
+def told(what, *names):
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), what, *names],
+        capture_output=True,
+        text=True,
+        timeout=1200,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return dict(line.split(": ", 1) for line in done.stdout.splitlines() if ": " in line)
+
+
+def hold(found, count):
+    assert len(found) >= count
+    hostile = {name: float(off) for name, off in found.items() if name.startswith("hostile")}
+    assert {name for name, off in hostile.items() if not off <= 10} == set()
+    others = found.keys() - hostile.keys()
+    assert {name: found[name] for name in others if not float(found[name]) <= 1e-12} == {}
+
+
+def test_the_value_and_the_gradient_of_the_whole_batch():
+    """Of every evaluator, in every way of mapping, with shared queues, weights and parameters."""
+    hold(told("ways", "NTXent", "CLIP", "InfoNCE with a queue", "SupCR"), 21)
+
+
+@pytest.mark.long
+def test_every_registered_loss():
+    hold(told("every"), 40)
+
+
+def test_memory_grows_with_the_rows():
+    """The logits of a device's own rows against all take 8 MiB of 2,048 pairs, and 32 of 4,096."""
+    found = told("memory")
+    small, large = int(found["small"]), int(found["large"])
+    assert large < 2.2 * small
+    assert large < 12 * 2**20
+
+
+@pytest.fixture(scope="module")
+def refused():
+    return told("refusals")
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("none", 'ValueError: expected a loss with reduction "mean" or "sum"'),
+        ("no loss", "TypeError: expected loss to be a nearfar loss; received str"),
+        ("outside", "ValueError: expected a call inside jax.shard_map or jax.pmap over d"),
+        ("uneven", "ValueError: expected as many rows of a and b on every device; received a 3"),
+        ("uneven labels", "as many rows of embeddings and labels on every device"),
+        ("indivisible", "not evenly divisible"),  # which JAX says before any call
+        ("alike", "expected a and b to differ from device to device over d"),
+        ("no pool", "expected shared to name inputs that every device may hold whole"),
+    ],
+)
+def test_refusals(refused, what, words):
+    assert words in refused[what]
