@@ -657,3 +657,91 @@ def test_memory_of_a_step(framework):
     # What TensorFlow's threads keep of their arenas varies by 50 MiB from process to process.
     attempts = 3 if framework == "tensorflow" else 1
     assert any(int(run(MEMORY, framework)) < 160 for _ in range(attempts))
+
+
+class TestLabels:
+    """Every row keeps its own, whatever is pushed out."""
+
+    @pytest.mark.parametrize("batches", [[3] * 5, [2, 5, 1, 7, 6], [8, 1], [2, 20, 3]], ids=str)
+    def test_each_row_keeps_its_label(self, backend, batches):
+        queue = EmbeddingQueue(7, 2, like=backend.asarray(np.zeros((1, 2))), labels=True)
+        plain = make_queue(backend, 7, 2)
+        assert tuple(queue.labels.shape) == (0,)
+        count = 0
+        for n in batches:
+            x = backend.asarray(numbered(count, n))
+            queue.push(x, backend.labels(np.arange(count, count + n)))
+            plain.push(x)
+            count += n
+            assert backend.owns(queue.labels)
+            np.testing.assert_array_equal(values(queue.embeddings), values(plain.embeddings))
+            np.testing.assert_array_equal(values(queue.labels), values(queue.embeddings)[:, 0])
+
+    def test_lists_and_marks_and_targets(self, backend):
+        for first, second in (
+            ([1, 2], [3]),
+            ([[1, 0], [0, 1]], [[1, 1]]),
+            ([0.5, 1.5], [2.5]),
+        ):
+            queue = EmbeddingQueue(3, 2, like=backend.asarray(np.zeros((1, 2))), labels=True)
+            queue.push(backend.asarray(numbered(0, 2)), first)
+            queue.push(backend.asarray(numbered(2, 1)), second)
+            np.testing.assert_array_equal(values(queue.labels), np.array([*first, *second]))
+
+    def test_text(self):
+        queue = EmbeddingQueue(3, 2, like=np.zeros((1, 2)), labels=True)
+        queue.push(numbered(0, 2), ["a", "bc"])
+        queue.push(numbered(2, 2), ["long", "d"])
+        assert sorted(queue.labels) == ["bc", "d", "long"]
+
+    def test_a_state_has_them(self, backend, tmp_path):
+        like = backend.asarray(np.zeros((1, 2), np.float32), "float32")
+        queue, other = (EmbeddingQueue(4, 2, like=like, labels=True) for _ in range(2))
+        for k in range(3):
+            queue.push(backend.asarray(numbered(2 * k, 2), "float32"), [k, k + 10])
+        np.savez(tmp_path / "state.npz", **queue.state_dict())
+        with np.load(tmp_path / "state.npz") as state:
+            other.load_state_dict(dict(state))
+        for k in range(2):
+            np.testing.assert_array_equal(values(other.labels), values(queue.labels))
+            np.testing.assert_array_equal(values(other.embeddings), values(queue.embeddings))
+            assert backend.owns(other.labels)
+            for q in (queue, other):
+                q.push(backend.asarray(numbered(k, 3), "float32"), [7, 8, 9])
+
+    def test_what_was_handed_out_stays(self, backend):
+        queue = EmbeddingQueue(3, 2, like=backend.asarray(np.zeros((1, 2))), labels=True)
+        queue.push(backend.asarray(numbered(0, 3)), [0, 1, 2])
+        held = queue.labels
+        queue.push(backend.asarray(numbered(3, 2)), [3, 4])
+        np.testing.assert_array_equal(values(held), [0, 1, 2])
+
+    def test_what_is_no_label(self):
+        like = np.zeros((1, 2))
+        queue, plain = EmbeddingQueue(3, 2, like=like, labels=True), EmbeddingQueue(3, 2, like=like)
+        x = numbered(0, 2)
+        queue.push(x, [0, 1])
+        was = queue.state_dict()
+        for labels, error, words in (
+            (None, ValueError, "expected labels of the 2 rows; received none"),
+            ([1], ValueError, r"labels of shape \(2,\).*received \(1,\)"),
+            ([[1], [2]], ValueError, r"labels of shape \(2,\).*received \(2, 1\)"),
+            (["a", "b"], TypeError, "labels that are whole numbers"),
+            ([0.5, 1.0], TypeError, "labels that are whole numbers"),
+        ):
+            with pytest.raises(error, match=words):
+                queue.push(x, labels)
+        np.testing.assert_array_equal(queue.labels, was["labels"])
+        with pytest.raises(ValueError, match="expected no labels"):
+            plain.push(x, [0, 1])
+        with pytest.raises(ValueError, match="a queue with labels"):
+            plain.labels  # noqa: B018
+        with pytest.raises(ValueError, match="without labels"):
+            queue.load_state_dict(plain.state_dict())
+        with pytest.raises(ValueError, match="a queue without labels"):
+            plain.load_state_dict(was)
+        with pytest.raises(ValueError, match="labels of the 2 rows in the state"):
+            queue.load_state_dict(was | {"labels": np.arange(3)})
+        other = EmbeddingQueue(3, 2, like=torch.zeros(1, 2), labels=True)
+        with pytest.raises(TypeError, match="number the classes"):
+            other.push(torch.zeros(1, 2), ["a"])

@@ -1,7 +1,8 @@
-"""A dictionary of recent embeddings as negatives, first in first out.
+"""A dictionary of recent embeddings as negatives, or a labelled memory, first in first out.
 
-He et al. 2020, MoCo, arXiv 1911.05722, section 3.2. Serves every framework; the queue itself is
-plain Python, so push outside of compiled functions and pass `embeddings` in.
+He et al. 2020, MoCo, arXiv 1911.05722, section 3.2; with labels Wang et al. 2020, Cross-Batch
+Memory, arXiv 1912.06798. Serves every framework; the queue itself is plain Python, so push outside
+of compiled functions and pass `embeddings` (and `labels`) in.
 
 >>> import numpy as np
 >>> from nearfar import InfoNCE
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from nearfar.frameworks import Array, namespace_of
+from nearfar.frameworks import Array, Namespace, namespace_of
 from nearfar.losses import arguments, inputs
 
 __all__ = ["EmbeddingQueue"]
@@ -37,6 +38,9 @@ class EmbeddingQueue:
         Features of a row.
     like
         An array whose framework, dtype and device the queue takes on.
+    labels
+        Whether every row comes with a label, or with targets: ``loss(z, y, queue.embeddings,
+        queue.labels)``.
 
     Raises
     ------
@@ -44,7 +48,7 @@ class EmbeddingQueue:
         For sizes that are no whole numbers above 0, and a `like` that is no floating array.
     """
 
-    def __init__(self, size: int, dim: int, *, like: Any) -> None:
+    def __init__(self, size: int, dim: int, *, like: Any, labels: bool = False) -> None:
         arguments.whole("size", size)
         arguments.whole("dim", dim)
         self.size, self.dim = int(size), int(dim)
@@ -56,6 +60,8 @@ class EmbeddingQueue:
             )
         self._none: Array = self._ns.beside(self._ns.zeros((0, self.dim), like), like)
         self._rows = self._none
+        arguments.one_of("EmbeddingQueue", "labels", labels, (True, False))
+        self._labels: Array | None = self._no_labels() if labels else None
         self._next = 0
 
     def __len__(self) -> int:
@@ -66,16 +72,33 @@ class EmbeddingQueue:
         """The rows it holds, (len, dim), without gradient; in no particular order."""
         return self._rows
 
-    def push(self, x: Any) -> None:
+    @property
+    def labels(self) -> Array:
+        """Those of the rows, in the order of `embeddings`: (len,), or more axes if they have more.
+
+        Raises
+        ------
+        ValueError
+            For a queue without labels.
+        """
+        if self._labels is None:
+            raise ValueError(
+                "expected a queue with labels; received one that holds embeddings alone; make it "
+                "with EmbeddingQueue(..., labels=True)"
+            )
+        return self._labels
+
+    def push(self, x: Any, labels: Any = None) -> None:
         """Take in rows (n, dim), the last ones if there are more than `size`.
 
         They are stored without gradient, in the queue's dtype and on its device; the oldest rows
-        make room.
+        make room. Labels are of the dtype that came first.
 
         Raises
         ------
         TypeError, ValueError
-            For arrays of another framework, another shape, and in NumPy for NaN and infinity.
+            For arrays of another framework, another shape, and in NumPy for NaN and infinity; for
+            labels where the queue has none, and none where it has some.
         """
         ns = self._ns
         namespace_of([("x", x), ("the queue", self._rows)])
@@ -84,24 +107,91 @@ class EmbeddingQueue:
             raise ValueError(
                 f"expected x of shape (n, {self.dim}), rows of the queue; received {tuple(x.shape)}"
             )
-        x = ns.beside(ns.cast(ns.stop_gradient(x), self._none.dtype), self._none)[-self.size :]
+        rows = ns.beside(ns.cast(ns.stop_gradient(x), self._none.dtype), self._none)
+        if self._labels is None:
+            if labels is not None:
+                raise ValueError(
+                    "expected no labels, which this queue does not hold; received some; make it "
+                    "with EmbeddingQueue(..., labels=True)"
+                )
+            held = self._pushed((self._rows,), (rows,))
+        else:
+            given = self._read(labels, int(x.shape[0]))
+            kept = self._labels
+            if not len(self):
+                kept = given[:0]
+            held = self._pushed((self._rows, kept), (rows, given))
+        (self._rows, *rest), self._next = held
+        self._labels = rest[0] if rest else None
+
+    def _pushed(self, held: tuple[Array, ...], new: tuple[Array, ...]) -> tuple[list[Array], int]:
+        """What is held after new rows have come, and where the next one goes."""
+        new = tuple(x[-self.size :] for x in new)
+        following = self._next
         free = self.size - len(self)
         if free:
-            self._rows = self._joined(self._rows, x[:free])
-            x = x[free:]
-        if not x.shape[0]:
-            return
-        # Around the end of the ring: what does not fit behind `next` goes to the front.
-        room = self.size - self._next
-        front, behind = x[room:], x[:room]
-        stop = self._next + behind.shape[0]
-        kept = self._rows[front.shape[0] : self._next], self._rows[stop:]
-        self._rows = self._joined(front, kept[0], behind, kept[1])
-        self._next = front.shape[0] if front.shape[0] else stop % self.size
+            held = tuple(self._joined(x, y[:free]) for x, y in zip(held, new, strict=True))
+            new = tuple(y[free:] for y in new)
+        if not new[0].shape[0]:
+            return list(held), following
+        # Around the end of the ring: what does not fit behind `following` goes to the front.
+        room, count = self.size - following, int(new[0].shape[0])
+        front, stop = max(0, count - room), following + min(count, room)
+        found = [
+            self._joined(y[room:], x[front:following], y[:room], x[stop:])
+            for x, y in zip(held, new, strict=True)
+        ]
+        return found, front or stop % self.size
+
+    def _no_labels(self) -> Array:
+        zeros = self._ns.zeros((0,), self._none)
+        return self._ns.beside(self._ns.cast(zeros, self._ns.xp.int64), self._none)
+
+    def _read(self, labels: Any, n: int) -> Array:
+        """Labels of n rows, in the dtype of those that are held."""
+        if labels is None:
+            raise ValueError(
+                f"expected labels of the {n} rows; received none; push(x, labels), or make the "
+                "queue with labels=False"
+            )
+        found, held = self._array(labels), self._labels
+        assert held is not None
+        rest = tuple(held.shape[1:]) if len(self) else tuple(found.shape[1:])
+        if tuple(found.shape) != (n, *rest):
+            raise ValueError(
+                f"expected labels of shape {(n, *rest)}, one for each row of x; received "
+                f"{tuple(found.shape)}"
+            )
+        if not len(self):
+            return found
+        kind = _kind(self._ns, held)
+        if _kind(self._ns, found) != kind:
+            raise TypeError(
+                f"expected labels that are {kind}, as those that are held; received dtype "
+                f"{found.dtype}; convert them"
+            )
+        return found if kind == "text" else self._ns.cast(found, held.dtype)
+
+    def _array(self, labels: Any) -> Array:
+        """Labels as an array beside the rows, without gradient."""
+        ns = self._ns
+        if ns.is_array(labels):
+            return ns.beside(ns.stop_gradient(labels), self._none)
+        host = inputs.host_array("labels", labels)
+        if ns.on_host:
+            return host
+        if host.dtype.kind not in "biuf":
+            raise TypeError(
+                f"expected labels of numbers, which {ns.name} holds; received dtype {host.dtype}; "
+                "number the classes"
+            )
+        dtype = getattr(ns.xp, host.dtype.name) if host.dtype.kind == "f" else ns.xp.int64
+        return ns.beside(ns.asarray(host, self._none, dtype), self._none)
 
     def state_dict(self) -> dict[str, Any]:
-        """All it takes to go on: the rows, and where the next one goes."""
-        return {"size": self.size, "dim": self.dim, "next": self._next, "embeddings": self._rows}
+        """All it takes to go on: the rows, their labels, and where the next one goes."""
+        state = {"size": self.size, "dim": self.dim, "next": self._next, "embeddings": self._rows}
+        return state if self._labels is None else state | {"labels": self._labels}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on as the queue that gave this state; arrays may come as NumPy's, from a file.
@@ -114,7 +204,15 @@ class EmbeddingQueue:
             For a state of another size, or one that lacks or holds something else; the queue stays
             as it was.
         """
-        missing = {"size", "dim", "next", "embeddings"} - set(state)
+        wanted = {"size", "dim", "next", "embeddings"}
+        if self._labels is not None:
+            wanted.add("labels")
+        elif "labels" in state:
+            raise ValueError(
+                "expected the state of a queue without labels; received one with them; make the "
+                "queue with labels=True"
+            )
+        missing = wanted - set(state)
         if missing:
             raise ValueError(
                 f"expected the state of an EmbeddingQueue; received one without "
@@ -138,6 +236,14 @@ class EmbeddingQueue:
                 f"expected the place of the next one to be 0 in a queue that is not full; received "
                 f"{following} with {held[0]} of {size} rows; was the state changed?"
             )
+        if self._labels is not None:
+            labels = self._array(state["labels"])
+            if not labels.shape or labels.shape[0] != held[0]:
+                raise ValueError(
+                    f"expected labels of the {held[0]} rows in the state; received shape "
+                    f"{tuple(labels.shape)}; was the state changed?"
+                )
+            self._labels = self._joined(labels)
         self._rows, self._next = rows, following
 
     def _joined(self, *parts: Array) -> Array:
@@ -166,6 +272,12 @@ class EmbeddingQueue:
         if len(rows.shape) != 2 or rows.shape[1] != self.dim:
             return rows  # to be refused by its shape
         return self._joined(ns.beside(rows, self._none), self._none)
+
+
+def _kind(ns: Namespace, labels: Array) -> str:
+    if isinstance(labels, np.ndarray) and labels.dtype.kind not in "biuf":
+        return "text"
+    return "real numbers" if ns.is_floating(labels) else "whole numbers"
 
 
 def _whole(key: str, value: Any) -> int:
