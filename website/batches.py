@@ -15,9 +15,11 @@ def batch(loss: Any) -> dict[str, np.ndarray]:
     far = rows[::-1] + rng.normal(size=rows.shape)
     known = {
         "a": rows[:6], "b": near[:6], "x": rows, "y": near, "embeddings": rows,
-        "labels": groups, "targets": np.linspace(0, 5, 12).round(1),
+        "labels": groups, "proxies": centres, "targets": np.linspace(0, 5, 12).round(1),
         "query": rows, "positive": near, "anchor": rows, "negative": far,
     }  # fmt: skip
+    if getattr(loss, "several_centres", False):
+        known["proxies"] = np.stack([centres, centres + rng.normal(size=centres.shape)], axis=1)
     required = [name for name in loss.inputs if name not in loss.optional]
     missing = [name for name in required if name not in known]
     if missing:
@@ -30,5 +32,5 @@ def batch(loss: Any) -> dict[str, np.ndarray]:
 SHAPES = {
     "a": "(N, d)", "b": "(N, d)", "x": "(N, d)", "y": "(N, d)", "embeddings": "(n, d)",
     "labels": "(n,)", "targets": "(n,)", "query": "(N, d)", "positive": "(N, d)",
-    "anchor": "(N, d)", "negative": "(N, d)",
+    "proxies": "(C, d)", "anchor": "(N, d)", "negative": "(N, d)",
 }  # fmt: skip

@@ -113,6 +113,10 @@ ALIGNMENT = [{}, {"alpha": 1.0}]
 VICREG = [{}, {"invariance": 1.0, "variance": 3.0, "covariance": 0.5, "eps": 0.1}]
 BARLOWTWINS = [{}, {"off_diagonal": 0.5, "eps": 0.1}]
 COSENT = ANGLE = [{}, {"temperature": 0.5}]
+PROXYNCA = NORMALIZEDSOFTMAX = [{}, {"temperature": 0.5}]
+COSFACE = ARCFACE = [{}, {"temperature": 0.5, "margin": 0.2}]
+SOFTTRIPLE = [{}, {"temperature": 0.5, "gamma": 0.4, "margin": 0.2}]
+PROXYANCHOR = [{}, {"alpha": 4.0, "margin": 0.3}]
 WORDS = (
     "similarity",
     "mining",

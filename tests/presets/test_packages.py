@@ -56,6 +56,22 @@ def _scored(name):
     return lambda x, w: st(name)(scale=5.0).compute_loss_from_embeddings([x, w], SCORES)
 
 
+def _proxies(name, **how):
+    """Of rows and proxies, which the package holds as a parameter of its own, or transposed."""
+
+    def call(z, proxies):
+        flat = proxies.reshape(-1, proxies.shape[-1])
+        if proxies.ndim == 3:
+            how["centers_per_class"] = proxies.shape[1]
+        made = getattr(pml("losses"), name)(len(proxies), proxies.shape[-1], **how)
+        held = "proxies" if hasattr(made, "proxies") else "W" if hasattr(made, "W") else "fc"
+        del made._parameters[held]
+        setattr(made, held, flat if held == "proxies" else flat.T)
+        return made(z, LABELS)
+
+    return call
+
+
 def _mined(miner, loss, margin):
     def call(z):
         losses, reducers, miners = pml("losses"), pml("reducers"), pml("miners")
@@ -182,6 +198,22 @@ PEERS = [
         normalises=True,
     ),
     Peer(f"{PML}NPairsLoss", _n_pairs),
+    Peer(
+        f"{PML}ProxyNCALoss",
+        _proxies("ProxyNCALoss", softmax_scale=3),
+        "proxies",
+        {"temperature": 1 / 3},
+    ),
+    Peer(
+        f"{PML}NormalizedSoftmaxLoss",
+        _proxies("NormalizedSoftmaxLoss", temperature=0.2),
+        "proxies",
+        STATED,
+    ),
+    Peer(f"{PML}CosFaceLoss", _proxies("CosFaceLoss", scale=5.0), "proxies", STATED),
+    Peer(f"{PML}ArcFaceLoss", _proxies("ArcFaceLoss", scale=5.0), "proxies", STATED),
+    Peer(f"{PML}SoftTripleLoss", _proxies("SoftTripleLoss", la=5.0), "centres", STATED),
+    Peer(f"{PML}ProxyAnchorLoss", _proxies("ProxyAnchorLoss"), "proxies"),
     Peer(f"{PML}SmoothAPLoss", _smooth_ap, "nine", {"temperature": 0.1}),
     Peer("lightly/VICRegLoss", lambda a, b: lightly_loss().VICRegLoss()(a, b)),
     Peer("lightly/BarlowTwinsLoss", lambda a, b: lightly_loss().BarlowTwinsLoss()(a, b)),
@@ -243,6 +275,8 @@ def batch(kind, seed):
         "nine": (a[:9],),
         "views": (a, b),
         "scored": (a, b),
+        "proxies": (a, c[:6]),
+        "centres": (a, c.reshape(6, 2, 7)),
         "rows": (a,),
         "queue": (a, b, c[:9]),
         "own": (a, b, own),
@@ -275,6 +309,9 @@ def test_value_and_gradient(peer):
 
     def ours(*x):
         rows = (normalize(r, dim=1) for r in x) if peer.normalises else x
+        if peer.arrays in ("proxies", "centres"):
+            rows, proxies = rows
+            return loss(rows, *labels, proxies)
         return loss(*rows, *labels)
 
     for seed in range(3):

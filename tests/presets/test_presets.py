@@ -21,6 +21,12 @@ RUN_IN_TEST_PACKAGES = {
     "pytorch-metric-learning/TripletMarginLoss:semihard",
     "pytorch-metric-learning/MultiSimilarityLoss",
     "pytorch-metric-learning/CircleLoss",
+    "pytorch-metric-learning/ProxyNCALoss",
+    "pytorch-metric-learning/NormalizedSoftmaxLoss",
+    "pytorch-metric-learning/CosFaceLoss",
+    "pytorch-metric-learning/ArcFaceLoss",
+    "pytorch-metric-learning/SoftTripleLoss",
+    "pytorch-metric-learning/ProxyAnchorLoss",
     "pytorch-metric-learning/SmoothAPLoss",
     "lightly/VICRegLoss",
     "lightly/BarlowTwinsLoss",
@@ -77,6 +83,7 @@ def test_covered(row):
     known |= {k: rng.normal(size=(6, 4)) for k in ("q1", "q2", "k1", "k2", "queue")}
     known |= {k: rng.normal(size=(6, 4)) for k in ("anchor", "positive", "negative")}
     known |= {"f": rng.normal(size=(3, 2, 4)), "y": [0, 0, 0, 1, 1, 2], "t": rng.normal(size=6)}
+    known |= {"p": rng.normal(size=(3, 4)), "c": rng.normal(size=(3, 2, 4))}
     value = eval(row.call, {"loss": loss, "np": np, "B": 3, **known})
     assert np.all(np.isfinite(value))
 

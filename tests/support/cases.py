@@ -22,6 +22,7 @@ from oracles import (
     npair,
     ntxent,
     pairmargin,
+    proxies,
     scoredpairs,
     siglip,
     smoothap,
@@ -66,6 +67,7 @@ class Entry:
     """Why `nearfar.torch.distributed` refuses it, where it does."""
 
 
+ONE_SET = "proxies are one set for all ranks, and not gathered with their rows"
 NO_FORM = "the forms that it tries have none of this shape"
 
 _RNG = np.random.default_rng(11)
@@ -76,6 +78,9 @@ A, B, C = X[:10], X[10:20], X[5:15]
 MANY = (_RNG.random((21, 4)) < 0.3).astype(np.int64)
 TARGETS = _RNG.integers(0, 12, 21) / 4  # some tie
 QUEUE, OWN = _RNG.normal(size=(13, 5)), _RNG.normal(size=(10, 3, 5))
+CLASSES = np.random.default_rng(12).integers(0, 5, 21)
+PROXIES = np.random.default_rng(13).normal(size=(7, 5))
+CENTRES = np.random.default_rng(14).normal(size=(7, 3, 5))
 SEVERAL_TARGETS = _RNG.integers(0, 3, (21, 2))
 
 LOSSES = {
@@ -463,6 +468,76 @@ LOSSES = {
         },
         not_in_check=NO_FORM,
     ),
+    "ProxyNCA": Entry(
+        fields={"temperature": 1 / 3, "scale": 1.0, "reduction": "mean"},
+        others={"temperature": 0.5},
+        loops=proxies.proxynca,
+        dense=None,
+        conventions=conventions.PROXYNCA,
+        cases={"proxynca": Case(nf.ProxyNCA(temperature=0.5), (X, PROXIES), (CLASSES,))},
+        not_in_check=NO_FORM,
+        not_distributed=ONE_SET,
+    ),
+    "NormalizedSoftmax": Entry(
+        fields={"temperature": 0.05, "scale": 1.0, "reduction": "mean"},
+        others={"temperature": 0.5},
+        loops=proxies.normalizedsoftmax,
+        dense=None,
+        conventions=conventions.NORMALIZEDSOFTMAX,
+        cases={
+            "normalizedsoftmax": Case(
+                nf.NormalizedSoftmax(temperature=0.2), (X, PROXIES), (CLASSES,)
+            )
+        },
+        not_in_check=NO_FORM,
+        not_distributed=ONE_SET,
+    ),
+    "CosFace": Entry(
+        fields={"temperature": 1 / 64, "margin": 0.35, "scale": 1.0, "reduction": "mean"},
+        others={"margin": 0.2},
+        loops=proxies.cosface,
+        dense=None,
+        conventions=conventions.COSFACE,
+        cases={"cosface": Case(nf.CosFace(temperature=0.1), (X, PROXIES), (CLASSES,))},
+        not_in_check=NO_FORM,
+        not_distributed=ONE_SET,
+    ),
+    "ArcFace": Entry(
+        fields={"temperature": 1 / 64, "margin": 0.5, "scale": 1.0, "reduction": "mean"},
+        others={"margin": 0.2},
+        loops=proxies.arcface,
+        dense=None,
+        conventions=conventions.ARCFACE,
+        cases={"arcface": Case(nf.ArcFace(temperature=0.1), (X, PROXIES), (CLASSES,))},
+        not_in_check=NO_FORM,
+        not_distributed=ONE_SET,
+    ),
+    "SoftTriple": Entry(
+        fields={
+            "temperature": 0.05,
+            "gamma": 0.1,
+            "margin": 0.01,
+            "scale": 1.0,
+            "reduction": "mean",
+        },
+        others={"gamma": 0.2},
+        loops=proxies.softtriple,
+        dense=None,
+        conventions=conventions.SOFTTRIPLE,
+        cases={"softtriple": Case(nf.SoftTriple(), (X, CENTRES), (CLASSES,))},
+        not_in_check=NO_FORM,
+        not_distributed=ONE_SET,
+    ),
+    "ProxyAnchor": Entry(
+        fields={"alpha": 32.0, "margin": 0.1, "scale": 1.0, "reduction": "mean"},
+        others={"alpha": 16.0},
+        loops=proxies.proxyanchor,
+        dense=None,
+        conventions=conventions.PROXYANCHOR,
+        cases={"proxyanchor": Case(nf.ProxyAnchor(), (X, PROXIES), (CLASSES,))},
+        not_in_check=NO_FORM,
+        not_distributed=ONE_SET,
+    ),
 }
 
 CASES = {
@@ -470,6 +545,7 @@ CASES = {
     name: replace(case, loss=case.loss.with_options(tile=8))
     for entry in LOSSES.values()
     for name, case in entry.cases.items()
+    if "proxies" not in case.loss.inputs  # labels stand between; check_loss tries all modes
 }
 FEW = ["ntxent", "supcon-own-log", "clip", "supcr", "infonce-queue"]
 """For modes that compile slowly: both evaluators, masks, guard and pairs."""

@@ -11,7 +11,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from nearfar.losses import LOSSES, Loss, families, families_at_once
+from nearfar.losses import LOSSES, Loss, families, families_at_once, families_of_proxies
 from support.backends import BACKENDS
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +60,11 @@ def _words_zh() -> dict[str, dict[str, str]]:
 
 def _by_family() -> list[tuple[type, list[type[Loss]]]]:
     found = []
-    for family in {**vars(families), **vars(families_at_once)}.values():
+    for family in {
+        **vars(families),
+        **vars(families_at_once),
+        **vars(families_of_proxies),
+    }.values():
         members = [cls for cls in built_in() if cls().family is family]
         if members:
             found.append((family, sorted(members, key=lambda cls: cls.__name__)))

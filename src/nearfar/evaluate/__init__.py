@@ -4,6 +4,7 @@ from nearfar.evaluate.composed import ComposedEvaluation, Part
 from nearfar.evaluate.partition.evaluation import PartitionEvaluation
 from nearfar.evaluate.rows.at_once import AtOnceEvaluation
 from nearfar.evaluate.rows.in_batch import InBatchEvaluation
+from nearfar.evaluate.rows.proxies import ProxyEvaluation
 from nearfar.evaluate.rows.queries import QueryEvaluation
 from nearfar.evaluate.settings import Options, Reduction, without_kernels
 
@@ -14,6 +15,7 @@ __all__ = [
     "Options",
     "Part",
     "PartitionEvaluation",
+    "ProxyEvaluation",
     "QueryEvaluation",
     "Reduction",
     "without_kernels",

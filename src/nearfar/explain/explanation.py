@@ -148,6 +148,8 @@ def explain(loss: Loss, arrays: dict[str, Array]) -> Explanation:
     relations = relate(loss, arrays)
     memory = loss.options.memory or HOST_MEMORY
     found = survey(relations, memory)
+    # In the order of the call.
+    arrays = {name: arrays[name] for name in loss.inputs if name in arrays} | arrays
     inputs = tuple(arrays.values())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # said among the findings
@@ -183,7 +185,7 @@ def explain(loss: Loss, arrays: dict[str, Array]) -> Explanation:
 
 
 def _row_axes(key: str, x: Array, first: Array) -> int:
-    return 2 if key == "negatives" and x.ndim > first.ndim else 1
+    return 2 if key in ("negatives", "proxies") and x.ndim > first.ndim else 1
 
 
 def _pull(loss: Loss, gradients: tuple[Array, ...], n: int) -> Array:

@@ -8,6 +8,7 @@ import numpy as np
 
 from nearfar.frameworks import Block, namespace_of
 from nearfar.losses import (
+    AgainstProxies,
     Composed,
     GivenPairs,
     GivenTriplets,
@@ -132,6 +133,20 @@ def _views(loss: TwoViews, arrays: dict[str, Array]) -> _Related:
         return Side.of(a=arrays["a"]), Side.of(**arrays), masks, np.arange(n)
     # Each pair side by side.
     return Side.of(**arrays), None, masks, np.arange(2 * n).reshape(2, n).T.ravel()
+
+
+@_related.register
+def _proxies(loss: AgainstProxies, arrays: dict[str, Array]) -> _Related:
+    labels, proxies = arrays["labels"], arrays["proxies"]
+    centres = proxies.shape[1] if proxies.ndim == 3 else 1
+
+    def masks(i: Array, j: Array) -> tuple[Array, Array]:
+        own = labels[i] == j // centres
+        return own, ~own
+
+    candidates = Side.of(proxies=proxies.reshape(-1, proxies.shape[-1]))
+    order = np.argsort(labels, kind="stable")
+    return Side.of(embeddings=arrays["embeddings"]), candidates, masks, order
 
 
 @_related.register

@@ -6,6 +6,7 @@ A loss of one's own derives from a family and declares its fields with `choice`,
 
 from nearfar.losses.alignment import Alignment
 from nearfar.losses.angle import AnglE
+from nearfar.losses.arcface import ArcFace
 from nearfar.losses.barlowtwins import BarlowTwins
 from nearfar.losses.base import Loss, loss_from_dict
 from nearfar.losses.batchtriplet import BatchTriplet
@@ -13,6 +14,7 @@ from nearfar.losses.circle import Circle
 from nearfar.losses.clip import CLIP
 from nearfar.losses.composed import Composed
 from nearfar.losses.cosent import CoSENT
+from nearfar.losses.cosface import CosFace
 from nearfar.losses.dcl import DCL
 from nearfar.losses.families import (
     GivenPairs,
@@ -24,6 +26,7 @@ from nearfar.losses.families import (
     TwoViews,
 )
 from nearfar.losses.families_at_once import RowsAlone, ScoredPairs, ViewsAlone
+from nearfar.losses.families_of_proxies import AgainstProxies
 from nearfar.losses.fields import choice, from_zero, number, off_or_positive, positive
 from nearfar.losses.hcl import HCL
 from nearfar.losses.infonce import InfoNCE
@@ -31,12 +34,16 @@ from nearfar.losses.koleo import KoLeo
 from nearfar.losses.lifted import Lifted
 from nearfar.losses.matryoshka import Matryoshka
 from nearfar.losses.multisimilarity import MultiSimilarity
+from nearfar.losses.normalizedsoftmax import NormalizedSoftmax
 from nearfar.losses.npair import NPair
 from nearfar.losses.ntxent import NTXent
 from nearfar.losses.pairmargin import PairMargin
+from nearfar.losses.proxyanchor import ProxyAnchor
+from nearfar.losses.proxynca import ProxyNCA
 from nearfar.losses.registry import LOSSES, key_of
 from nearfar.losses.siglip import SigLIP
 from nearfar.losses.smoothap import SmoothAP
+from nearfar.losses.softtriple import SoftTriple
 from nearfar.losses.supcon import SupCon
 from nearfar.losses.supcr import RankNContrast, SupCR
 from nearfar.losses.triplet import Triplet
@@ -50,13 +57,16 @@ __all__ = [
     "DCL",
     "HCL",
     "LOSSES",
+    "AgainstProxies",
     "Alignment",
     "AnglE",
+    "ArcFace",
     "BarlowTwins",
     "BatchTriplet",
     "Circle",
     "CoSENT",
     "Composed",
+    "CosFace",
     "GivenPairs",
     "GivenTriplets",
     "InfoNCE",
@@ -68,7 +78,10 @@ __all__ = [
     "MultiSimilarity",
     "NPair",
     "NTXent",
+    "NormalizedSoftmax",
     "PairMargin",
+    "ProxyAnchor",
+    "ProxyNCA",
     "Queries",
     "RankNContrast",
     "RankedRows",
@@ -76,6 +89,7 @@ __all__ = [
     "ScoredPairs",
     "SigLIP",
     "SmoothAP",
+    "SoftTriple",
     "SupCR",
     "SupCon",
     "Triplet",

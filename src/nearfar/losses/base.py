@@ -22,7 +22,14 @@ from nearfar.losses import arguments, facts, inputs, registry
 from nearfar.losses.declared import Declared, in_order
 from nearfar.losses.exclude import Exclude
 from nearfar.losses.fields import checked, choice, number
-from nearfar.rules import AtOnceRule, PartitionRule, QueryRule, WithinRule
+from nearfar.rules import (
+    AnchoredProxies,
+    AtOnceRule,
+    PartitionRule,
+    ProxyRule,
+    QueryRule,
+    WithinRule,
+)
 from nearfar.similarity import DISTANCES, SIMILARITIES, Similarity
 
 if TYPE_CHECKING:
@@ -103,7 +110,9 @@ class Loss(Declared, family=True):
         """Raise ValueError where fields do not go together."""
         return  # TensorFlow's autograph warns of a body that is a docstring only
 
-    def rule(self) -> PartitionRule | QueryRule | WithinRule | AtOnceRule:
+    def rule(
+        self,
+    ) -> PartitionRule | QueryRule | WithinRule | AtOnceRule | ProxyRule | AnchoredProxies:
         """What the loss makes of its logits."""
         raise TypeError(
             f"{type(self).__name__}: expected a method rule() that returns what the loss makes of "

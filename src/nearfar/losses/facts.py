@@ -67,6 +67,32 @@ def _numbered(x: np.ndarray, absent: np.ndarray) -> np.ndarray:
     )
 
 
+def _class_numbers(call: Call, given: Any) -> Array:
+    """Whole numbers (n,) from 0 on and below the number of proxies."""
+    x, foreign = _taken(call, "labels", given)
+    ns, shape = call.ns, tuple(x.shape)
+    n, classes = call.like.shape[0], call.embeddings["proxies"].shape[0]
+    if not _fits(x, (n,)):
+        raise ValueError(
+            f"expected labels of shape ({n},), the number of each row's proxy; received {shape}"
+        )
+    if not any(kind in str(x.dtype) for kind in ("int",)):
+        raise TypeError(
+            "expected labels of whole numbers, which are rows of proxies; received dtype "
+            f"{x.dtype}; number the classes, for instance by numpy.unique(..., return_inverse=True)"
+        )
+    known = x if foreign else ns.peek(x)
+    if known is not None and isinstance(classes, int):
+        beside = (known < 0) | (known >= classes)
+        if beside.any():
+            row = int(np.flatnonzero(beside)[0])
+            raise ValueError(
+                f"expected labels from 0 to {classes - 1}, which are rows of proxies; received "
+                f"{known[row]} in row {row}"
+            )
+    return ns.asarray(x, call.like, ns.xp.int64) if foreign else ns.cast(x, ns.xp.int64)
+
+
 class _Equal(NamedTuple):
     """Values of which equality matters, along one axis, or marks along two."""
 
@@ -79,8 +105,10 @@ class _Equal(NamedTuple):
 def labels(call: Call, given: Mapping[str, Any]) -> dict[str, Array]:
     """Labels (n,) of any dtype with equality, or (n, c) in {0, 1}, of the rows and of a reference.
 
-    Those of both are numbered together.
+    Those of both are numbered together. Beside proxies they are numbers of those.
     """
+    if "proxies" in call.embeddings:
+        return {"labels": _class_numbers(call, given["labels"])}
     found = {}
     for name, x in given.items():
         rows = call.rows_of(name)

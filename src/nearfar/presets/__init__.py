@@ -9,6 +9,7 @@ from nearfar.losses import Loss
 from nearfar.presets.at_once import AT_ONCE
 from nearfar.presets.labels import LABELS
 from nearfar.presets.pairs import PAIRS
+from nearfar.presets.proxies import PROXIES
 from nearfar.presets.queries import QUERIES
 from nearfar.presets.record import Preset, Table
 from nearfar.presets.uncovered import UNCOVERED
@@ -17,7 +18,7 @@ from nearfar.presets.weighted import WEIGHTED
 
 __all__ = ["Preset", "Table", "describe", "preset", "table"]
 
-_ALL = Table([*VIEWS, *LABELS, *QUERIES, *PAIRS, *WEIGHTED, *AT_ONCE, *UNCOVERED])
+_ALL = Table([*VIEWS, *LABELS, *QUERIES, *PAIRS, *WEIGHTED, *AT_ONCE, *PROXIES, *UNCOVERED])
 _BY_NAME = {row.name.lower(): row for row in _ALL}
 
 

@@ -35,12 +35,6 @@ _ROWS = [
         "distances are not squared, and positive and negative pairs that violate have a mean each",
     ),
     (
-        "pytorch-metric-learning/ProxyAnchorLoss",
-        _PML,
-        _PML_FOLDER + "proxy_anchor_loss.py",
-        "it has weights of its own, one proxy per class",
-    ),
-    (
         "lightly/DCLWLoss",
         "1.6.0",
         "lightly/loss/dcl_loss.py",
@@ -110,12 +104,6 @@ _ROWS = [
         "criteria/lifted.py",
         "Lifted() of the anchors that its miner draws, and a pull on the rows' norms (not "
         "squared), which Lifted has not",
-    ),
-    (
-        "Proxy-Anchor/Proxy_Anchor",
-        UNRECORDED,
-        "code/losses.py",
-        "it has weights of its own, one proxy per class",
     ),
     (
         "align_uniform/align_loss+uniform_loss",

@@ -19,6 +19,14 @@ from nearfar.rules.protocol import (
     Sum,
     WithinRule,
 )
+from nearfar.rules.proxies import (
+    AdditiveMargin,
+    AnchoredProxies,
+    AngularMargin,
+    DistantProxies,
+    PlainProxies,
+    ProxyRule,
+)
 from nearfar.rules.ranks import Ranks
 from nearfar.rules.scored_pairs import RankedPairs
 from nearfar.rules.sigmoid import EachPair
@@ -37,12 +45,16 @@ from nearfar.rules.spread import Apart, Gaussians, Nearest
 from nearfar.rules.triplets import MinedTriplets
 
 __all__ = [
+    "AdditiveMargin",
+    "AnchoredProxies",
     "Anchors",
+    "AngularMargin",
     "Apart",
     "AtOnceRule",
     "Batch",
     "Circles",
     "CrossCorrelation",
+    "DistantProxies",
     "EachPair",
     "Gaussians",
     "HardNegatives",
@@ -67,6 +79,8 @@ __all__ = [
     "Pair",
     "PartitionRule",
     "Picked",
+    "PlainProxies",
+    "ProxyRule",
     "QueryRule",
     "RankedPairs",
     "Ranks",

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from nearfar.losses import (
+    AgainstProxies,
     Composed,
     GivenPairs,
     GivenTriplets,
@@ -60,6 +61,23 @@ def _(loss: TwoSides | GivenPairs) -> Batches:
 def _(loss: Composed) -> Batches:
     found: Batches = batches(loss.first)
     return found
+
+
+@batches.register
+def _(loss: AgainstProxies) -> Batches:
+    def proxies(classes: int, seed: int) -> Any:
+        rows = _rows(3 * classes, seed)
+        return rows.reshape(classes, 3, 4) if loss.several_centres else rows[:classes]
+
+    return {
+        "classes with and without rows": (
+            _rows(9, 1),
+            np.array([4, 0, 1, 0, 4, 0, 2, 2, 1]),
+            proxies(6, 2),
+        ),
+        "one class": (_rows(4, 3), np.zeros(4, dtype=int), proxies(1, 4)),
+        "one row": (_rows(1, 5), np.array([1]), proxies(3, 6)),
+    }
 
 
 @batches.register

@@ -12,7 +12,7 @@ from warnings import catch_warnings, simplefilter
 import numpy as np
 
 from nearfar import losses
-from nearfar.losses import Loss, Queries, loss_from_dict
+from nearfar.losses import AgainstProxies, Loss, Queries, loss_from_dict
 from nearfar.testing.batches import Batch, Batches, batches
 from nearfar.testing.running import FRAMEWORKS, Framework, dtype_name, installed, read
 
@@ -159,6 +159,28 @@ def _split(loss: Loss, batch: Batch) -> tuple[list[Any], list[Any]]:
     )
 
 
+class _EmbeddingsFirst:
+    """A loss that is called with its embeddings first, wherever they stand in its call."""
+
+    def __init__(self, loss: Loss) -> None:
+        self._loss = loss
+
+    def _placed(self, arrays: tuple[Any, ...]) -> Iterator[Any]:
+        names = self._loss.inputs[: len(arrays)]
+        count = sum(name in self._loss.embeddings for name in names)
+        x, rest = iter(arrays[:count]), iter(arrays[count:])
+        return (next(x if name in self._loss.embeddings else rest) for name in names)
+
+    def __call__(self, *arrays: Any) -> Any:
+        return self._loss(*self._placed(arrays))
+
+    def value_and_grad(self, *arrays: Any) -> Any:
+        return self._loss.value_and_grad(*self._placed(arrays))
+
+    def by(self, reference: Reference, *arrays: Any) -> float:
+        return float(reference(*self._placed(arrays)))
+
+
 def _assert_close(what: str, got: Any, expected: Any, allowed: float) -> None:
     """Within a share of the largest entry, or of 1."""
     got, expected = np.asarray(got, dtype=np.float64), np.asarray(expected, dtype=np.float64)
@@ -196,10 +218,11 @@ def _check_values(loss: Loss, reference: Reference | None, about: str, batch: Ba
 
 def _check_gradients(loss: Loss, reference: Reference | None, about: str, batch: Batch) -> None:
     x, rest = _split(loss, batch)
-    _, got = loss.value_and_grad(*x, *rest)
+    ordered = _EmbeddingsFirst(loss)
+    _, got = ordered.value_and_grad(*x, *rest)
 
     def value(*inputs: Any) -> float:
-        return float(loss(*inputs) if reference is None else reference(*inputs))
+        return float(ordered(*inputs) if reference is None else ordered.by(reference, *inputs))
 
     for k, gradient in enumerate(got):
         expected = np.zeros_like(x[k])
@@ -233,13 +256,15 @@ def _of_anchors(loss: Loss) -> bool:
 def _check_order(loss: Loss, batch: Batch) -> None:
     n = len(batch[0])
     order = np.random.default_rng(3).permutation(n)
-    shared = isinstance(loss, Queries) and len(batch) == 3 and batch[2].ndim == 2
+    queue = isinstance(loss, Queries) and len(batch) == 3 and batch[2].ndim == 2
+    shared = queue or isinstance(loss, AgainstProxies)
     moved = [x if shared and k == 2 else np.asarray(x)[order] for k, x in enumerate(batch)]
     value, gradients = loss.value_and_grad(*batch)
     other, others = loss.value_and_grad(*moved)
     _assert_close("value, rows in another order", other, value, 1e-12)
     for k, (got, expected) in enumerate(zip(others, gradients, strict=True)):
-        expected = expected if shared and k == 2 else expected[order]
+        kept = shared and loss.embeddings[k] == loss.inputs[2]
+        expected = expected if kept else expected[order]
         _assert_close("gradient, rows in another order", got, expected, 1e-11)
 
 
@@ -265,10 +290,11 @@ def _check_threads(loss: Loss, batch: Batch) -> None:
 
 def _check_dtypes(loss: Loss, batch: Batch) -> None:
     x, rest = _split(loss, batch)
+    ordered = _EmbeddingsFirst(loss)
     for dtype, computed in (("float64", "float64"), ("float32", "float32"), ("float16", "float32")):
         narrow = [z.astype(dtype) for z in x]
-        value, gradients = loss.value_and_grad(*narrow, *rest)
-        exact, slopes = loss.value_and_grad(*(z.astype(np.float64) for z in narrow), *rest)
+        value, gradients = ordered.value_and_grad(*narrow, *rest)
+        exact, slopes = ordered.value_and_grad(*(z.astype(np.float64) for z in narrow), *rest)
         assert value.dtype == computed, f"value of {dtype} inputs: {value.dtype}, not {computed}"
         _assert_close(f"value, {dtype}", value, exact, _CLOSE["float32"])
         for got, expected in zip(gradients, slopes, strict=True):
@@ -292,10 +318,11 @@ def _check_framework(
 ) -> Iterator[str]:
     for about, batch in given.items():
         x, rest = _split(loss, batch)
-        value, gradients = loss.value_and_grad(*x, *rest)
+        ordered = _EmbeddingsFirst(loss)
+        value, gradients = ordered.value_and_grad(*x, *rest)
         for mode, run in framework.modes.items():
             where = f"{framework.name}, {mode}, {about}"
-            got, slopes = run(loss, x, rest, "float64", _UPSTREAM)
+            got, slopes = run(ordered, x, rest, "float64", _UPSTREAM)
             # JAX has float64 only where the program has asked for it.
             close = _CLOSE[dtype_name(got)]
             _assert_close(f"value, {where}", read(got), value, close)
@@ -318,7 +345,7 @@ def _check_framework(
 def _check_upstream(loss: Loss, framework: Framework, x: Arrays, rest: Arrays) -> None:
     """A vector of weights, of which one is 0, against one anchor at a time."""
     assert framework.upstream is not None
-    each = replace(loss, reduction="none")
+    each = _EmbeddingsFirst(replace(loss, reduction="none"))
     n = len(each(*x, *rest))
     weights = np.linspace(0.0, 2.0, n)
     whole = framework.upstream(each, x, rest, weights)
@@ -332,10 +359,10 @@ def _check_second(loss: Loss, framework: Framework, x: Arrays, rest: Arrays) -> 
     assert framework.second is not None
     rng = np.random.default_rng(4)
     directions = [rng.normal(size=z.shape) for z in x]
-    got = framework.second(loss, x, rest, directions)
+    got = framework.second(_EmbeddingsFirst(loss), x, rest, directions)
     step = 1e-5
     ends = [
-        loss.value_and_grad(
+        _EmbeddingsFirst(loss).value_and_grad(
             *(z + sign * step * d for z, d in zip(x, directions, strict=True)), *rest
         )[1]
         for sign in (1, -1)

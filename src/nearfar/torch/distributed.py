@@ -80,6 +80,12 @@ class Loss(module.Loss):
                 f"expected a loss that is not made of others; received a {type(loss).__name__}; "
                 "make a nearfar.torch.distributed.Loss of each of its losses, and add their values"
             )
+        if "proxies" in loss.inputs:
+            raise TypeError(
+                f"expected a loss whose embeddings are rows of every rank; received a "
+                f"{type(loss).__name__}, whose proxies are one set for all; call the loss itself "
+                "on each rank, whose gradients DistributedDataParallel averages"
+            )
         if loss.reduction == "none":
             raise ValueError(
                 'expected a loss with reduction "mean" or "sum", received "none": ranks share one '
