@@ -11,6 +11,8 @@ _RULES = """\
 - A temperature is learned by passing it at the call: `loss(x, y, temperature=t)`.
 - Two views of a batch are two arguments (`NTXent`); rows with labels are one (`SupCon`). Views
   stacked as `(n, views, d)` go through `nf.flatten_views`.
+- Losses of the same inputs add up: `nf.SupCon() + 0.5 * nf.SmoothAP()`; `nf.Matryoshka(loss)` takes
+  prefixes of the features.
 - Never build an n x n mask or matrix: batches of any size fit, `loss.with_options(memory=...)`.
 - To reproduce another library use `nf.preset("PACKAGE/NAME")`; `nf.presets.describe(name)` says
   what differs there. To find out what a function computes run `nearfar check file.py:function`.

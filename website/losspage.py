@@ -1,5 +1,6 @@
 """The page of a loss, made from the loss itself: docstring, fields, presets, a picture."""
 
+import inspect
 import io
 import re
 import tomllib
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import nearfar as nf
+from nearfar.losses.composed import Composed
 from nearfar.losses.families import GivenTriplets, TwoSides
 from nearfar.presets import Preset
 from nearfar.rules import PartitionRule
@@ -37,7 +39,16 @@ _FRAMEWORKS = {
 
 
 def losses() -> dict[str, type]:
-    """Every public loss once, by its name."""
+    """Every public loss once, by its name; those made of other losses apart (`composed`)."""
+    return {name: cls for name, cls in _all().items() if not issubclass(cls, Composed)}
+
+
+def composed() -> dict[str, type]:
+    """Losses of losses, which have no call and no picture of their own."""
+    return {name: cls for name, cls in _all().items() if issubclass(cls, Composed)}
+
+
+def _all() -> dict[str, type]:
     found = {}
     for name in nf.__all__:
         thing = getattr(nf, name)
@@ -105,6 +116,10 @@ def overview() -> str:
     for name, cls in losses().items():
         call = ", ".join(cls().inputs)
         rows.append(f"| [{name}]({name.lower()}.md) | `({call})` | {described(cls).summary} |")
+    rows += ["", "Made of other losses:", "", "| loss | what it is |", "|---|---|"]
+    for name, cls in composed().items():
+        summary = escaped(inspect.getdoc(cls).split("\n\n")[0])
+        rows.append(f"| [{name}](../reference/nearfar.md) | {summary} |")
     pages = "\n".join(name.lower() for name in losses())
     return "# Losses\n\n" + "\n".join(rows) + f"\n\n```{{toctree}}\n:hidden:\n{pages}\n```"
 

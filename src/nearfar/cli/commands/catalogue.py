@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
 
-from nearfar.cli.errors import BadInput, library_errors, listed
+from nearfar.cli.errors import BadInput, library_errors, listed, nearest
 from nearfar.losses import LOSSES, key_of
 from nearfar.presets import Preset, describe, table
 
@@ -28,7 +28,8 @@ def show_loss(console: Console, name: str) -> None:
     """Print a loss with its fields; its docstring holds formula and source."""
     loss = LOSSES.get(key_of(name))
     if loss is None:
-        raise BadInput(f"'{name}' is no loss of nearfar; there are {listed(list(LOSSES))}")
+        every = listed(list(LOSSES), most=len(LOSSES))
+        raise BadInput(f"'{name}' is no loss of nearfar{nearest(name, LOSSES)}; there are {every}")
     typer.echo(f"{_call(loss)}\n\n{inspect.getdoc(loss)}\n")
     grid = Table("field", "default", "values", box=box.SIMPLE_HEAD, pad_edge=False)
     for field in fields(loss):
