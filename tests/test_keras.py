@@ -272,3 +272,22 @@ def test_refused():
         LossLayer(nf.Triplet(), learn_temperature=True)
     with pytest.raises(ValueError, match=r"to start at 0.01 or above; received 0.001"):
         LossLayer(nf.CLIP(temperature=0.001), learn_temperature=True)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_a_layer_holds_proxies(tmp_path):
+    keras.utils.set_random_seed(0)
+    rows, labels = keras.Input((5,)), keras.Input((), dtype="int32")
+    layer = LossLayer(nf.ProxyAnchor(), proxies=(3, 4), name="told")
+    net = keras.Model([rows, labels], layer([keras.layers.Dense(4)(rows), labels])[0])
+    net.compile(keras.optimizers.Adam(0.05))
+    data = [X, LABELS.astype("int32")]
+    want = float(nf.ProxyAnchor()(np.asarray(net(data)), LABELS, np.asarray(layer.proxies)))
+    assert net.evaluate(data, verbose=0) == pytest.approx(want, rel=1e-5)
+    before = np.asarray(layer.proxies).copy()
+    net.fit(data, epochs=4, batch_size=12, verbose=0)
+    assert net.evaluate(data, verbose=0) < want
+    assert np.abs(np.asarray(layer.proxies) - before).max() > 0.01
+    net.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras").get_layer("told")
+    np.testing.assert_array_equal(np.asarray(again.proxies), np.asarray(layer.proxies))

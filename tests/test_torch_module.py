@@ -111,3 +111,44 @@ def test_a_model_that_holds_one_is_scripted():
     script = torch.jit.script(model)
     assert torch.equal(script(x), model(x))
     assert set(script.state_dict()) == set(model.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("loss", "shape"), [(nf.ProxyAnchor(), (5, 4)), (nf.SoftTriple(), (5, 2, 4))], ids=repr
+)
+def test_proxies_are_a_parameter(loss, shape):
+    module = Loss(loss, proxies=shape).double()
+    assert [name for name, _ in module.named_parameters()] == ["proxies"]
+    labels = torch.tensor([0, 1, 1, 4, 2, 0])
+    x = X.clone().requires_grad_()
+    value = module(x, labels)
+    want, (by_x, by_proxies) = loss.value_and_grad(X, labels, module.proxies.detach())
+    (3 * value).backward()
+    assert value.item() == pytest.approx(want.item(), rel=1e-14)
+    torch.testing.assert_close(x.grad, 3 * by_x)
+    torch.testing.assert_close(module.proxies.grad, 3 * by_proxies)
+    again = Loss(loss, proxies=shape).double()
+    again.load_state_dict(module.state_dict())
+    assert again(X, labels).item() == value.item()
+    assert f"proxies={shape}" in repr(module)
+
+
+def test_proxies_and_a_temperature_are_learned_together():
+    module = Loss(nf.CosFace(temperature=0.2), learn_temperature=True, proxies=(5, 4)).double()
+    assert sorted(dict(module.named_parameters())) == ["log_temperature", "proxies"]
+    module(X, torch.tensor([0, 1, 1, 4, 2, 0])).backward()
+    assert all(p.grad.abs().max() > 0 for p in module.parameters())
+
+
+@pytest.mark.parametrize(
+    ("loss", "shape", "message"),
+    [
+        (nf.SupCon(), (5, 4), "loss that takes proxies.*SupCon"),
+        (nf.ProxyAnchor(), (5, 2, 4), r"shape \(C, d\)"),
+        (nf.SoftTriple(), (5, 4), r"shape \(C, K, d\)"),
+        (nf.ProxyAnchor(), 5, r"shape \(C, d\)"),
+    ],
+)
+def test_proxies_refused(loss, shape, message):
+    with pytest.raises(ValueError, match=message):
+        Loss(loss, proxies=shape)

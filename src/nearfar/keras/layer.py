@@ -7,7 +7,7 @@ import keras
 
 from nearfar.losses import Loss as Statement
 from nearfar.losses import loss_from_dict
-from nearfar.losses.learned import LEAST, starts, statement
+from nearfar.losses.learned import LEAST, proxy_shape, starts, statement
 
 
 @keras.saving.register_keras_serializable(package="nearfar")
@@ -24,17 +24,27 @@ class LossLayer(keras.layers.Layer):  # type: ignore[misc]
     learn_temperature
         Make the temperature a weight of the model, stored as its logarithm and held at 0.01 or
         above; a loss with a bias (SigLIP) learns that too. Both start at the loss's own values.
+    proxies
+        For a loss of proxies, the shape of those that the layer holds as a weight of the model,
+        (C, d), or (C, K, d) for SoftTriple. Then its inputs are embeddings and labels.
 
     Raises
     ------
     TypeError
         If `loss` is no nearfar loss.
     ValueError
-        For ``reduction="none"``; if a temperature is to be learned that the loss does not have,
+        For proxies of a loss that takes none, or of a shape that it does not take;
+        for ``reduction="none"``; if a temperature is to be learned that the loss does not have,
         that starts below 0.01, or that is a factor of the loss (scale_by="temperature").
     """
 
-    def __init__(self, loss: Statement, learn_temperature: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        loss: Statement,
+        learn_temperature: bool = False,
+        proxies: tuple[int, ...] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.loss = statement(loss)
         self.learn_temperature = learn_temperature
@@ -42,6 +52,13 @@ class LossLayer(keras.layers.Layer):  # type: ignore[misc]
             raise ValueError(
                 'expected reduction "mean" or "sum", as a model adds up numbers; received "none"; '
                 "leave it out"
+            )
+        self.proxies: Any = None
+        if proxies is not None:
+            self.proxies = self.add_weight(
+                name="proxies",
+                shape=proxy_shape(loss, proxies),
+                initializer=keras.initializers.RandomNormal(stddev=1.0),
             )
         self._learned: dict[str, Any] = {}
         for name, value in starts(loss).items() if learn_temperature else ():
@@ -61,6 +78,8 @@ class LossLayer(keras.layers.Layer):  # type: ignore[misc]
             name: keras.ops.exp(x) if name == "temperature" else x
             for name, x in self._learned.items()
         }
+        if self.proxies is not None:
+            values["proxies"] = self.proxies
         self.add_loss(self.loss(*given, **values))
         return inputs
 
@@ -78,7 +97,11 @@ class LossLayer(keras.layers.Layer):  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         config: dict[str, Any] = super().get_config()
-        own = {"loss": self.loss.to_dict(), "learn_temperature": self.learn_temperature}
+        own = {
+            "loss": self.loss.to_dict(),
+            "learn_temperature": self.learn_temperature,
+            "proxies": None if self.proxies is None else list(self.proxies.shape),
+        }
         return config | own
 
     @classmethod

@@ -24,6 +24,30 @@ def statement(loss: Any) -> Loss:
     return loss
 
 
+def proxy_shape(loss: Loss, shape: Any) -> tuple[int, ...]:
+    """The shape of proxies that an adapter holds for a loss.
+
+    Raises
+    ------
+    ValueError
+        If the loss takes no proxies, or none of that shape.
+    """
+    if "proxies" not in loss.inputs:
+        raise ValueError(
+            f"expected a loss that takes proxies; received {type(loss).__name__}, which is called "
+            f"with ({', '.join(loss.inputs)}); leave proxies out, or take for instance ProxyAnchor"
+        )
+    axes = 3 if getattr(loss, "several_centres", False) else 2
+    known = isinstance(shape, tuple | list) and len(shape) == axes
+    if not known or not all(isinstance(size, int) and size > 0 for size in shape):
+        what = "(C, K, d)" if axes == 3 else "(C, d)"
+        raise ValueError(
+            f"expected proxies to be a shape {what}, classes first and features last; received "
+            f"{shape!r}"
+        )
+    return tuple(shape)
+
+
 def starts(loss: Loss) -> dict[str, float]:
     """The parameters that are learned with a temperature, and the values they start at.
 

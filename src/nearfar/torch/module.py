@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from nearfar.losses import Loss as Statement
-from nearfar.losses.learned import LEAST, starts, statement
+from nearfar.losses.learned import LEAST, proxy_shape, starts, statement
 
 
 class Loss(torch.nn.Module):  # type: ignore[misc]
@@ -24,21 +24,34 @@ class Loss(torch.nn.Module):  # type: ignore[misc]
         Make the temperature a parameter, stored as its logarithm under ``log_temperature`` and, in
         training, held at 0.01 or above before each call; a loss with a bias (SigLIP) learns that
         too. Both start at the loss's own values.
+    proxies
+        For a loss of proxies, the shape of those that the module holds as a parameter,
+        ``proxies``: (C, d), or (C, K, d) for SoftTriple; drawn from a normal distribution, since
+        only their directions count. Then the module is called with (embeddings, labels).
 
     Raises
     ------
     TypeError
         If `loss` is no nearfar loss.
     ValueError
+        For proxies of a loss that takes none, or of a shape that it does not take.
         If a temperature is to be learned that the loss does not have, that starts below 0.01, or
         that is a factor of the loss (scale_by="temperature").
     """
 
     __jit_unused_properties__ = ("temperature",)
 
-    def __init__(self, loss: Statement, learn_temperature: bool = False) -> None:
+    def __init__(
+        self,
+        loss: Statement,
+        learn_temperature: bool = False,
+        proxies: tuple[int, ...] | None = None,
+    ) -> None:
         super().__init__()
         self.loss = statement(loss)
+        if proxies is not None:
+            self.proxies = torch.nn.Parameter(torch.randn(proxy_shape(loss, proxies)))
+        self.holds_proxies = proxies is not None
         values = starts(loss) if learn_temperature else {}
         self.learned = tuple(values)
         for name, value in values.items():
@@ -59,16 +72,20 @@ class Loss(torch.nn.Module):  # type: ignore[misc]
 
     def _values(self) -> dict[str, torch.Tensor]:
         """What is learned, as the loss is called with it."""
+        held = {"proxies": self.proxies} if self.holds_proxies else {}
         if not self.learned:
-            return {}
+            return held
         if self.training:
             with torch.no_grad():
                 self.log_temperature.clamp_(min=math.log(LEAST))
         values = {"temperature": self.temperature}
-        return values | {
-            name: getattr(self, name) for name in self.learned if name != "temperature"
-        }
+        return (
+            held
+            | values
+            | {name: getattr(self, name) for name in self.learned if name != "temperature"}
+        )
 
     def extra_repr(self) -> str:
         learned = f", learning {' and '.join(self.learned)}" if self.learned else ""
-        return f"{self.loss}{learned}"
+        held = f", proxies={tuple(self.proxies.shape)}" if self.holds_proxies else ""
+        return f"{self.loss}{learned}{held}"

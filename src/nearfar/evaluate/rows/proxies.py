@@ -38,7 +38,8 @@ class _Proxies(RowBatch):
         labels = self.given.fact("labels")
         assert labels is not None
         # A label beside the classes, which a compiled program cannot refuse, makes its loss NaN.
-        known = (labels >= 0) & (labels < ns.number(self.classes, self.x.p))
+        below = ns.cast(labels, self.x.p.dtype) < ns.number(self.classes, self.x.p)
+        known = (labels >= 0) & below
         nan = ns.xp.full_like(self.x.p[:, 0], float("nan"))
         self.unknown = ns.xp.where(known, ns.xp.zeros_like(nan), nan)
         self.labels = ns.xp.where(known, labels, ns.xp.zeros_like(labels))
