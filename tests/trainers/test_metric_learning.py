@@ -213,6 +213,18 @@ def test_listed_pairs_with_a_margin(reduction):
     agree(PMLLoss(loss)(x, None, pairs(), y), pair_margin(loss, x, y, pairs()), (x, y))
 
 
+def test_losses_of_losses():
+    x, y = rows()
+    one, two = nf.SupCon(temperature=0.4), nf.PairMargin(margin=3.0)
+    found = PMLLoss(0.5 * (one + 2.0 * two))(x, None, pairs(), y)
+    agree(found, 0.5 * supcon(one, x, y, pairs()) + pair_margin(two, x, y, pairs()), (x, y))
+    found = PMLLoss(nf.Matryoshka(one, dims=(2, 5), weights=(0.3, 2.0)))(x, None, pairs(), y)
+    short = 0.3 * supcon(one, x[:, :2], y[:, :2], pairs())
+    agree(found, short + 2.0 * supcon(one, x, y, pairs()), (x, y))
+    with pytest.raises(ValueError, match="WeightedSum, which needs all rows"):
+        PMLLoss(one + nf.Circle())(x, None, pairs(), y)
+
+
 @pytest.mark.parametrize("loss", [nf.SupCon(), nf.BatchTriplet(), nf.PairMargin(), nf.Triplet()])
 def test_an_empty_list_is_a_loss_of_zero(loss):
     x, y = rows()
@@ -329,13 +341,16 @@ EQUAL = [
 ]
 
 
+each_equal = pytest.mark.parametrize(
+    ("ours", "theirs"), EQUAL, ids=["SupCon", "NTXent", "MultiSimilarity", "BatchTriplet"]
+)
+
+
 def _plain(pml):
     return pml.distances.LpDistance(normalize_embeddings=False)
 
 
-@pytest.mark.parametrize(
-    ("ours", "theirs"), EQUAL, ids=["SupCon", "NTXent", "MultiSimilarity", "BatchTriplet"]
-)
+@each_equal
 def test_cross_batch_memory_takes_it(pml, ours, theirs):
     one = pml.losses.CrossBatchMemory(PMLLoss(ours), D, memory_size=40)
     two = pml.losses.CrossBatchMemory(theirs(pml), D, memory_size=40)
@@ -365,9 +380,7 @@ def test_cross_batch_memory_with_a_miner(pml, miner):
         "TripletMarginMiner",
     ],
 )
-@pytest.mark.parametrize(
-    ("ours", "theirs"), EQUAL, ids=["SupCon", "NTXent", "MultiSimilarity", "BatchTriplet"]
-)
+@each_equal
 def test_miners(pml, miner, ours, theirs):
     x, labels = labelled(8, n=24)
     mined = getattr(pml.miners, miner)()(x, labels)

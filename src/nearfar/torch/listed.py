@@ -13,6 +13,7 @@ from nearfar.frameworks import Block
 from nearfar.frameworks.torch import full_precision
 from nearfar.frameworks.torch.namespace import PURE as NS
 from nearfar.losses import BatchTriplet, Loss, PairMargin, Triplet
+from nearfar.losses.composed import Composed
 from nearfar.rules import Anchors, Hinge, NearOrApart, Others, PartitionRule
 from nearfar.similarity import Similarity
 
@@ -44,6 +45,8 @@ class Triplets(NamedTuple):
 
 def refusal(loss: Loss) -> str | None:
     """Why a list of pairs means nothing to a loss; None where it does."""
+    if isinstance(loss, Composed):
+        return next(filter(None, (refusal(term.loss) for term in loss.terms_of())), None)
     if isinstance(loss, Triplet | PairMargin):
         return None
     if isinstance(loss, BatchTriplet):
@@ -61,6 +64,12 @@ def value(
     loss: Loss, rows: torch.Tensor, candidates: torch.Tensor, listed: Pairs | Triplets
 ) -> torch.Tensor:
     """The loss of rows (n, d) as anchors and of the candidates (m, d) that are listed for them."""
+    if isinstance(loss, Composed):
+        parts = [
+            weight * value(one, rows[:, :features], candidates[:, :features], listed)
+            for one, weight, features in loss.terms_of()
+        ]
+        return loss.scale * torch.stack(parts).sum()
     dtype = NS.compute_dtype(rows, candidates)
     temperature = loss.stated("temperature", 1.0)
     with full_precision((rows,)):

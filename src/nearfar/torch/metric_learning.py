@@ -7,6 +7,7 @@ import torch
 from nearfar.frameworks.torch import NAMESPACE
 from nearfar.losses import GivenTriplets, LabelledRows, RankedRows, inputs
 from nearfar.losses import Loss as Statement
+from nearfar.losses.composed import Composed
 from nearfar.losses.learned import statement
 from nearfar.torch import listed
 from nearfar.torch.listed import Pairs, Triplets
@@ -29,7 +30,8 @@ class PMLLoss(torch.nn.Module):  # type: ignore[misc]
     Parameters
     ----------
     loss
-        A loss of (embeddings, labels), of (embeddings, targets), or `nearfar.Triplet`.
+        A loss of (embeddings, labels), of (embeddings, targets), or `nearfar.Triplet`; a sum of
+        those, or `nearfar.Matryoshka` of one.
 
     Raises
     ------
@@ -54,7 +56,8 @@ class PMLLoss(torch.nn.Module):  # type: ignore[misc]
     def __init__(self, loss: Statement) -> None:
         super().__init__()
         self.loss = statement(loss)
-        if not isinstance(loss, LabelledRows | RankedRows | GivenTriplets):
+        self._first = loss.first if isinstance(loss, Composed) else loss
+        if not isinstance(self._first, LabelledRows | RankedRows | GivenTriplets):
             raise ValueError(
                 "expected a loss of embeddings and labels, or nearfar.Triplet for a miner's; "
                 f"received {loss}; two views are two rows of a label for nearfar.SupCon"
@@ -86,7 +89,7 @@ class PMLLoss(torch.nn.Module):  # type: ignore[misc]
         if indices_tuple is not None:
             candidates = embeddings if ref_emb is None else ref_emb
             return listed.value(self.loss, *self._listed(embeddings, candidates, indices_tuple))
-        if isinstance(self.loss, GivenTriplets):
+        if isinstance(self._first, GivenTriplets):
             raise ValueError(
                 f"expected indices_tuple with {type(self.loss).__name__}, the triplets of a miner; "
                 "received none; use nearfar.BatchTriplet to take them from the labels"
