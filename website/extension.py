@@ -6,6 +6,7 @@ from typing import Any
 
 from sphinx.application import Sphinx
 from sphinx.config import Config
+from sphinx.ext.autodoc.mock import mock
 
 from website import assistants, commands, implementations, losspage, mathml, reference, zh
 
@@ -29,7 +30,8 @@ def _make_pages(app: Sphinx, config: Config) -> None:
         made[f"losses/{name.lower()}.md"] = losspage.page(cls)
         made[f"losses/{name.lower()}.svg"] = losspage.picture(cls)
     made |= implementations.pages() | commands.pages() | zh.pages()
-    made |= {f"reference/{module}.md": text for module, text in reference.pages().items()}
+    with mock(config.autodoc_mock_imports):  # modules of frameworks that need not be there
+        made |= {f"reference/{module}.md": text for module, text in reference.pages().items()}
     for path, content in made.items():
         _write(Path(app.srcdir) / path, content)
 
