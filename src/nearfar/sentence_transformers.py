@@ -28,7 +28,8 @@ class Loss(torch.nn.Module):  # type: ignore[misc]
     - losses of two views or sides (`nearfar.CLIP`, `nearfar.NTXent`): two columns;
     - `nearfar.Triplet`: anchor, positive, negative;
     - losses of labels and targets (`nearfar.SupCon`, `nearfar.SupCR`): one column of text, and the
-      column of labels, which other losses do not look at.
+      column of labels, which other losses do not look at;
+    - losses of scored pairs (`nearfar.CoSENT`): two columns of text, and the scores as labels.
 
     With `chunk` the model runs over so many texts at a time, without a graph first, and again for
     the gradient, so that memory for its graph is a chunk's however large the batch; see
@@ -39,8 +40,9 @@ class Loss(torch.nn.Module):  # type: ignore[misc]
     model
         A SentenceTransformer, or any module of features to a dictionary with "sentence_embedding".
     loss
-        A nearfar loss; `nearfar.torch.Loss` of one to learn its temperature, which the trainer's
-        optimizer then finds; `nearfar.torch.distributed.Loss` for the batch of all ranks.
+        A nearfar loss; `nearfar.torch.Loss` of one to learn its temperature or to hold its proxies,
+        which the trainer's optimizer then finds; `nearfar.torch.distributed.Loss` for the batch of
+        all ranks.
     chunk
         Texts that the model sees at once; None: a column.
 
@@ -49,7 +51,8 @@ class Loss(torch.nn.Module):  # type: ignore[misc]
     TypeError
         If `loss` is no nearfar loss.
     ValueError
-        At the call as the loss, and for columns that are not what it takes.
+        For a loss of proxies that nobody holds; at the call as the loss, and for columns that are
+        not what it takes.
 
     >>> import torch, nearfar as nf, nearfar.sentence_transformers
     >>> model = torch.nn.Module()
@@ -65,6 +68,12 @@ class Loss(torch.nn.Module):  # type: ignore[misc]
         self.model = model
         self.loss = loss if isinstance(loss, Module) else Module(statement(loss))
         self.chunk = chunk
+        stated = self.loss.loss
+        if "proxies" in stated.embeddings and not self.loss.holds_proxies:
+            raise ValueError(
+                f"expected a module that holds the proxies of {type(stated).__name__}; received "
+                "the loss; give nearfar.torch.Loss(loss, proxies=(classes, features))"
+            )
 
     def forward(
         self, sentence_features: Iterable[Mapping[str, Any]], labels: Any = None
@@ -81,7 +90,7 @@ class Loss(torch.nn.Module):  # type: ignore[misc]
         columns = list(sentence_features)
         stated = self.loss.loss
         name, optional = type(stated).__name__, stated.optional
-        wanted = [x for x in stated.embeddings if x not in optional]
+        wanted = [x for x in stated.embeddings if x not in (*optional, "proxies")]
         listed = "negatives" in stated.embeddings
         if len(columns) < len(wanted) or (len(columns) > len(wanted) and not listed):
             more = ", and any number of negatives" if listed else ""

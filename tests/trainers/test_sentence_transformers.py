@@ -68,6 +68,12 @@ CALLS = {
     "CLIP": (nf.CLIP(), 2, lambda loss, z: loss(*z)),
     "NTXent": (nf.NTXent(), 2, lambda loss, z: loss(*z)),
     "Triplet": (nf.Triplet(margin=3.0), 3, lambda loss, z: loss(*z)),
+    "CoSENT": (nf.CoSENT(), 2, lambda loss, z: loss(*z, LABELS.float())),
+    "Matryoshka": (
+        nf.Matryoshka(nf.InfoNCE(), dims=(2, 5)),
+        2,
+        lambda loss, z: loss.loss(*(x[:, :2] for x in z)) + loss.loss(*z),
+    ),
     "SupCon": (nf.SupCon(), 1, lambda loss, z: loss(*z, LABELS)),
     "SupCR": (nf.SupCR(), 1, lambda loss, z: loss(*z, LABELS.float())),
 }
@@ -80,7 +86,7 @@ def test_columns_are_the_inputs(call, chunk):
     one = Model()
     two = copy.deepcopy(one)
     columns = [column(k) for k in range(count)]
-    labels = LABELS.float() if call == "SupCR" else LABELS
+    labels = LABELS.float() if call in ("SupCR", "CoSENT") else LABELS
     torch.manual_seed(11)
     expected = directly(loss, whole(two, columns, chunk))
     (UPSTREAM * expected).backward()
@@ -170,6 +176,15 @@ def test_the_model_card_is_told():
 def test_refused(loss, columns, labels, message):
     with pytest.raises(ValueError, match=message):
         Loss(Model(), loss)([column(k) for k in range(columns)], labels)
+
+
+def test_proxies_are_held_beside_the_model():
+    module = Loss(Model(), Module(nf.NormalizedSoftmax(), proxies=(5, 5)), chunk=8)
+    module([column(1)], LABELS).backward()
+    assert module.loss.proxies.grad.abs().max() > 0
+    assert module.model.words.weight.grad.abs().max() > 0
+    with pytest.raises(ValueError, match=r"holds the proxies of ArcFace.*proxies=\(classes"):
+        Loss(Model(), nf.ArcFace())
 
 
 def test_no_loss_is_refused():
