@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
+import jax
 import keras
 import numpy as np
 import pytest
@@ -54,8 +55,14 @@ def training() -> dict[str, Any]:
 def scaling() -> dict[str, Any]:
     images, texts = torch.randn(2, 64, 8)
     encoders = torch.nn.Linear(8, 16), torch.nn.Linear(8, 16)
-    return {"nf": nf, "nearfar": nearfar, "images": images, "texts": texts,
-            "ddp_images": encoders[0], "ddp_texts": encoders[1]}  # fmt: skip
+    a, b = jax.random.normal(jax.random.key(0), (2, 8, 4))
+    return {
+        "nf": nf, "nearfar": nearfar, "images": images, "texts": texts,
+        "ddp_images": encoders[0], "ddp_texts": encoders[1],
+        "jax": jax, "P": jax.sharding.PartitionSpec,
+        "mesh": jax.sharding.Mesh(jax.devices(), ("data",)),
+        "a": a, "b": b,
+    }  # fmt: skip
 
 
 def another_library() -> dict[str, Any]:
