@@ -143,6 +143,8 @@ def _fields(loss: Any, meanings: dict[str, str]) -> str:
         if name in stated:
             used = _used(type(loss), name, stated[name])
             rows.append(f"| `{name}` | `{stated[name]!r}` | {escaped(meaning)} | {used} |")
+        elif name in loss.keywords:
+            rows.append(f"| `{name}=` | none | {escaped(meaning)} | |")
     return "\n".join(rows)
 
 

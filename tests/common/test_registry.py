@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from candidates.calls import CALLS
 from support.cases import LOSSES
 from support.ranks import LOSSES as TRAINED
 
@@ -122,14 +123,17 @@ def test_it_trains_on_several_ranks(name):
 def test_its_conventions_state_every_word_of_its_fields(name):
     """The fields to vary: a new choice of a field that no test states is none."""
     tried = [*entry(name).conventions]
-    tried += [case.loss.to_dict() for case in entry(name).cases.values()]
+    losses = [case.loss for case in entry(name).cases.values()]
+    losses += [call.loss for call in CALLS.values() if type(call.loss).__name__ == name]
+    tried += [{field: getattr(loss, field) for field in loss.declarations} for loss in losses]
     for field in dataclasses.fields(BUILT_IN[name]):
         if field.name in SHARED:
             continue
         stated = {fields.get(field.name, field.default) for fields in tried}
         # Hamming's distance is constant almost everywhere: it has no formula to differentiate.
         missing = {*field.metadata.get("choices", ())} - stated - {"hamming"}
-        assert not missing, f"expected {field.name} {missing} in the conventions or cases of {name}"
+        where = f"the conventions or cases of {name}, or the calls of tests/candidates"
+        assert not missing, f"expected {field.name} {missing} in {where}"
 
 
 @EVERY

@@ -19,3 +19,8 @@ def gradient(function, arrays, step=1e-5) -> list[np.ndarray]:
             slope[at] = (sides[0] - sides[1]) / (2 * step)
         gradients.append(slope)
     return gradients
+
+
+def along(function, step=1e-6):
+    """Slope of `function(step)` at 0, by central differences."""
+    return (function(step) - function(-step)) / (2 * step)

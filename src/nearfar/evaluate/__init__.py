@@ -1,5 +1,6 @@
 """How a loss is computed in bounded memory; the only place that holds a tile."""
 
+from nearfar.evaluate.candidates import CandidateEvaluation, Meeting, Threshold
 from nearfar.evaluate.composed import ComposedEvaluation, Part
 from nearfar.evaluate.partition.evaluation import PartitionEvaluation
 from nearfar.evaluate.rows.at_once import AtOnceEvaluation
@@ -10,13 +11,16 @@ from nearfar.evaluate.settings import Options, Reduction, without_kernels
 
 __all__ = [
     "AtOnceEvaluation",
+    "CandidateEvaluation",
     "ComposedEvaluation",
     "InBatchEvaluation",
+    "Meeting",
     "Options",
     "Part",
     "PartitionEvaluation",
     "ProxyEvaluation",
     "QueryEvaluation",
     "Reduction",
+    "Threshold",
     "without_kernels",
 ]

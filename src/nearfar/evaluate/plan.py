@@ -1,6 +1,6 @@
 """Which tiles there are and what is known of them: plain numbers, no arrays."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from math import ceil, lcm
 from typing import Any, NamedTuple
@@ -53,6 +53,9 @@ class Tiles(NamedTuple):
 
 
 Plan = tuple[Tiles, ...]
+
+KindOf = Callable[[Block | None, Block | None], Kind]
+"""What may stand in the tile of two blocks; None where these are not known."""
 
 
 def tile_side(options: Options, itemsize: int, best: int) -> int:
@@ -157,6 +160,58 @@ def _rectangular(n: int, side: int) -> Plan:
     # The k-th diagonal, wrapped around, meets every block of rows and of columns once.
     diagonals = [[(blocks[i], blocks[(i + k) % count]) for i in range(count)] for k in range(count)]
     return _with_tiles([Tiles(DIAGONAL, (diagonals[0],)), Tiles(NEGATIVE, tuple(diagonals[1:]))])
+
+
+def grid(n: Any, columns: Any, side: int, kind: KindOf) -> Plan:
+    """All tiles of n rows against others, each of the kind that it is said to be."""
+    if not (isinstance(n, int) and isinstance(columns, int)):
+        return (Tiles(kind(None, None), (SymbolicBlocks("grid", n, side, columns),)),)
+    if n == 0 or columns == 0:
+        return ()
+    across, down = balanced(n, side), balanced(columns, side)
+    short, long = sorted((len(across), len(down)))
+    found: dict[Kind, list[list[tuple[Block, ...]]]] = {}
+    for shift in range(long):
+        # A diagonal, wrapped around, meets every block at most once.
+        places = [(k, (k + shift) % long) for k in range(short)]
+        if len(across) > len(down):
+            places = [(i, j) for j, i in places]
+        _share_out(found, [(across[i], down[j]) for i, j in places], kind)
+    return tuple(Tiles(k, tuple(rounds)) for k, rounds in found.items())
+
+
+def triangle(n: Any, side: int, together: int, kind: KindOf) -> Plan:
+    """Half of all tiles of n rows against themselves, each of the kind that it is said to be.
+
+    Blocks are multiples of `together` rows.
+    """
+    step = max(1, together)
+    if not isinstance(n, int):
+        side = max(step, side - side % step)
+        block = Block(0, side)
+        return (
+            Tiles(kind(block, block), (SymbolicBlocks("diagonal", n, side),)),
+            Tiles(kind(None, None), (SymbolicBlocks("above", n, side),)),
+        )
+    blocks = balanced(n, side, step)
+    found: dict[Kind, list[list[tuple[Block, ...]]]] = {}
+    _share_out(found, [(b, b) for b in blocks], kind)
+    for pairs in tournament(len(blocks)):
+        _share_out(found, [(blocks[i], blocks[j]) for i, j in pairs], kind)
+    return tuple(Tiles(k, tuple(rounds)) for k, rounds in found.items())
+
+
+def _share_out(
+    found: dict[Kind, list[list[tuple[Block, ...]]]],
+    tiles: list[tuple[Block, Block]],
+    kind: KindOf,
+) -> None:
+    """Add a round of tiles to those of their kinds."""
+    rounds: dict[Kind, list[tuple[Block, ...]]] = {}
+    for i, j in tiles:
+        rounds.setdefault(kind(i, j), []).append((i, j))
+    for k, items in rounds.items():
+        found.setdefault(k, []).append(items)
 
 
 def by_class(sizes: Sequence[int], side: int) -> Plan:

@@ -28,10 +28,15 @@ class Reduction(NamedTuple):
     average: str = "anchors"  # "anchors", "pairs"
     without_positives: str = "skip"  # "skip", "zero"
 
-    def weights(self, ns: Namespace, count: Array, counted: Array) -> Array:
-        """One weight per anchor (n,), from its number of positives; 0 where it does not count."""
+    def weights(
+        self, ns: Namespace, count: Array, counted: Array, given: Array | None = None
+    ) -> Array:
+        """One weight per anchor (n,), from its number of positives and the weight that it is given;
+        0 where it does not count."""
         xp = ns.xp
         one = xp.ones_like(count)
+        if given is not None:
+            one, count = one * given, count * given
         terms = xp.where(counted, count if self.average == "pairs" else one, xp.zeros_like(count))
         if self.reduction != "mean":
             return terms * self.scale

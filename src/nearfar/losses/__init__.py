@@ -16,6 +16,7 @@ from nearfar.losses.composed import Composed
 from nearfar.losses.cosent import CoSENT
 from nearfar.losses.cosface import CosFace
 from nearfar.losses.dcl import DCL
+from nearfar.losses.exclude import Exclude
 from nearfar.losses.families import (
     GivenPairs,
     GivenTriplets,
@@ -27,7 +28,15 @@ from nearfar.losses.families import (
 )
 from nearfar.losses.families_at_once import RowsAlone, ScoredPairs, ViewsAlone
 from nearfar.losses.families_of_proxies import AgainstProxies
-from nearfar.losses.fields import choice, from_zero, number, off_or_positive, positive
+from nearfar.losses.fields import (
+    choice,
+    excluding,
+    from_zero,
+    number,
+    off_or_positive,
+    positive,
+    several,
+)
 from nearfar.losses.hcl import HCL
 from nearfar.losses.infonce import InfoNCE
 from nearfar.losses.koleo import KoLeo
@@ -67,6 +76,7 @@ __all__ = [
     "CoSENT",
     "Composed",
     "CosFace",
+    "Exclude",
     "GivenPairs",
     "GivenTriplets",
     "InfoNCE",
@@ -100,6 +110,7 @@ __all__ = [
     "ViewsAlone",
     "WeightedSum",
     "choice",
+    "excluding",
     "flatten_views",
     "from_zero",
     "key_of",
@@ -107,4 +118,5 @@ __all__ = [
     "number",
     "off_or_positive",
     "positive",
+    "several",
 ]

@@ -39,6 +39,10 @@ _ALWAYS = ("temperature", "margin")
 """Fields that are written even where they are the default."""
 
 
+_MAY_BE_EMPTY = ("reference", "queue")
+"""Embeddings that a training begins without."""
+
+
 class Loss(Declared, family=True):
     """A loss with every convention as a field; comparable, hashable and picklable.
 
@@ -360,8 +364,11 @@ class Loss(Declared, family=True):
         floats = [(name, bound[name]) for name in self.embeddings if name in bound]
         ns = namespace_of([*floats, *replaced.items()])
         finite = self.options.check_finite
-        embeddings = {name: inputs.embeddings(ns, name, x, finite) for name, x in floats}
-        self._check_shapes(embeddings)
+        embeddings = {
+            name: inputs.embeddings(ns, name, x, finite, name in _MAY_BE_EMPTY)
+            for name, x in floats
+        }
+        self._check_shapes(embeddings, bound)
         inputs.refuse_several_devices(ns, embeddings)
         self._check_together(bound)
         known = facts.Call(ns, embeddings, finite, self.stated("candidates") == "both")
@@ -407,8 +414,8 @@ class Loss(Declared, family=True):
             for name in self.parameters
         )
 
-    def _check_shapes(self, embeddings: dict[str, Array]) -> None:
-        """Raise ValueError where the embeddings do not fit each other."""
+    def _check_shapes(self, embeddings: dict[str, Array], given: Mapping[str, Any]) -> None:
+        """Raise ValueError where the embeddings do not fit each other, or what is given besides."""
         return
 
     def _check_together(self, given: dict[str, Any]) -> None:

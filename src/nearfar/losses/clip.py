@@ -1,8 +1,9 @@
 """CLIP, the loss of two towers."""
 
+from nearfar.losses.exclude import Exclude
 from nearfar.losses.families import TwoSides
-from nearfar.losses.fields import choice, positive
-from nearfar.rules import OnePositive
+from nearfar.losses.fields import choice, excluding, positive
+from nearfar.rules import OnePositive, OverLogs
 from nearfar.similarity import SIMILARITIES
 
 
@@ -17,6 +18,10 @@ class CLIP(TwoSides):
 
     Call ``loss(x, y)`` with the two sides (N, d); row i of each is a positive pair, and rows of
     one side are never compared with each other.
+    ``loss(x, y, ids)``, ids (N,) of any dtype with equality: all rows of an anchor's id are its
+    positives, the mean of whose logarithms is taken (UniCL, arXiv 2204.03610, eq. 3 and 4, which
+    adds the two directions). With a pair of them, ids=(of_x, of_y), the sides may differ in length;
+    each direction is a mean over its own anchors then, and `sample_weight` are those of x.
 
     Range: from 0 up; chance level, where all similarities are equal, is log(N). Every row has its
     positive; with N = 1 the loss is 0.
@@ -28,6 +33,11 @@ class CLIP(TwoSides):
         ``loss(x, y, temperature=t)``; its logit scale is 1 / temperature.
     similarity
         "cosine" (rows are normalised inside), "dot", "neg_euclidean", "neg_sqeuclidean".
+    same
+        What other rows of the anchor's id are, where ids are given: "positive"; "ignore", left
+        out; "negative".
+    exclude
+        None, or `nearfar.Exclude`: negatives that are as near as the positive are left out.
     scale
         A factor on the result.
     scale_by
@@ -35,6 +45,14 @@ class CLIP(TwoSides):
         takes no temperature.
     reduction
         "mean" over the N pairs, "sum", or "none": (N,), the mean of a pair's two directions.
+    sample_weight
+        At the call, (N,): how much a pair counts in the mean, from 0 on; sums are weighted.
+    log_q
+        At the call: logarithms of how probable candidates are in a batch, taken off their logits,
+        of x and of y (Yi et al. 2019, doi
+        10.1145/3298689.3346996, eq. 3).
+    guide
+        At the call: embeddings of the same rows for `exclude`, one array for each of the call's.
 
     Examples
     --------
@@ -48,7 +66,12 @@ class CLIP(TwoSides):
 
     temperature: float = positive(0.07)
     similarity: str = choice(*SIMILARITIES)
+    same: str = choice("positive", "ignore", "negative")
+    exclude: Exclude | None = excluding()
     scale_by: str = choice("constant", "temperature")
 
     def rule(self) -> OnePositive:
         return OnePositive("all")
+
+    def rule_of_ids(self) -> OverLogs:
+        return OverLogs(True, "all")

@@ -373,8 +373,8 @@ def _candidates(call: Call) -> dict[str, tuple[Any, ...]]:
     if "embeddings" in rows:
         if "reference" not in rows:
             return {"embeddings": (rows["embeddings"],)}
-        own = rows["embeddings"] if call.both else 0
-        return {"the candidates": (own + rows["reference"],)}
+        both = [rows["embeddings"] if call.both else 0, rows["reference"]]
+        return {"the candidates": (None if None in both else sum(both),)}
     return {name: (n,) for name, n in rows.items()}
 
 

@@ -1,9 +1,17 @@
 """Families of losses: what they are called with, who is whose positive, who evaluates them."""
 
+from collections.abc import Mapping
 from math import prod
 from typing import Any, ClassVar
 
-from nearfar.evaluate import InBatchEvaluation, PartitionEvaluation, QueryEvaluation
+from nearfar.evaluate import (
+    CandidateEvaluation,
+    InBatchEvaluation,
+    Meeting,
+    PartitionEvaluation,
+    QueryEvaluation,
+    Threshold,
+)
 from nearfar.frameworks import Array, Evaluation, Namespace
 from nearfar.losses import arguments
 from nearfar.losses.base import Loss
@@ -12,25 +20,61 @@ from nearfar.rules import PartitionRule, QueryRule, WithinRule
 
 _Known = tuple[float | None, ...]
 _Names = tuple[str, ...]
+_Given = Mapping[str, Any]
+
+_WEIGHTS = ("sample_weight", "log_q", "guide")
 
 
-class TwoViews(Loss, family=True):
+class _WithCandidates(Loss, family=True):
+    """Anchors that may meet more than their batch, and not all of it.
+
+    A field ``exclude`` may be `nearfar.Exclude`.
+    """
+
+    keywords: ClassVar[tuple[str, ...]] = _WEIGHTS
+
+    def _among_candidates(
+        self, meeting: Meeting, parameters: _Known, names: _Names, parts: int, **more: Any
+    ) -> CandidateEvaluation:
+        exclude = self.stated("exclude")
+        threshold = exclude and Threshold(exclude.by, exclude.margin, exclude.kind)
+        settings = {**self._settings, **more}
+        return CandidateEvaluation(
+            meeting=meeting,
+            parameters=parameters,
+            names=names,
+            parts=parts,
+            threshold=threshold,
+            **settings,
+        )
+
+    def _plain(self, names: _Names, parts: int, facts: int = 0) -> bool:
+        """Whether a call is of embeddings, and so many facts, that are all there is to it."""
+        return len(names) == parts + facts and self.stated("exclude") is None
+
+
+class TwoViews(_WithCandidates, family=True):
     """Two views (N, d) of N objects; the other view of a row is its one positive.
 
     Anchors and candidates are all 2N rows; a field ``anchors`` may be "first", a field
-    ``include_self`` True. Rules: `PartitionRule`.
+    ``include_self`` True. With ids (N,), rows of the anchor's id are left out but for its positive,
+    unless a field ``same`` is "negative". Rules: `PartitionRule`.
     """
 
     rules = (PartitionRule,)
-    inputs: ClassVar[tuple[str, ...]] = ("a", "b")
+    inputs: ClassVar[tuple[str, ...]] = ("a", "b", "ids")
     embeddings: ClassVar[tuple[str, ...]] = ("a", "b")
+    optional: ClassVar[tuple[str, ...]] = ("ids",)
 
-    def _check_shapes(self, embeddings: dict[str, Array]) -> None:
+    def _check_shapes(self, embeddings: dict[str, Array], given: _Given) -> None:
         arguments.same_shape(embeddings, "a", "b")
 
     def _evaluation(
         self, arrays: tuple[Array, ...], parameters: _Known, names: _Names
     ) -> Evaluation:
+        if not self._plain(names, 2):
+            same = self.stated("same", "ignore")
+            return self._among_candidates("views", parameters, names, 2, same=same)
         return PartitionEvaluation(
             pairing="views", parts=2, parameters=parameters, names=names, **self._settings
         )
@@ -42,18 +86,35 @@ class TwoViews(Loss, family=True):
         }
 
 
-class TwoSides(Loss, family=True):
+class TwoSides(_WithCandidates, family=True):
     """Two sides (N, d) that are never compared within; row i of each is row i's one positive.
 
-    Rules: `PartitionRule`, of both directions; `QueryRule`, where rows of the first are anchors.
+    With ids, (N,) or a pair of arrays, rows of one id are positives, unless a field ``same`` is
+    "ignore" or "negative". Rules: `PartitionRule`, of both directions; `QueryRule`, where rows of
+    the first are anchors.
     """
 
     rules = (PartitionRule, QueryRule)
-    inputs: ClassVar[tuple[str, ...]] = ("x", "y")
+    inputs: ClassVar[tuple[str, ...]] = ("x", "y", "ids")
     embeddings: ClassVar[tuple[str, ...]] = ("x", "y")
+    optional: ClassVar[tuple[str, ...]] = ("ids",)
 
-    def _check_shapes(self, embeddings: dict[str, Array]) -> None:
-        arguments.same_shape(embeddings, "x", "y")
+    def _check_shapes(self, embeddings: dict[str, Array], given: _Given) -> None:
+        x, y = (tuple(embeddings[k].shape) for k in ("x", "y"))
+        pair = isinstance(given.get("ids"), tuple) and self.stated("same", "positive") == "positive"
+        if x == y or not pair or x[1:] != y[1:]:
+            arguments.same_shape(embeddings, "x", "y")
+        elif self.reduction == "none":
+            raise ValueError(
+                f'{type(self).__name__}: expected sides of one length with reduction="none", a '
+                f"value for each pair of rows; received {x} and {y}; take the mean or the sum"
+            )
+
+    def rule_of_ids(self) -> PartitionRule | QueryRule:
+        """The rule where ids may give an anchor several positives; by default the loss's own."""
+        rule = self.rule()
+        assert isinstance(rule, PartitionRule | QueryRule)
+        return rule
 
     def _evaluation(
         self, arrays: tuple[Array, ...], parameters: _Known, names: _Names
@@ -61,28 +122,54 @@ class TwoSides(Loss, family=True):
         settings = {"parts": 2, "parameters": parameters, "names": names, **self._settings}
         if isinstance(settings["rule"], QueryRule):
             return QueryEvaluation(negatives="batch", **settings)
+        if not self._plain(names, 2):
+            same = self.stated("same", "positive")
+            more = {"same": same}
+            if same == "positive" and any(name.startswith("ids") for name in names):
+                more["rule"] = self.rule_of_ids()
+            return self._among_candidates("sides", parameters, names, 2, **more)
         return PartitionEvaluation(pairing="matched", **settings)
 
 
-class LabelledRows(Loss, family=True):
+class LabelledRows(_WithCandidates, family=True):
     """Rows (n, d) with labels (n,), or multi-hot (n, c): positives are the others of a label.
 
-    A field ``include_self`` may be True or "positive", a field ``without_positives`` "zero", a
-    field ``average`` "pairs". Rules: `PartitionRule`, `WithinRule`.
+    Given a reference (m, d) with labels of its own, candidates are its rows; with a field
+    ``candidates`` of "both" the batch too. A field ``include_self`` may be True or "positive", a
+    field ``without_positives`` "zero", a field ``average`` "pairs". Rules: `PartitionRule`,
+    `WithinRule`.
     """
 
     rules = (PartitionRule, WithinRule)
-    inputs: ClassVar[tuple[str, ...]] = ("embeddings", "labels")
-    embeddings: ClassVar[tuple[str, ...]] = ("embeddings",)
+    inputs: ClassVar[tuple[str, ...]] = (
+        "embeddings",
+        "labels",
+        "reference",
+        "reference_labels",
+    )
+    embeddings: ClassVar[tuple[str, ...]] = ("embeddings", "reference")
+    optional: ClassVar[tuple[str, ...]] = ("reference", "reference_labels")
 
-    def _check_shapes(self, embeddings: dict[str, Array]) -> None:
-        _refuse_views(type(self).__name__, embeddings["embeddings"], "labels")
+    def _check_shapes(self, embeddings: dict[str, Array], given: _Given) -> None:
+        owner = type(self).__name__
+        _refuse_views(owner, embeddings["embeddings"], "labels")
+        _check_reference(owner, embeddings, given, "reference_labels")
+        nobody_is_itself = "reference" in embeddings and self.stated("candidates") != "both"
+        if nobody_is_itself and self.stated("include_self"):
+            raise ValueError(
+                f"{owner}: expected include_self=False with a reference, where no anchor is "
+                f"itself; received include_self={self.stated('include_self')!r}; state "
+                'candidates="both", with which the batch is among the candidates'
+            )
 
     def _settled(
         self, ns: Namespace, embeddings: dict[str, Array], facts: dict[str, Array]
     ) -> dict[str, Array]:
-        rows = embeddings["embeddings"]
-        return {"embeddings": unless_marks(ns, rows, facts["labels"])}
+        found = dict(embeddings)
+        for name, labels in (("embeddings", "labels"), ("reference", "reference_labels")):
+            if name in found:
+                found[name] = unless_marks(ns, found[name], facts[labels])
+        return found
 
     def _evaluation(
         self, arrays: tuple[Array, ...], parameters: _Known, names: _Names
@@ -91,6 +178,10 @@ class LabelledRows(Loss, family=True):
         settings["pairing"] = "labels" if len(arrays[1].shape) == 1 else "many_labels"
         if isinstance(settings["rule"], WithinRule):
             return InBatchEvaluation(**settings)
+        if not self._plain(names, 1, facts=1):
+            both = self.stated("candidates") == "both"
+            parts = 1 + ("reference" in names)
+            return self._among_candidates("labels", parameters, names, parts, both=both)
         return PartitionEvaluation(**settings)
 
     def _evaluated(self) -> dict[str, Any]:
@@ -111,7 +202,7 @@ class RankedRows(Loss, family=True):
     embeddings: ClassVar[tuple[str, ...]] = ("embeddings",)
     keywords: ClassVar[tuple[str, ...]] = ("sample_weight",)
 
-    def _check_shapes(self, embeddings: dict[str, Array]) -> None:
+    def _check_shapes(self, embeddings: dict[str, Array], given: _Given) -> None:
         _refuse_views(type(self).__name__, embeddings["embeddings"], "targets")
 
     def _evaluation(
@@ -122,27 +213,49 @@ class RankedRows(Loss, family=True):
         )
 
 
-class Queries(Loss, family=True):
+class Queries(_WithCandidates, family=True):
     """Queries (N, d), their positives (N, d), and negatives: the other positives by default.
 
-    Given negatives are (K, d), shared by all queries, or (N, K, d), each query's own. Rules:
-    `QueryRule`.
+    Given negatives are (K, d), shared by all queries, or (N, K, d), each query's own, of which
+    `valid` (N, K) tells who is no padding; a queue (M, d) has more shared ones. Fields
+    ``in_batch``, ``own``, ``directions`` and ``partition`` say who meets them. Rules: `QueryRule`;
+    where a call has more than queries, positives and negatives, that of `rule_of_candidates`.
     """
 
     rules = (QueryRule,)
-    inputs: ClassVar[tuple[str, ...]] = ("query", "positive", "negatives")
-    embeddings: ClassVar[tuple[str, ...]] = ("query", "positive", "negatives")
-    optional: ClassVar[tuple[str, ...]] = ("negatives",)
+    inputs: ClassVar[tuple[str, ...]] = (
+        "query",
+        "positive",
+        "negatives",
+        "queue",
+        "ids",
+        "valid",
+    )
+    embeddings: ClassVar[tuple[str, ...]] = ("query", "positive", "negatives", "queue")
+    optional: ClassVar[tuple[str, ...]] = ("negatives", "queue", "ids", "valid")
 
-    def _check_shapes(self, embeddings: dict[str, Array]) -> None:
+    def rule_of_candidates(self, positive: bool) -> PartitionRule:
+        """The rule as one of partition sums, in which the positive has a part or has none."""
+        raise TypeError(
+            f"{type(self).__name__}: expected (query, positive, negatives=None); received more, or "
+            "fields that say more; a loss that takes these has a method "
+            "rule_of_candidates(positive)"
+        )
+
+    def _check_shapes(self, embeddings: dict[str, Array], given: _Given) -> None:
         arguments.same_shape(embeddings, "query", "positive")
+        query = tuple(embeddings["query"].shape)
+        features = query[1:]
+        expected = ", ".join(str(f) for f in features)
+        if "queue" in embeddings and tuple(embeddings["queue"].shape)[1:] != features:
+            raise ValueError(
+                f"expected queue of shape (M, {expected}), shared by all queries; received "
+                f"{tuple(embeddings['queue'].shape)}"
+            )
         if "negatives" not in embeddings:
             return
-        query = tuple(embeddings["query"].shape)
         shape = tuple(embeddings["negatives"].shape)
-        features = query[1:]
         if shape[1:] != features and (shape[0], *shape[2:]) != query:
-            expected = ", ".join(str(f) for f in features)
             raise ValueError(
                 f"expected negatives of shape (K, {expected}), shared by all queries, or "
                 f"({query[0]}, K, {expected}), each query's own; received {shape}"
@@ -151,14 +264,33 @@ class Queries(Loss, family=True):
     def _evaluation(
         self, arrays: tuple[Array, ...], parameters: _Known, names: _Names
     ) -> Evaluation:
-        parts = len(arrays) - parameters.count(None)
-        own = parts == 3 and len(arrays[2].shape) > len(arrays[0].shape)
-        return QueryEvaluation(
-            negatives="batch" if parts == 2 else "own" if own else "shared",
-            parts=parts,
-            parameters=parameters,
-            names=names,
-            **self._settings,
+        parts = sum(name in self.embeddings for name in names)
+        own = "negatives" in names and len(arrays[2].shape) > len(arrays[0].shape)
+        in_batch = self.stated("in_batch", "without_negatives")
+        alone = parts == 2
+        batch = in_batch == "always" or (in_batch == "without_negatives" and alone)
+        directions = self.stated("directions", ("qp",))
+        plain = self._plain(names, parts) and "queue" not in names and batch == alone
+        if plain and directions == ("qp",) and not (own and self.stated("own") == "all"):
+            return QueryEvaluation(
+                negatives="batch" if alone else "own" if own else "shared",
+                parts=parts,
+                parameters=parameters,
+                names=names,
+                **self._settings,
+            )
+        return self._among_candidates(
+            "queries",
+            parameters,
+            names,
+            parts,
+            rule=self.rule_of_candidates(True),
+            without_positive=self.rule_of_candidates(False),
+            same=self.stated("same", "ignore"),
+            in_batch=batch,
+            own=self.stated("own", "mine"),
+            directions=directions,
+            joint=self.stated("partition", "joint") == "joint",
         )
 
 
@@ -172,7 +304,7 @@ class GivenPairs(Loss, family=True):
     inputs: ClassVar[tuple[str, ...]] = ("anchor", "positive")
     embeddings: ClassVar[tuple[str, ...]] = ("anchor", "positive")
 
-    def _check_shapes(self, embeddings: dict[str, Array]) -> None:
+    def _check_shapes(self, embeddings: dict[str, Array], given: _Given) -> None:
         arguments.same_shape(embeddings, "anchor", "positive")
 
     def _evaluation(
@@ -191,7 +323,7 @@ class GivenTriplets(Loss, family=True):
     embeddings: ClassVar[tuple[str, ...]] = ("anchor", "positive", "negative")
     keywords: ClassVar[tuple[str, ...]] = ("sample_weight",)
 
-    def _check_shapes(self, embeddings: dict[str, Array]) -> None:
+    def _check_shapes(self, embeddings: dict[str, Array], given: _Given) -> None:
         arguments.same_shape(embeddings, "anchor", "positive")
         arguments.same_shape(embeddings, "anchor", "negative")
 
@@ -200,6 +332,27 @@ class GivenTriplets(Loss, family=True):
     ) -> Evaluation:
         return QueryEvaluation(
             negatives="matched", parts=3, parameters=parameters, names=names, **self._settings
+        )
+
+
+def _check_reference(
+    owner: str, embeddings: Mapping[str, Array], given: _Given, facts: str
+) -> None:
+    """Raise where a reference and its labels or targets do not go together."""
+    if ("reference" in embeddings) != (facts in given):
+        missing = facts if "reference" in embeddings else "reference"
+        raise TypeError(
+            f"{owner}: expected reference and {facts} together; received no {missing}; pass both, "
+            "or neither"
+        )
+    if "reference" not in embeddings:
+        return
+    _refuse_views(owner, embeddings["reference"], facts)
+    width, other = (embeddings[k].shape[1] for k in ("embeddings", "reference"))
+    if width != other:
+        raise ValueError(
+            f"{owner}: expected reference with as many features as embeddings, {width}; received "
+            f"{other}"
         )
 
 

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from nearfar.evaluate import PartitionEvaluation
+from nearfar.evaluate import CandidateEvaluation, PartitionEvaluation
 from nearfar.frameworks import Array
+from nearfar.losses.exclude import Exclude
 from nearfar.losses.families import TwoViews
-from nearfar.losses.fields import choice, from_zero, positive
+from nearfar.losses.fields import choice, excluding, from_zero, positive
 from nearfar.rules import HardNegatives
 from nearfar.similarity import SIMILARITIES
 
@@ -24,6 +25,8 @@ class HCL(TwoViews):
     beta=0, tau_plus=0 is NT-Xent.
 
     Call ``loss(a, b)`` with two views (N, d); row i of each is a positive pair.
+    ``loss(a, b, ids)``, ids (N,) of any dtype with equality: rows of the anchor's id are neither
+    positives nor negatives, but for its own positive.
 
     Where the paper and its code differ this is the code: the pseudo-code in the paper weights by
     beta exp(s_ij) over its mean and bounds G from below by exp(-1 / temperature), the code weights
@@ -47,10 +50,22 @@ class HCL(TwoViews):
         derivative is that of this gradient, in which the weights do vary.)
     similarity
         "cosine" (rows are normalised inside), "dot", "neg_euclidean", "neg_sqeuclidean".
+    same
+        What rows of the anchor's id are, where ids are given: "ignore", left out; "negative".
+    exclude
+        None, or `nearfar.Exclude`: negatives that are as near as the positive are left out.
     scale
         A factor on the result.
     reduction
         "mean" over the 2N anchors, "sum", or "none": (2N,), the anchors of `a`, then of `b`.
+    sample_weight
+        At the call, (N,): how much a pair counts in the mean, from 0 on; sums are weighted.
+    log_q
+        At the call: logarithms of how probable candidates are in a batch, taken off their logits,
+        of a and of b (Yi et al. 2019, doi
+        10.1145/3298689.3346996, eq. 3).
+    guide
+        At the call: embeddings of the same rows for `exclude`, one array for each of the call's.
 
     Examples
     --------
@@ -67,6 +82,8 @@ class HCL(TwoViews):
     beta: float = from_zero(1.0)
     detach_weights: bool = choice(False, True)
     similarity: str = choice(*SIMILARITIES)
+    same: str = choice("ignore", "negative")
+    exclude: Exclude | None = excluding()
 
     def rule(self) -> HardNegatives:
         return HardNegatives(self.tau_plus, self.beta, self.detach_weights)
@@ -77,5 +94,5 @@ class HCL(TwoViews):
         Called as the loss is; True or False in the order of ``reduction="none"``.
         """
         call = self._open(inputs, named)
-        assert isinstance(call.evaluation, PartitionEvaluation)
+        assert isinstance(call.evaluation, PartitionEvaluation | CandidateEvaluation)
         return call.evaluation.idle(call.ns, call.arrays)

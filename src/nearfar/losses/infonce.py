@@ -1,8 +1,9 @@
 """InfoNCE, one way: queries against their positives and negatives."""
 
+from nearfar.losses.exclude import Exclude
 from nearfar.losses.families import Queries
-from nearfar.losses.fields import choice, from_zero, positive
-from nearfar.rules import HardOneWay, OneWay
+from nearfar.losses.fields import choice, excluding, from_zero, positive, several
+from nearfar.rules import HardOnePositive, HardOneWay, OnePositive, OneWay
 from nearfar.similarity import SIMILARITIES
 
 
@@ -18,6 +19,9 @@ class InfoNCE(Queries):
     Call ``loss(query, positive)``: both (N, d), the negatives are the other rows of `positive`;
     ``loss(query, positive, negatives)``: (K, d), shared by all queries (a queue), or (N, K, d),
     each query's own. With `negatives` the other rows' positives are no negatives.
+    ``loss(query, positive, negatives, queue, ids, valid)``: a queue (M, d) has more shared
+    negatives; ids (N,) leave out rows of the batch that have the query's id; valid (N, K) is False
+    where a row of each query's own negatives is padding.
 
     Range: from 0 up; chance level, where all similarities are equal, is log(N), or log(1 + K).
     Every query has its positive; without any negative (N = 1) its loss is 0.
@@ -31,6 +35,23 @@ class InfoNCE(Queries):
     hardness
         Times the similarity, taken for a constant, is added to the logits of negatives, so that
         hard ones weigh more in the sum; from 0 on. A call takes no temperature then.
+    in_batch
+        Whether the other rows' positives are negatives: "without_negatives", where none are given;
+        "always"; "never".
+    own
+        Whom negatives (N, K, d) serve: "mine", their query; "all", every query, as
+        sentence-transformers' MultipleNegativesRankingLoss has it.
+    directions
+        A tuple of what is summed up for pair i: "qp", the query against positives and negatives;
+        "qq", against the other queries; "pq", the positive against all queries, its own once more;
+        "pp", against the other positives (GTE, arXiv 2308.03281, section 3.2); "pn", against the
+        other queries' own negatives.
+    partition
+        "joint", one sum of all directions; "per_direction", the mean of the directions' losses.
+    same
+        What rows of the anchor's id are, where ids are given: "ignore", left out; "negative".
+    exclude
+        None, or `nearfar.Exclude`: negatives that are as near as the positive are left out.
     scale
         A factor on the result.
     scale_by
@@ -38,6 +59,14 @@ class InfoNCE(Queries):
         takes no temperature.
     reduction
         "mean" over the queries, "sum", or "none": (N,).
+    sample_weight
+        At the call, (N,): how much a query counts in the mean, from 0 on; sums are weighted.
+    log_q
+        At the call: logarithms of how probable candidates are in a batch, taken off their logits,
+        of positive, negatives and queue, as far as they are given (Yi et al. 2019, doi
+        10.1145/3298689.3346996, eq. 3).
+    guide
+        At the call: embeddings of the same rows for `exclude`, one array for each of the call's.
 
     Examples
     --------
@@ -53,9 +82,21 @@ class InfoNCE(Queries):
     temperature: float = positive(0.07)
     similarity: str = choice(*SIMILARITIES)
     hardness: float = from_zero(0.0)
+    in_batch: str = choice("without_negatives", "always", "never")
+    own: str = choice("mine", "all")
+    directions: tuple[str, ...] = several("qp", "qq", "pq", "pp", "pn", default=("qp",))
+    partition: str = choice("joint", "per_direction")
+    same: str = choice("ignore", "negative")
+    exclude: Exclude | None = excluding()
     scale_by: str = choice("constant", "temperature")
 
     def rule(self) -> OneWay | HardOneWay:
         if self.hardness:
             return HardOneWay(1 + self.hardness * self.temperature)
         return OneWay()
+
+    def rule_of_candidates(self, positive: bool) -> OnePositive | HardOnePositive:
+        denominator = "all" if positive else "negatives"
+        if self.hardness:
+            return HardOnePositive(denominator, 1 + self.hardness * self.temperature)
+        return OnePositive(denominator)

@@ -9,7 +9,9 @@ import numpy as np
 from nearfar.frameworks import Array, Namespace
 
 
-def embeddings(ns: Namespace, name: str, x: Any, check_finite: bool | None) -> Array:
+def embeddings(
+    ns: Namespace, name: str, x: Any, check_finite: bool | None, may_be_empty: bool = False
+) -> Array:
     """Rows of real numbers, (n, d) or (n, f1, ..., fk)."""
     if ns.on_host:
         x = _numpy_embeddings(name, x)
@@ -36,7 +38,7 @@ def embeddings(ns: Namespace, name: str, x: Any, check_finite: bool | None) -> A
             f"expected {name} to have rows and features, (n, d); received shape {shape}; labels "
             f"and targets come after the embeddings{keras}"
         )
-    if 0 in shape:
+    if 0 in (shape[1:] if may_be_empty else shape):
         raise ValueError(
             f"expected {name} to have at least one row and one feature; received shape {shape}"
         )

@@ -1,7 +1,8 @@
 """NT-Xent, the loss of SimCLR."""
 
+from nearfar.losses.exclude import Exclude
 from nearfar.losses.families import TwoViews
-from nearfar.losses.fields import choice, from_zero, positive
+from nearfar.losses.fields import choice, excluding, from_zero, positive
 from nearfar.rules import HardOnePositive, OnePositive
 from nearfar.similarity import SIMILARITIES
 
@@ -18,6 +19,8 @@ class NTXent(TwoViews):
 
     Call ``loss(a, b)`` with two views (N, d); row i of each is a positive pair. Both views are
     candidates and, by default, anchors.
+    ``loss(a, b, ids)``, ids (N,) of any dtype with equality: rows of the anchor's id are neither
+    positives nor negatives, but for its own positive.
 
     Range with denominator "all": from 0 up; chance level, where all similarities are equal, is
     log(2N - 1). With "negatives" it may be negative and chance is log(2N - 2). Every anchor has
@@ -29,6 +32,10 @@ class NTXent(TwoViews):
         Divides the similarities; above 0.
     similarity
         "cosine" (rows are normalised inside), "dot", "neg_euclidean", "neg_sqeuclidean".
+    same
+        What rows of the anchor's id are, where ids are given: "ignore", left out; "negative".
+    exclude
+        None, or `nearfar.Exclude`: negatives that are as near as the positive are left out.
     denominator
         "all" candidates but the anchor; "own_positive", the positive and the negatives, which is
         the same with one positive per anchor; "negatives" only.
@@ -48,6 +55,14 @@ class NTXent(TwoViews):
     reduction
         "mean" over the 2N anchors, "sum", or "none": (2N,), the anchors of `a`, then of `b`. With
         anchors="first" they are N.
+    sample_weight
+        At the call, (N,): how much a pair counts in the mean, from 0 on; sums are weighted.
+    log_q
+        At the call: logarithms of how probable candidates are in a batch, taken off their logits,
+        of a and of b (Yi et al. 2019, doi
+        10.1145/3298689.3346996, eq. 3).
+    guide
+        At the call: embeddings of the same rows for `exclude`, one array for each of the call's.
 
     Examples
     --------
@@ -61,6 +76,8 @@ class NTXent(TwoViews):
 
     temperature: float = positive(0.5)
     similarity: str = choice(*SIMILARITIES)
+    same: str = choice("ignore", "negative")
+    exclude: Exclude | None = excluding()
     denominator: str = choice("all", "own_positive", "negatives")
     include_self: bool = choice(False, True)
     anchors: str = choice("both", "first")

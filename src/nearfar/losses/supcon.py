@@ -1,7 +1,8 @@
 """Supervised contrastive loss, in all its published conventions."""
 
+from nearfar.losses.exclude import Exclude
 from nearfar.losses.families import LabelledRows
-from nearfar.losses.fields import choice, positive
+from nearfar.losses.fields import choice, excluding, positive
 from nearfar.rules import LogOver, OverLogs, OwnPositive, PartitionRule
 from nearfar.similarity import SIMILARITIES
 
@@ -19,6 +20,9 @@ class SupCon(LabelledRows):
 
     Call ``loss(embeddings, labels)`` with embeddings (n, d) and labels (n,) of any dtype with
     equality, or multi-hot (n, c) in {0, 1}, where a positive shares a label.
+    ``loss(embeddings, labels, reference, reference_labels)``: candidates are the rows of another
+    labelled set (m, d), a queue, a memory, prototypes, of any number, in which nobody is itself;
+    `reference` gets a gradient too.
 
     Range: from 0 up, at least log|P(i)|; chance level, where all similarities are equal, is
     log(n - 1). With "negatives" it may be negative. An anchor without positives, and with
@@ -31,6 +35,10 @@ class SupCon(LabelledRows):
         Divides the similarities; above 0.
     similarity
         "cosine" (rows are normalised inside), "dot", "neg_euclidean", "neg_sqeuclidean".
+    candidates
+        Given a reference: "reference", its rows only; "both", the batch's other rows too.
+    exclude
+        None, or `nearfar.Exclude`: negatives that are as near as the positive are left out.
     denominator
         "all" candidates but the anchor; "own_positive", that positive and the negatives;
         "negatives" only.
@@ -54,6 +62,14 @@ class SupCon(LabelledRows):
     reduction
         "mean", "sum" (of the anchors' terms, or of the pairs'), or "none": (n,), with "pairs" the
         sum of an anchor's pairs.
+    sample_weight
+        At the call, (n,): how much an anchor counts in the mean, from 0 on; sums are weighted.
+    log_q
+        At the call: logarithms of how probable candidates are in a batch, taken off their logits,
+        one array of the batch and then the reference as far as they are candidates (Yi et al. 2019,
+        doi 10.1145/3298689.3346996, eq. 3).
+    guide
+        At the call: embeddings of the same rows for `exclude`, one array for each of the call's.
 
     Examples
     --------
@@ -66,6 +82,8 @@ class SupCon(LabelledRows):
 
     temperature: float = positive(0.1)
     similarity: str = choice(*SIMILARITIES)
+    candidates: str = choice("reference", "both")
+    exclude: Exclude | None = excluding()
     denominator: str = choice("all", "own_positive", "negatives")
     positives: str = choice("mean_log", "sum_log", "log_mean", "log_sum")
     include_self: bool | str = choice(False, True, "positive")

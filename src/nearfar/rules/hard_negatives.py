@@ -18,6 +18,7 @@ class HardNegatives(PartitionRule):
 
     linear: ClassVar[bool] = True
     takes_shift: ClassVar[bool] = True
+    counts_negatives: ClassVar[bool] = True
 
     @property
     def sums(self) -> tuple[Sum, ...]:

@@ -99,6 +99,11 @@ class PartitionRule:
         """Whether an anchor without negatives has no loss (an empty denominator)."""
         return False
 
+    @property
+    def counts_negatives(self) -> bool:
+        """Whether it reads `Anchors.negatives`, which may cost a look at every pair."""
+        return False
+
     def empty(self, over: Over) -> float:
         """The logarithm of an empty sum, which divides nothing where the anchor has no loss."""
         return 0.0 if over == "positives" and self.needs_positives else -inf

@@ -72,18 +72,24 @@ class TileContext(NamedTuple):
     """Every set of anchors of the batch, each with sums of its own; () for the sides."""
     owners: tuple[int, int | None] = (0, -1)
     """To whose sums the rows of a tile add, and its columns, if to any."""
-    embedded: tuple[Rows, ...] = ()
-    """All rows of the batch that get gradients; () for the sides."""
+    embedded: tuple[Rows | None, ...] = ()
+    """All rows of the batch, None where they want no gradient; () for the sides."""
     slots: tuple[int | None, int | None] = (0, -1)
     """Which of these the rows of a tile are, and its columns, where they want a gradient."""
     left_out: LeftOut | None = None
     offsets: tuple[Array | None, Array | None] = (None, None)
     """What is added to the logits of columns as candidates, and of rows as candidates."""
+    apiece: int = 0
+    """How many columns each row has for itself: see `OwnRows`."""
 
     @property
     def directed(self) -> bool:
         """Whether a pair is another thing with its column for the anchor than with its row."""
-        return bool(self.left_out and self.left_out.thresholds) or self.offsets != (None, None)
+        return bool(self.left_out and self.left_out.thresholds) or self.has_offsets
+
+    @property
+    def has_offsets(self) -> bool:
+        return any(offset is not None for offset in self.offsets)
 
     def places(self, kind: Kind, i: Block, j: Block) -> tuple[Place, ...]:
         """Whose sums a tile adds to; one on the diagonal of a symmetric matrix, which holds both
@@ -187,7 +193,7 @@ class TileContext(NamedTuple):
     ) -> Only:
         """What keeps the members of a sum in a tile, of the anchors along an axis; `logits` as the
         similarity gives them, where these tell who is left out."""
-        some = self._members(kind, i, j, scratch)
+        some = self.members(kind, i, j, scratch)
         if not kind.left_out or self.left_out is None:
             return some
 
@@ -200,7 +206,8 @@ class TileContext(NamedTuple):
 
         return only
 
-    def _members(self, kind: Kind, i: Block, j: Block, scratch: Scratch | None) -> Only:
+    def members(self, kind: Kind, i: Block, j: Block, scratch: Scratch | None) -> Only:
+        """The same, whoever is left out."""
         ns, meets = self.ns, self._meets(kind)
         if not (kind.masked or meets):
             return _all
@@ -335,8 +342,9 @@ class TileContext(NamedTuple):
         return tuple(start(ns, ns.shape(x.p)[0], x.p) for x in self.anchors or self.sides)
 
     def start_gradients(self) -> tuple[Array, ...]:
-        ns = self.ns
-        return tuple(ns.zeros(ns.shape(x.p), x.p) for x in self.embedded or self.sides)
+        ns, like = self.ns, self.sides[0].p
+        every = self.embedded or self.sides
+        return tuple(ns.zeros((1,) if x is None else ns.shape(x.p), like) for x in every)
 
 
 def each_once(ns: Namespace, cut: Callable[[Block], T]) -> Callable[[Block], T]:

@@ -31,6 +31,11 @@ class TileCache:
             self._places[key] = ns.xp.reshape(flat[used:end], (rows, columns))
             used = end
 
+    @property
+    def numbers(self) -> int:
+        """How many are kept in all."""
+        return sum(place.shape[0] * place.shape[1] for place in self._places.values())
+
     def __len__(self) -> int:
         return len(self._places)
 

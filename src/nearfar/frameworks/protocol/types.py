@@ -18,9 +18,12 @@ class Block(NamedTuple):
 class SymbolicBlocks(NamedTuple):
     """Blocks of rows whose number is known only when the traced program runs."""
 
-    over: str  # "blocks", "diagonal": (i, i), "above": i < j, "below": i > j, "pairs": all (i, j)
+    over: str
+    """Of "blocks", "diagonal": (i, i), "above": i < j, "below": i > j, "pairs": all (i, j), "grid":
+    all (i, j) with j among `columns` rows."""
     n: Any
     side: int
+    columns: Any = None
 
 
 BlockTuples = Sequence[tuple[Block, ...]] | SymbolicBlocks

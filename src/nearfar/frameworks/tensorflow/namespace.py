@@ -283,14 +283,19 @@ def _loop_over_unknown(items: SymbolicBlocks, body: Callable[..., Carry], carry:
         # from one step of a loop to the next: everything is one block there.
         if items.over in ("above", "below"):
             return carry
+        if items.over == "grid":
+            return body(carry, Block(0, n), Block(0, items.columns))
         return body(carry, *(Block(0, n),) * (1 if items.over == "blocks" else 2))
     count = (n + side - 1) // side
+    across = count if items.columns is None else (items.columns + side - 1) // side
 
-    def block(k: Array) -> Block:
+    def block(k: Array, n: Any = n) -> Block:
         return Block(k * side, tf.minimum(side, n - k * side))
 
     def step(k: Array, carry: Carry) -> tuple[Array, Carry]:
-        if items.over == "pairs":
+        if items.over == "grid":
+            blocks = [block(k // across), block(k % across, items.columns)]
+        elif items.over == "pairs":
             blocks = [block(k // count), block(k % count)]
         elif items.over == "diagonal":
             blocks = [block(k), block(k)]
@@ -299,7 +304,8 @@ def _loop_over_unknown(items: SymbolicBlocks, body: Callable[..., Carry], carry:
         return k + 1, body(carry, *blocks)
 
     if items.over not in ("above", "below"):
-        return _while(count * count if items.over == "pairs" else count, step, carry)
+        pairs = items.over in ("pairs", "grid")
+        return _while(count * across if pairs else count, step, carry)
 
     def triangle(state: Any, carry: Carry) -> tuple[Any, Carry]:
         i, j = state

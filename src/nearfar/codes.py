@@ -1,0 +1,141 @@
+"""Which rows are alike: labels and ids of one or several sets, in an order.
+
+Sets are numbered together. Where the host can read them rows may be sorted by number, so that most
+tiles of two sets are wholly alike or wholly not.
+"""
+
+from collections.abc import Sequence
+from math import inf
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nearfar.frameworks import Array, Block, BlockTuples, Namespace
+from nearfar.pairing import Compared
+
+
+class Order(NamedTuple):
+    """An order of rows other than the given one; None: as given."""
+
+    order: Any = None
+    back: Any = None
+
+    def take(self, ns: Namespace, x: Array) -> Array:
+        return x if self.order is None else ns.take(x, self.order)
+
+    def undo(self, ns: Namespace, x: Array) -> Array:
+        return x if self.back is None else ns.take(x, self.back)
+
+
+AS_GIVEN = Order()
+
+
+def order_by(codes: np.ndarray) -> Order:
+    order = np.argsort(codes, kind="stable")
+    if (order == np.arange(len(order))).all():
+        return AS_GIVEN
+    return Order(order, np.argsort(order, kind="stable"))
+
+
+class Codes:
+    """Numbers (n,), or marks (n, c), of a set of rows."""
+
+    def __init__(self, array: Array, known: np.ndarray | None, order: Order) -> None:
+        """`known`: the numbers as the host has them; both in this order."""
+        self.array, self.known, self.order = array, known, order
+
+    def repeated(self, ns: Namespace, times: int) -> "Codes":
+        """Of rows that stand so many times side by side."""
+        known = None if self.known is None else np.repeat(self.known, times)
+        array = ns.xp.reshape(ns.xp.stack([self.array] * times, axis=1), (-1,))
+        return Codes(array, known, self.order)
+
+    def ends(self, block: Block) -> tuple[int, int]:
+        """The least and the largest number of a block, where the host knows them."""
+        assert self.known is not None
+        some = self.known[block.start : block.start + block.size]
+        return int(some.min()), int(some.max())
+
+
+def numbered(
+    ns: Namespace, sets: Sequence[Array], like: Array, orders: Sequence[int | None]
+) -> list[Codes]:
+    """Codes of several sets; each is put into the order of the set of this number, if any."""
+    seen = [ns.peek(x) if len(x.shape) == 1 else None for x in sets]
+    known = [x for x in seen if x is not None]
+    if len(known) < len(seen):
+        return [Codes(_compared(ns, x, like), None, AS_GIVEN) for x in sets]
+    # Each NaN is a class of its own: it equals nothing, itself included.
+    _, codes = np.unique(np.concatenate(known), return_inverse=True, equal_nan=False)
+    parts = np.split(codes, np.cumsum([len(x) for x in known])[:-1])
+    by = [order_by(part) for part in parts]
+    found = []
+    for part, number in zip(parts, orders, strict=True):
+        order = AS_GIVEN if number is None else by[number]
+        if order.order is not None:
+            part = part[order.order]
+        array = ns.codes(ns.asarray(part, like, ns.xp.int64), like)
+        found.append(Codes(array, part, order))
+    return found
+
+
+def _compared(ns: Namespace, x: Array, like: Array) -> Array:
+    if len(x.shape) == 2:
+        return ns.cast(x, ns.compute_dtype(like))
+    return ns.cast(x, ns.xp.int64) if x.dtype == ns.xp.bool else x
+
+
+def compared(ns: Namespace, rows: Codes, columns: Codes, i: Block, j: Block) -> Compared:
+    """Equal where a row and a column are alike."""
+    left, right = ns.rows(rows.array, i), ns.rows(columns.array, j)
+    if len(rows.array.shape) == 1:
+        return left[:, None], right[None, :]
+    shared = ns.xp.sign(left @ ns.xp.matrix_transpose(right))
+    return shared, ns.xp.ones_like(shared[:1, :1])
+
+
+def how_alike(rows: Codes, columns: Codes, i: Block | None, j: Block | None) -> tuple[bool, bool]:
+    """Whether a tile may hold pairs that are alike, and pairs that are not."""
+    if i is None or j is None or rows.known is None or columns.known is None:
+        return True, True
+    (first, last), (least, largest) = rows.ends(i), columns.ends(j)
+    if last < least or largest < first:
+        return False, True
+    return True, not first == last == least == largest
+
+
+def number_alike(ns: Namespace, rows: Codes, columns: Codes, like: Array) -> Array:
+    """How many columns are like each row, (n,), of numbers (n,)."""
+    if rows.known is not None and columns.known is not None:
+        size = max(rows.known.max(initial=-1), columns.known.max(initial=-1)) + 1
+        return ns.asarray(np.bincount(columns.known, minlength=size)[rows.known], like)
+    xp, labels, others = ns.xp, rows.array, columns.array
+    if not ns.is_floating(labels):
+        return _found(ns, labels, others, like)
+    # NaN equals nothing, and has no place of its own in every framework's order.
+    nan = labels != labels
+    others = xp.where(others != others, xp.full_like(others, inf), others)
+    found = _found(ns, xp.where(nan, xp.full_like(labels, inf), labels), others, like)
+    return xp.where(nan, xp.zeros_like(found), found)
+
+
+def _found(ns: Namespace, labels: Array, others: Array, like: Array) -> Array:
+    ordered = ns.xp.sort(others)
+    last = ns.xp.searchsorted(ordered, labels, side="right")
+    first = ns.xp.searchsorted(ordered, labels, side="left")
+    return ns.cast(last - first, like.dtype)
+
+
+def number_sharing(
+    ns: Namespace, rows: Codes, columns: Codes, tiles: Sequence[BlockTuples], like: Array
+) -> Array:
+    """How many columns share a mark with each row, (n,), of marks (n, c); by these tiles."""
+
+    def body(count: Array, i: Block, j: Block) -> Array:
+        shared, one = compared(ns, rows, columns, i, j)
+        return ns.add_rows_(count, i, ns.row_sums(ns.cast(shared == one, like.dtype)))
+
+    count = ns.zeros((ns.shape(rows.array)[0],), like)
+    for items in tiles:
+        count = ns.loop(items, body, count)
+    return count

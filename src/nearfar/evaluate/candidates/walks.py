@@ -1,0 +1,190 @@
+"""Walks over tiles, which take anchors past their candidates."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+from nearfar.codes import compared, how_alike
+from nearfar.evaluate.candidates.own_rows import OwnRows, blocks_of_own
+from nearfar.evaluate.candidates.pairs import Pairs, pairs_of
+from nearfar.evaluate.candidates.sides import Side, Sides
+from nearfar.evaluate.partition.exponentials import Exponentials
+from nearfar.evaluate.partition.matched import Partners
+from nearfar.evaluate.partition.tile import LeftOut, TileContext, each_once
+from nearfar.evaluate.partition.tile_cache import TileCache
+from nearfar.evaluate.plan import Kind, Plan, grid, triangle
+from nearfar.evaluate.settings import Options
+from nearfar.frameworks import Array, Block
+from nearfar.pairing import Compared
+
+# Tiles that a thread works in, where each direction of a tile may have some of its own.
+_BUFFERS = 8
+
+
+class Walks(NamedTuple):
+    """What all walks of a batch share."""
+
+    sides: Sides
+    sets: int
+    """How many sets of anchors there are."""
+    exponentials: Exponentials
+    options: Options
+    side: int
+    """Rows of a tile."""
+    partners: Partners | None
+    thresholds: tuple[Array, ...] = ()
+    """Above which a similarity to an anchor leaves out, for every set."""
+
+    def all(self) -> tuple[TileContext, ...]:
+        return tuple(
+            self._own_rows(p) if p.own else self._walk(p)
+            for p in pairs_of(self.sides.settings, self.sides)
+        )
+
+    def cached(self, walks: tuple[TileContext, ...]) -> tuple[TileContext, ...]:
+        """The same, with room for what pass 1 may leave to pass 2."""
+        assert self.options.memory is not None
+        workers = self.sides.ns.workers(self.options.workers) or 1
+        itemsize = self.sides.ns.itemsize(self.sides.like)
+        room = self.options.memory - workers * _BUFFERS * self.side**2 * itemsize
+        found = []
+        for walk in walks:
+            cache = None
+            if not walk.apiece:
+                cache = TileCache(self.sides.ns, walk.plan, room, self.sides.like)
+                room -= cache.numbers * itemsize
+            found.append(walk._replace(store=cache))
+        return tuple(found)
+
+    def _walk(self, pairs: Pairs) -> TileContext:
+        """Rows of one side past those of another, or the same."""
+        ns, settings = self.sides.ns, self.sides.settings
+        first, last = self.sides.all[pairs.rows], self.sides.all[pairs.columns]
+        together = 2 if settings.meeting == "views" else 1
+        kind = partial(self._kind, pairs, first, last)
+        n, m = first.n(ns), last.n(ns)
+        plan: Plan
+        if pairs.meets:
+            plan, sides = triangle(n, self.side, together, kind), [first]
+        else:
+            plan, sides = grid(n, m, self.side, kind), [first, last]
+        of_rows = first.offset if pairs.owners[1] is not None else None
+        return TileContext(
+            **self._common(),
+            sides=tuple(side.rows for side in sides),
+            cuts=tuple(each_once(ns, partial(side.rows.block, ns)) for side in sides),
+            plan=plan,
+            compared=self._compared(pairs, first, last, together if pairs.meets else 1),
+            owners=pairs.owners,
+            slots=self._slots(pairs),
+            left_out=self._left_out(pairs, first, last),
+            offsets=(last.offset, of_rows),
+        )
+
+    def _slots(self, pairs: Pairs) -> tuple[int | None, int | None]:
+        rows, columns = pairs.rows, pairs.columns
+        return rows if self.sides.wanted[rows] else None, columns if self.sides.wanted[
+            columns
+        ] else None
+
+    def _common(self) -> dict[str, Any]:
+        ns, settings = self.sides.ns, self.sides.settings
+        rows = self.sides.rows
+        by_side = settings.meeting == "sides"
+        wanted = self.sides.wanted
+        return {
+            "ns": ns,
+            "rule": settings.rule,
+            "similarity": self.sides.similarity,
+            "mixed": None,
+            "include_self": settings.include_self,
+            "exponentials": self.exponentials,
+            "workers": ns.workers(self.options.workers),
+            "single": self.sides.by_place,
+            "partners": self.partners,
+            "anchors": tuple(rows[k if by_side else 0] for k in range(self.sets)),
+            "embedded": tuple(x if w else None for x, w in zip(rows, wanted, strict=False)),
+        }
+
+    def _kind(
+        self, pairs: Pairs, first: Side, last: Side, i: Block | None, j: Block | None
+    ) -> Kind:
+        diagonal = pairs.meets and i is not None and j is not None and i.start == j.start
+        positives, negatives = False, True
+        if pairs.by == "codes":
+            assert first.codes is not None
+            assert last.codes is not None
+            positives, negatives = how_alike(first.codes, last.codes, i, j)
+        elif pairs.by == "place":
+            positives = not pairs.meets if i is None or j is None else _overlap(i, j)
+        if diagonal:
+            # Who stands there is neither, so that such a tile is masked.
+            positives, negatives = pairs.by != "none", True
+        left = self.sides.settings.threshold is not None or pairs.others
+        if self._by_ids(pairs, first, last):
+            assert first.codes is not None
+            assert last.codes is not None
+            left = left or how_alike(first.codes, last.codes, i, j)[0]
+        return Kind(positives, negatives, diagonal=diagonal, left_out=left and negatives)
+
+    def _compared(self, pairs: Pairs, first: Side, last: Side, width: int) -> Any:
+        ns, like = self.sides.ns, self.sides.like
+        if pairs.by == "codes":
+            assert first.codes is not None
+            assert last.codes is not None
+            return partial(compared, ns, first.codes, last.codes)
+        return lambda i, j: ns.numbers(i, j, like, width)
+
+    def _by_ids(self, pairs: Pairs, first: Side, last: Side) -> bool:
+        """Whether who has the anchor's id is left out, its positive aside."""
+        known = first.codes is not None and last.codes is not None
+        return known and self.sides.settings.same == "ignore" and pairs.by != "codes"
+
+    def _left_out(self, pairs: Pairs, first: Side, last: Side) -> LeftOut | None:
+        ns, like = self.sides.ns, self.sides.like
+        alike = None
+        if pairs.others:
+            apiece = self.sides.apiece(pairs.columns)
+
+            known = first.codes is not None and self.sides.settings.same == "ignore"
+
+            def alike(i: Block, j: Block) -> Compared:
+                rows, columns = ns.positions(i, like), ns.positions(j, like) // apiece
+                if known:
+                    assert first.codes is not None
+                    rows, columns = (ns.take(first.codes.array, x) for x in (rows, columns))
+                return rows[:, None], columns[None, :]
+
+        elif self._by_ids(pairs, first, last):
+            assert first.codes is not None
+            assert last.codes is not None
+            alike = partial(compared, ns, first.codes, last.codes)
+        if alike is None and self.sides.settings.threshold is None:
+            return None
+        guide = None
+        if first.guide is not None and last.guide is not None:
+            guide = first.guide, last.guide
+        but = pairs.again or bool(self.sides.settings.include_self)
+        return LeftOut(alike, self.thresholds, guide, but)
+
+    def _own_rows(self, pairs: Pairs) -> OwnRows:
+        """Each query past its own negatives."""
+        ns = self.sides.ns
+        first, last = self.sides.all[pairs.rows], self.sides.all[pairs.columns]
+        apiece = self.sides.apiece(pairs.columns)
+        kind = Kind(False, True, left_out=self.sides.settings.threshold is not None)
+        return OwnRows(
+            **self._common(),
+            sides=(first.rows, last.rows),
+            cuts=(partial(first.rows.block, ns), partial(last.rows.block, ns)),
+            plan=blocks_of_own(ns, first.n(ns), apiece, self.sides.like, self.options, kind),
+            compared=self._compared(pairs, first, last, 1),
+            owners=pairs.owners,
+            slots=self._slots(pairs),
+            left_out=self._left_out(pairs, first, last),
+            offsets=(last.offset, None),
+            apiece=apiece,
+        )
+
+
+def _overlap(i: Block, j: Block) -> bool:
+    return bool(i.start < j.start + j.size and j.start < i.start + i.size)
