@@ -1,6 +1,6 @@
 """What losses that are made of losses share."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, NamedTuple
 
@@ -85,10 +85,10 @@ class Composed(Loss, family=True):
     def by_distance(self) -> bool:
         return self.first.by_distance
 
-    def _check_shapes(self, embeddings: dict[str, Array]) -> None:
+    def _check_shapes(self, embeddings: dict[str, Array], given: Mapping[str, Any]) -> None:
         for term in self._terms:
             seen = {name: x[..., : term.features] for name, x in embeddings.items()}
-            term.loss._check_shapes(seen)
+            term.loss._check_shapes(seen, given)
 
     def _check_together(self, given: dict[str, Any]) -> None:
         for term in self._terms:

@@ -48,6 +48,16 @@ class _WithCandidates(Loss, family=True):
             **settings,
         )
 
+    def _refuse_other_than(self, names: _Names, *known: str) -> None:
+        """Raise TypeError for facts that the loss's evaluator has no use for."""
+        needed = [name for name in self.inputs if name not in self.optional]
+        unknown = [name for name in names if name not in (*needed, *known)]
+        if unknown:
+            raise TypeError(
+                f"{type(self).__name__}: expected a call with {', '.join((*needed, *known))}; "
+                f"received also {', '.join(unknown)}, which say nothing of a loss of this kind"
+            )
+
     def _plain(self, names: _Names, parts: int, facts: int = 0) -> bool:
         """Whether a call is of embeddings, and so many facts, that are all there is to it."""
         return len(names) == parts + facts and self.stated("exclude") is None
@@ -121,6 +131,7 @@ class TwoSides(_WithCandidates, family=True):
     ) -> Evaluation:
         settings = {"parts": 2, "parameters": parameters, "names": names, **self._settings}
         if isinstance(settings["rule"], QueryRule):
+            self._refuse_other_than(names, "sample_weight")
             return QueryEvaluation(negatives="batch", **settings)
         if not self._plain(names, 2):
             same = self.stated("same", "positive")
@@ -177,6 +188,7 @@ class LabelledRows(_WithCandidates, family=True):
         settings = {"parts": 1, "parameters": parameters, "names": names, **self._settings}
         settings["pairing"] = "labels" if len(arrays[1].shape) == 1 else "many_labels"
         if isinstance(settings["rule"], WithinRule):
+            self._refuse_other_than(names, "sample_weight")
             return InBatchEvaluation(**settings)
         if not self._plain(names, 1, facts=1):
             both = self.stated("candidates") == "both"

@@ -1,5 +1,6 @@
 """Families of losses that compare no rows but neighbours, given pairs, or features."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from nearfar.evaluate import AtOnceEvaluation
@@ -35,7 +36,7 @@ class ViewsAlone(_AtOnce, family=True):
     inputs: ClassVar[tuple[str, ...]] = ("a", "b")
     embeddings: ClassVar[tuple[str, ...]] = ("a", "b")
 
-    def _check_shapes(self, embeddings: dict[str, Array]) -> None:
+    def _check_shapes(self, embeddings: dict[str, Array], given: Mapping[str, Any]) -> None:
         arguments.same_shape(embeddings, "a", "b")
 
 
@@ -45,7 +46,7 @@ class ScoredPairs(_AtOnce, family=True):
     inputs: ClassVar[tuple[str, ...]] = ("x", "y", "targets")
     embeddings: ClassVar[tuple[str, ...]] = ("x", "y")
 
-    def _check_shapes(self, embeddings: dict[str, Array]) -> None:
+    def _check_shapes(self, embeddings: dict[str, Array], given: Mapping[str, Any]) -> None:
         arguments.same_shape(embeddings, "x", "y")
 
     def _settled(

@@ -1,5 +1,6 @@
 """Rows with class numbers against proxies."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from nearfar.evaluate import ProxyEvaluation
@@ -20,7 +21,7 @@ class AgainstProxies(Loss, family=True):
     several_centres: ClassVar[bool] = False
     """Whether proxies are (C, K, d)."""
 
-    def _check_shapes(self, embeddings: dict[str, Array]) -> None:
+    def _check_shapes(self, embeddings: dict[str, Array], given: Mapping[str, Any]) -> None:
         rows, proxies = (tuple(embeddings[name].shape) for name in self.embeddings)
         axes = 3 if self.several_centres else 2
         what = "(C, K, d), K centres of each class" if self.several_centres else "(C, d)"

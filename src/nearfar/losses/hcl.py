@@ -24,16 +24,14 @@ class HCL(TwoViews):
     beta=0 is the debiased loss of Chuang et al. 2020, arXiv 2007.00224, eq. 8;
     beta=0, tau_plus=0 is NT-Xent.
 
-    Call ``loss(a, b)`` with two views (N, d); row i of each is a positive pair.
-    ``loss(a, b, ids)``, ids (N,) of any dtype with equality: rows of the anchor's id are neither
-    positives nor negatives, but for its own positive.
+    Call ``loss(a, b)`` with two views (N, d); row i of each is a positive pair. With ids (N,),
+    ``loss(a, b, ids)``, rows of the anchor's id are left out, but for its positive.
 
     Where the paper and its code differ this is the code: the pseudo-code in the paper weights by
     beta exp(s_ij) over its mean and bounds G from below by exp(-1 / temperature), the code weights
     by exp(s_ij) to the power of beta and bounds by M exp(-1 / temperature). That bound is the least
     that M unit rows can give: it assumes similarity="cosine", and is kept for the others. Where it
-    is active an anchor's negatives have no gradient; at a temperature of 0.1 that is easily every
-    anchor.
+    is active, easily everywhere at a temperature of 0.1, an anchor's negatives have no gradient.
 
     Range: from 0 up. With N = 1 there are no negatives and the loss is 0.
 

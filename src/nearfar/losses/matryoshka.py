@@ -1,6 +1,6 @@
 """Matryoshka, a loss of several prefixes of the features."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Self
 
 from nearfar.frameworks import Array
@@ -101,14 +101,14 @@ class Matryoshka(Composed, composed=True):
         rest = dict(stated)
         return cls(loss=rest.pop("of", None), **rest, **more)
 
-    def _check_shapes(self, embeddings: dict[str, Array]) -> None:
+    def _check_shapes(self, embeddings: dict[str, Array], given: Mapping[str, Any]) -> None:
         for name, x in embeddings.items():
             if isinstance(x.shape[-1], int) and x.shape[-1] < self.least_features:
                 raise ValueError(
                     f"Matryoshka: expected {name} with at least {self.least_features} features, "
                     f"the largest of dims; received shape {tuple(x.shape)}; give smaller dims"
                 )
-        super()._check_shapes(embeddings)
+        super()._check_shapes(embeddings, given)
 
 
 _by_name = Matryoshka.__init__

@@ -1,5 +1,8 @@
 """VICReg, variance-invariance-covariance regularisation."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from nearfar.frameworks import Array
 from nearfar.losses import arguments
 from nearfar.losses.families_at_once import ViewsAlone
@@ -64,6 +67,6 @@ class VICReg(ViewsAlone):
     def comparison(self) -> Similarity:
         return SIMILARITIES["dot"]
 
-    def _check_shapes(self, embeddings: dict[str, Array]) -> None:
-        super()._check_shapes(embeddings)
+    def _check_shapes(self, embeddings: dict[str, Array], given: Mapping[str, Any]) -> None:
+        super()._check_shapes(embeddings, given)
         arguments.two_rows(type(self).__name__, embeddings["a"])
