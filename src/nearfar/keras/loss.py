@@ -65,15 +65,15 @@ class Loss(keras.losses.Loss):  # type: ignore[misc]
         return replace(self.loss, reduction="mean") if none else self.loss
 
     def _inputs(self, y_true: Any, y_pred: Any) -> tuple[Any, ...]:
-        parts = self.loss.embeddings
-        if len(parts) == 1:
+        parts = [name for name in self.loss.embeddings if name not in self.loss.optional]
+        count = len(parts)
+        if count == 1:
             return y_pred, _labels(y_true)
-        count = len([name for name in parts if name not in self.loss.optional])
         shape = tuple(y_pred.shape)
         if len(shape) != 3 or shape[1] != count:
             raise ValueError(
                 f"expected y_pred of shape (n, {count}, d) for {type(self.loss).__name__}, called "
-                f"with {', '.join(parts[:count])}; received {shape}; stack them along axis 1"
+                f"with {', '.join(parts)}; received {shape}; stack them along axis 1"
             )
         return tuple(y_pred[:, k] for k in range(count))
 

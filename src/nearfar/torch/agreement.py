@@ -19,7 +19,7 @@ DTYPES = (
     torch.int16, torch.int8, torch.uint8, torch.bool,
 )  # fmt: skip
 
-MOST = 3
+MOST = 6
 """Inputs of a loss, at most."""
 
 _VALUE, _GRADIENT, _REFUSED = range(3)

@@ -125,6 +125,13 @@ class Loss(module.Loss):
         loss, name = self.loss, type(self.loss).__name__
         call = f"{loss}, {loss.options}, gradient={self.gradient!r}, parameters={parameters}"
         bound = arguments.bind(name, loss.inputs, loss.optional, inputs, named)
+        unknown = [x for x in bound if x in loss.optional and x != "negatives"]
+        if unknown:
+            raise TypeError(
+                f"{name}: expected rows of the batch on every rank, and what is known of each; "
+                f"received also {', '.join(unknown)}, which ranks do not share: gather the rows and "
+                "call the loss itself"
+            )
         return self._tensors(bound), replaced, call
 
     def _tensors(self, given: dict[str, Any]) -> dict[str, torch.Tensor]:
