@@ -22,6 +22,7 @@ extensions = [
 ]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
+smartquotes = False  # --option is no dash, and strings keep their quotes
 html_theme = "furo"
 html_title = "nearfar"
 html_show_copyright = False

@@ -1,6 +1,5 @@
 """A page for each command, made from its own help."""
 
-from itertools import groupby
 from typing import Any
 
 import typer
@@ -47,8 +46,9 @@ def _page(name: str, command: Any) -> str:
     parts.append(f"```text\n{usage}{' [OPTIONS]' * bool(options)}\n```")
     if arguments:
         parts.append(_table("argument", arguments, command))
-    for panel, members in groupby(options, lambda option: option.rich_help_panel):
-        parts += [f"## {panel or 'Options'}", _table("option", list(members), command)]
+    for panel in dict.fromkeys(option.rich_help_panel for option in options):
+        members = [option for option in options if option.rich_help_panel == panel]
+        parts += [f"## {panel or 'Options'}", _table("option", members, command)]
     return "\n\n".join(parts)
 
 
