@@ -129,8 +129,8 @@ class Loss(module.Loss):
         if unknown:
             raise TypeError(
                 f"{name}: expected rows of the batch on every rank, and what is known of each; "
-                f"received also {', '.join(unknown)}, which ranks do not share: gather the rows and "
-                "call the loss itself"
+                f"received also {', '.join(unknown)}, which ranks do not share: gather the rows "
+                "and call the loss itself"
             )
         return self._tensors(bound), replaced, call
 
