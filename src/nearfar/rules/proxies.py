@@ -82,3 +82,8 @@ class AnchoredProxies:
 
     alpha: float
     margin: float
+
+    @property
+    def sharp(self) -> float:
+        """Logits are alpha times the cosine."""
+        return self.alpha
