@@ -53,7 +53,7 @@ class Composed(Loss, family=True):
                     f"{type(term.loss).__name__} of ({', '.join(term.loss.inputs)}); add their "
                     "values instead"
                 )
-            if term.loss.stated("candidates") != first.stated("candidates"):
+            if _candidates(term.loss) != _candidates(first):
                 raise ValueError(
                     f"{owner}: expected losses with the same candidates; received {first!r} and "
                     f"{term.loss!r}; state the same there"
@@ -116,6 +116,10 @@ class Composed(Loss, family=True):
 
     def _evaluated(self) -> dict[str, Any]:
         return {}
+
+
+def _candidates(loss: Loss) -> Any:
+    return loss.stated("candidates", "reference")
 
 
 def read_loss(owner: str, value: Any) -> Loss:
