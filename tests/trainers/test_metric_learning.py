@@ -215,14 +215,14 @@ def test_listed_pairs_with_a_margin(reduction):
 
 def test_losses_of_losses():
     x, y = rows()
-    one, two = nf.SupCon(temperature=0.4), nf.PairMargin(margin=3.0)
+    one, two = nf.SupCon(temperature=0.4), nf.SupCon(similarity="dot", positives="log_sum")
     found = PMLLoss(0.5 * (one + 2.0 * two))(x, None, pairs(), y)
-    agree(found, 0.5 * supcon(one, x, y, pairs()) + pair_margin(two, x, y, pairs()), (x, y))
+    agree(found, 0.5 * supcon(one, x, y, pairs()) + supcon(two, x, y, pairs()), (x, y))
     found = PMLLoss(nf.Matryoshka(one, dims=(2, 5), weights=(0.3, 2.0)))(x, None, pairs(), y)
     short = 0.3 * supcon(one, x[:, :2], y[:, :2], pairs())
     agree(found, short + 2.0 * supcon(one, x, y, pairs()), (x, y))
     with pytest.raises(ValueError, match="WeightedSum, which needs all rows"):
-        PMLLoss(one + nf.Circle())(x, None, pairs(), y)
+        PMLLoss(nf.Circle() + nf.Circle(gamma=9.0))(x, None, pairs(), y)
 
 
 @pytest.mark.parametrize("loss", [nf.SupCon(), nf.BatchTriplet(), nf.PairMargin(), nf.Triplet()])
@@ -268,6 +268,31 @@ def test_a_gradient_of_the_gradient():
         assert torch.autograd.gradgradcheck(
             lambda x, y, loss=loss: PMLLoss(loss)(x, None, pairs(), y), (x, y)
         )
+
+
+LABELS, OTHERS = torch.tensor([3, 1, 2, 2, 7, 1]), torch.tensor([1, 2, 3, 1, 5, 2, 3, 3, 1])
+
+
+def every_pair():
+    """Of rows and candidates by their labels; row 4 has no positive."""
+    same = LABELS[:, None] == OTHERS
+    return *torch.where(same), *torch.where(~same)
+
+
+@pytest.mark.parametrize(
+    ("loss", "oracle"),
+    [
+        (nf.SupCon(temperature=0.4), supcon),
+        (nf.SupCon(denominator="own_positive", average="pairs", reduction="sum"), supcon),
+        (nf.SupCon(positives="log_mean", without_positives="zero", reduction="none"), supcon),
+    ],
+    ids=repr,
+)
+def test_candidates_of_a_reference(loss, oracle):
+    x, y = rows()
+    listed = triplets(every_pair()) if oracle is triplet else every_pair()
+    found = PMLLoss(loss)(x, LABELS, ref_emb=y, ref_labels=OTHERS.tolist())
+    agree(found, oracle(loss, x, y, listed), (x, y))
 
 
 @pytest.mark.parametrize("loss", [nf.SupCon(), nf.BatchTriplet(), nf.PairMargin(), nf.SupCR()])
@@ -388,6 +413,16 @@ def test_miners(pml, miner, ours, theirs):
         # A pair of several triplets counts as often there, and once here and in its SupConLoss.
         mined = once(mined)
     agree(PMLLoss(ours)(x, labels, mined), theirs(pml)(x, labels, mined), (x,), 1e-6)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), EQUAL[:3], ids=["SupCon", "NTXent", "MultiSimilarity"])
+def test_a_reference_is_the_packages(pml, ours, theirs):
+    both = PMLLoss(ours), theirs(pml)
+    x, y = rows()
+    agree(*(loss(x, LABELS, None, y, OTHERS) for loss in both), (x, y), 1e-6)
+    x, y = rows(m=N)
+    wrapped = (pml.losses.SelfSupervisedLoss(loss, symmetric=False) for loss in both)
+    agree(*(loss(x, y) for loss in wrapped), (x, y), 1e-6)
 
 
 def test_self_supervised_loss_takes_it(pml):
