@@ -337,7 +337,9 @@ class ContrastiveProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
 
     def _checked_target(self, y: NDArray[Any]) -> NDArray[Any]:
         """Labels as class numbers (multi-hot ones as they are), targets as they are."""
-        inputs = getattr(self.loss, "inputs", None)  # of whatever is called as a loss is
+        # Of whatever is called as a loss is; what it may be given beside is not asked for here.
+        optional = getattr(self.loss, "optional", ())
+        inputs = tuple(x for x in getattr(self.loss, "inputs", None) or () if x not in optional)
         if isinstance(self.loss, type):
             name = self.loss.__name__
             raise TypeError(
