@@ -87,7 +87,8 @@ def batch(name: str, step: int, dtype: torch.dtype) -> tuple[list[torch.Tensor],
     """What the encoder gets and what the loss gets beside: the whole batch."""
     seed = torch.Generator().manual_seed(step)
     n = sum(SHARDS[1][step % 2])
-    inputs = len(LOSSES[name].embeddings) - name.startswith("infonce")
+    loss = LOSSES[name]
+    inputs = len([x for x in loss.embeddings if x not in loss.optional])
     x = [torch.randn(n, FEATURES, generator=seed, dtype=torch.float64) for _ in range(inputs)]
     facts: list = []
     if name == "infonce, queue":

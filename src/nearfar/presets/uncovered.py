@@ -44,7 +44,8 @@ _ROWS = [
         "lightly/HypersphereLoss",
         "1.6.0",
         "lightly/loss/hypersphere_loss.py",
-        "alignment and uniformity are metrics here, nearfar.metrics, not a loss",
+        "Alignment of the views and Uniformity of each, which are called with other inputs: "
+        "add their values",
     ),
     (
         "tensorflow-similarity/MultiNegativesRankLoss",
@@ -109,7 +110,8 @@ _ROWS = [
         "align_uniform/align_loss+uniform_loss",
         UNRECORDED,
         "align_uniform/__init__.py",
-        "alignment and uniformity are metrics here, nearfar.metrics, not a loss",
+        "Alignment of the views and Uniformity of each, which are called with other inputs: "
+        "add their values",
     ),
     (
         "open-metric-learning/TripletLossPlain:soft",
