@@ -18,7 +18,7 @@ without negatives, which is the same: it has no triplet). Triplets weigh as much
 import math
 
 from oracles import measures
-from oracles.candidates import reduced
+from oracles.candidates import among, reduced
 from oracles.supcon import share_label
 
 
@@ -40,9 +40,7 @@ def batchtriplet(
 ):
     """A float, or with `reduction="none"` the list of the anchors' sums."""
     n = len(embeddings)
-    rows = [*embeddings, *([] if reference is None else reference)]
-    names = [*labels, *([] if reference is None else reference_labels)]
-    first = 0 if reference is None or candidates == "both" else n
+    rows, names, first = among(embeddings, labels, reference, reference_labels, candidates)
     sums, counts = [], []
     for i in range(n):
         triplets, has = _mined(rows, names, i, first, margin, mining, distance)

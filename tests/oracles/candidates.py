@@ -31,6 +31,13 @@ def left_out(exclude, thresholds, g) -> bool:
     return g > theta - slack
 
 
+def among(embeddings, labels, reference, reference_labels, candidates):
+    """All rows with their labels, and the number of the first one that is a candidate."""
+    rows = [*embeddings, *([] if reference is None else reference)]
+    names = [*labels, *([] if reference is None else reference_labels)]
+    return rows, names, 0 if reference is None or candidates == "both" else len(embeddings)
+
+
 def reduced(losses, counts, weights, reduction):
     """The list of anchors' losses, weighted, or their weighted mean or sum.
 

@@ -7,7 +7,7 @@ The brackets are held (detached) or differentiated too: `brackets_at` is where t
 anchor without positives or without negatives has the loss 0 and does not count.
 """
 
-from oracles.candidates import reduced
+from oracles.candidates import among, reduced
 from oracles.similarity import SIMILARITIES
 from oracles.stable import log_sum_exp, softplus
 from oracles.supcon import share_label
@@ -16,11 +16,15 @@ from oracles.supcon import share_label
 def circle(
     embeddings,
     labels,
+    reference=None,
+    reference_labels=None,
     *,
     margin=0.4,
     gamma=80.0,
     similarity="cosine",
     average="active",
+    candidates="reference",
+    sample_weight=None,
     scale=1.0,
     reduction="mean",
     detach=True,
@@ -30,16 +34,18 @@ def circle(
     `detach` says what a gradient is, and nothing of the value."""
     measure = SIMILARITIES[similarity]
     n = len(embeddings)
-    held = embeddings if brackets_at is None else brackets_at
+    rows, names, first = among(embeddings, labels, reference, reference_labels, candidates)
+    held = rows if brackets_at is None else brackets_at
     losses, counts = [], []
     for i in range(n):
-        s = [measure(embeddings[i], row) for row in embeddings]
+        s = [measure(embeddings[i], row) for row in rows]
         h = [measure(held[i], row) for row in held]
-        same = [j for j in range(n) if j != i and share_label(labels[i], labels[j])]
-        others = [j for j in range(n) if j != i and j not in same]
+        compared = [j for j in range(first, len(rows)) if j != i]
+        same = [j for j in compared if share_label(labels[i], names[j])]
+        others = [j for j in compared if j not in same]
         push = [gamma * max(0.0, h[j] + margin) * (s[j] - margin) for j in others]
         pull = [-gamma * max(0.0, 1 + margin - h[j]) * (s[j] - 1 + margin) for j in same]
         loss = softplus(log_sum_exp(push) + log_sum_exp(pull)) if push and pull else 0.0
         losses.append(scale * loss)
         counts.append(loss > 0 if average == "active" else bool(push and pull))
-    return reduced(losses, counts, None, reduction)
+    return reduced(losses, counts, sample_weight, reduction)

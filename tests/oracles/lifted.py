@@ -13,7 +13,7 @@ positives' logarithm is 0 ("count"). An anchor (a pair) without any negative has
 import math
 
 from oracles import measures
-from oracles.candidates import reduced
+from oracles.candidates import among, reduced
 from oracles.stable import log_sum_exp
 from oracles.supcon import share_label
 
@@ -21,19 +21,25 @@ from oracles.supcon import share_label
 def lifted(
     embeddings,
     labels,
+    reference=None,
+    reference_labels=None,
     *,
     margin=1.0,
     form="generalised",
     distance="euclidean",
     without_positives="skip",
+    candidates="reference",
+    sample_weight=None,
     scale=1.0,
     reduction="mean",
 ):
     """A float; with "none" the anchors' losses, under "pairs" the sums of their pairs."""
     n = len(embeddings)
-    d = [[measures.distance(distance, u, v) for v in embeddings] for u in embeddings]
-    same = [[j for j in range(n) if j != i and share_label(labels[i], labels[j])] for i in range(n)]
-    push = [[margin - d[i][j] for j in range(n) if j != i and j not in same[i]] for i in range(n)]
+    rows, names, first = among(embeddings, labels, reference, reference_labels, candidates)
+    d = [[measures.distance(distance, u, v) for v in rows] for u in embeddings]
+    others = [[j for j in range(first, len(rows)) if j != i] for i in range(n)]
+    same = [[j for j in others[i] if share_label(labels[i], names[j])] for i in range(n)]
+    push = [[margin - d[i][j] for j in others[i] if j not in same[i]] for i in range(n)]
     losses, counts = [], []
     for i in range(n):
         if form == "pairs":
@@ -52,4 +58,4 @@ def lifted(
             loss = 0.0
         losses.append(scale * loss)
         counts.append(bool(same[i]) or without_positives != "skip")
-    return reduced(losses, counts, None, reduction)
+    return reduced(losses, counts, sample_weight, reduction)

@@ -10,7 +10,7 @@ the mean ("skip") or counts as 0 ("zero").
 
 import math
 
-from oracles.candidates import reduced
+from oracles.candidates import among, reduced
 from oracles.similarity import SIMILARITIES
 from oracles.stable import log_sum_exp, softplus
 from oracles.supcon import share_label
@@ -19,6 +19,8 @@ from oracles.supcon import share_label
 def multisimilarity(
     embeddings,
     labels,
+    reference=None,
+    reference_labels=None,
     *,
     alpha=2.0,
     beta=50.0,
@@ -26,17 +28,21 @@ def multisimilarity(
     mining=False,
     similarity="cosine",
     without_positives="count",
+    candidates="reference",
+    sample_weight=None,
     scale=1.0,
     reduction="mean",
 ):
     measure = SIMILARITIES[similarity]
     n = len(embeddings)
+    rows, names, first = among(embeddings, labels, reference, reference_labels, candidates)
     losses, counts = [], []
     for i in range(n):
-        s = [measure(embeddings[i], row) for row in embeddings]
-        same = [j for j in range(n) if j != i and share_label(labels[i], labels[j])]
+        s = [measure(embeddings[i], row) for row in rows]
+        others = [j for j in range(first, len(rows)) if j != i]
+        same = [j for j in others if share_label(labels[i], names[j])]
         positive = [s[j] for j in same]
-        negative = [s[j] for j in range(n) if j != i and j not in same]
+        negative = [s[j] for j in others if j not in same]
         if mining is not False:
             low, high = min(positive, default=math.inf), max(negative, default=-math.inf)
             negative = [x for x in negative if x + mining > low]
@@ -46,4 +52,4 @@ def multisimilarity(
         idle = not same and without_positives != "count"
         losses.append(0.0 if idle else scale * (pull + push))
         counts.append(bool(same) or without_positives != "skip")
-    return reduced(losses, counts, None, reduction)
+    return reduced(losses, counts, sample_weight, reduction)

@@ -8,7 +8,7 @@ other rows of the batch
 import math
 
 from oracles import measures
-from oracles.candidates import reduced
+from oracles.candidates import among, reduced
 from oracles.supcon import share_label
 
 
@@ -27,9 +27,7 @@ def pairmargin(
 ):
     """A float, or with `reduction="none"` each row's mean over its pairs."""
     n = len(embeddings)
-    rows = [*embeddings, *([] if reference is None else reference)]
-    names = [*labels, *([] if reference is None else reference_labels)]
-    first = 0 if reference is None or candidates == "both" else n
+    rows, names, first = among(embeddings, labels, reference, reference_labels, candidates)
     losses = []
     for i in range(n):
         terms = []

@@ -211,6 +211,8 @@ LOSSES = {
             "temperature": 0.1,
             "bias": -10.0,
             "similarity": "cosine",
+            "same": "positive",
+            "exclude": None,
             "scale": 1.0,
             "reduction": "mean",
         },
@@ -218,7 +220,11 @@ LOSSES = {
         loops=siglip.siglip,
         dense=dense.siglip,
         conventions=conventions.SIGLIP,
-        cases={"siglip": Case(nf.SigLIP(bias=-3.0), (A, B))},
+        cases={
+            "siglip": Case(nf.SigLIP(bias=-3.0), (A, B)),
+            "siglip-ignore": Case(nf.SigLIP(temperature=0.5, same="ignore"), (A, B)),
+            "siglip-negative": Case(nf.SigLIP(bias=-1.0, same="negative"), (A, B)),
+        },
     ),
     "Triplet": Entry(
         fields={"margin": 0.2, "distance": "sqeuclidean", "scale": 1.0, "reduction": "mean"},
@@ -237,6 +243,7 @@ LOSSES = {
             "similarity": "neg_euclidean",
             "order": "farther",
             "label_distance": "l1",
+            "candidates": "reference",
             "scale": 1.0,
             "reduction": "mean",
         },
@@ -247,7 +254,13 @@ LOSSES = {
         cases={
             "supcr": Case(nf.SupCR(), (X,), (TARGETS,)),
             "supcr-nearer": Case(
-                nf.SupCR(order="nearer", similarity="cosine", label_distance="l2", temperature=0.1),
+                nf.SupCR(
+                    order="nearer",
+                    similarity="cosine",
+                    label_distance="l2",
+                    temperature=0.1,
+                    candidates="both",
+                ),
                 (X,),
                 (SEVERAL_TARGETS,),
             ),
@@ -261,6 +274,7 @@ LOSSES = {
             "distance": "euclidean",
             "count": "active",
             "without_positives": "skip",
+            "candidates": "reference",
             "scale": 1.0,
             "reduction": "mean",
         },
@@ -274,7 +288,9 @@ LOSSES = {
                 nf.BatchTriplet(mining="hard", distance="sqeuclidean"), (X,), (LABELS,)
             ),
             "batchtriplet-semihard": Case(
-                nf.BatchTriplet(mining="semihard", distance="cosine"), (X,), (LABELS,)
+                nf.BatchTriplet(mining="semihard", distance="cosine", candidates="both"),
+                (X,),
+                (LABELS,),
             ),
             "batchtriplet-all-semihard": Case(
                 nf.BatchTriplet(mining="all_semihard", margin=1.5, count="all"), (X,), (MANY,)
@@ -282,13 +298,21 @@ LOSSES = {
         },
     ),
     "PairMargin": Entry(
-        fields={"margin": 1.0, "distance": "euclidean", "scale": 1.0, "reduction": "mean"},
+        fields={
+            "margin": 1.0,
+            "distance": "euclidean",
+            "candidates": "reference",
+            "scale": 1.0,
+            "reduction": "mean",
+        },
         others={"margin": 0.3, "distance": "cosine"},
         loops=pairmargin.pairmargin,
         dense=dense.pairmargin,
         conventions=conventions.PAIRMARGIN,
         cases={
-            "pairmargin": Case(nf.PairMargin(margin=4.0, distance="cityblock"), (X,), (LABELS,))
+            "pairmargin": Case(
+                nf.PairMargin(margin=4.0, distance="cityblock", candidates="both"), (X,), (LABELS,)
+            )
         },
     ),
     "InfoNCE": Entry(
@@ -325,6 +349,7 @@ LOSSES = {
             "mining": False,
             "similarity": "cosine",
             "without_positives": "count",
+            "candidates": "reference",
             "scale": 1.0,
             "reduction": "mean",
         },
@@ -335,7 +360,9 @@ LOSSES = {
         cases={
             "multisimilarity": Case(nf.MultiSimilarity(), (X,), (LABELS,)),
             "multisimilarity-mined": Case(
-                nf.MultiSimilarity(mining=0.1, without_positives="skip"), (X,), (LABELS,)
+                nf.MultiSimilarity(mining=0.1, without_positives="skip", candidates="both"),
+                (X,),
+                (LABELS,),
             ),
             "multisimilarity-euclidean": Case(
                 nf.MultiSimilarity(similarity="neg_euclidean", base=-2.0, beta=5.0),
@@ -352,6 +379,7 @@ LOSSES = {
             "similarity": "cosine",
             "detach": True,
             "average": "active",
+            "candidates": "reference",
             "scale": 1.0,
             "reduction": "mean",
         },
@@ -362,7 +390,9 @@ LOSSES = {
         cases={
             "circle": Case(nf.Circle(), (X,), (LABELS,)),
             "circle-differentiated": Case(
-                nf.Circle(detach=False, gamma=10.0, average="anchors"), (X,), (LABELS,)
+                nf.Circle(detach=False, gamma=10.0, average="anchors", candidates="both"),
+                (X,),
+                (LABELS,),
             ),
         },
         not_in_check=NO_FORM,
@@ -373,6 +403,7 @@ LOSSES = {
             "form": "generalised",
             "distance": "euclidean",
             "without_positives": "skip",
+            "candidates": "reference",
             "scale": 1.0,
             "reduction": "mean",
         },
@@ -384,7 +415,9 @@ LOSSES = {
             "lifted": Case(nf.Lifted(), (X,), (LABELS,)),
             "lifted-pairs": Case(nf.Lifted(form="pairs"), (X,), (LABELS,)),
             "lifted-count": Case(
-                nf.Lifted(without_positives="count", distance="sqeuclidean"), (X,), (MANY,)
+                nf.Lifted(without_positives="count", distance="sqeuclidean", candidates="both"),
+                (X,),
+                (MANY,),
             ),
         },
         not_in_check=NO_FORM,

@@ -22,8 +22,9 @@ class BatchTriplet(LabelledRows):
     equality, or multi-hot (n, c) in {0, 1}, where a positive shares a label. Rows are taken as
     they are; distances of unit rows need unit rows.
 
-    ``sample_weight=`` (n,) says how much each of the anchors counts; a mean is divided by the sum
-    of the weights of those that count.
+    ``loss(embeddings, labels, reference, reference_labels)`` compares the rows with (m, d) others:
+    a memory, prototypes. Nobody is itself there, and they get a gradient too. ``sample_weight=``
+    (n,) says how much each anchor counts; a mean is divided by the sum of those that count.
 
     Range: from 0 up; where all distances are equal it is `margin`. Triplets are counted and added
     up over sorted distances and never listed: memory does not grow with their number.
@@ -46,6 +47,9 @@ class BatchTriplet(LabelledRows):
     without_positives
         "skip": an anchor without positives, or without negatives, has no part in the mean; "zero":
         it counts as one term of 0.
+    candidates
+        Where a reference is given: "reference", anchors meet its rows only; "both", these and the
+        other rows of the batch.
     scale
         A factor on the result.
     reduction
@@ -67,6 +71,7 @@ class BatchTriplet(LabelledRows):
     distance: str = choice(*DISTANCES)
     count: str = choice("active", "all")
     without_positives: str = choice("skip", "zero")
+    candidates: str = choice("reference", "both")
 
     def rule(self) -> HardestTriplets | MinedTriplets:
         if self.mining == "hard":

@@ -1,5 +1,7 @@
 """Circle loss."""
 
+from typing import ClassVar
+
 from nearfar.losses.families import LabelledRows
 from nearfar.losses.fields import choice, number, positive
 from nearfar.rules import Circles
@@ -22,6 +24,10 @@ class Circle(LabelledRows):
     In the paper the brackets weigh and have no gradient, as in pytorch-metric-learning and the
     authors' code; Keras differentiates them too.
 
+    ``loss(embeddings, labels, reference, reference_labels)`` compares the rows with (m, d)
+    others: a memory, prototypes. Nobody is itself there, and they get a gradient too.
+    ``sample_weight=`` (n,) says how much each anchor counts.
+
     Range: from 0 up; with c positives and k negatives, all at the similarity 1/2, it is
     log(1 + c k exp(2 gamma (1/4 - m^2))). An anchor without positives or without negatives has the
     loss 0 and does not count.
@@ -38,6 +44,9 @@ class Circle(LabelledRows):
         Take the brackets for constants in the gradient; False differentiates them.
     average
         The mean is over anchors with a loss above 0 ("active"), or all that count ("anchors").
+    candidates
+        Where a reference is given: "reference", anchors meet its rows only; "both", these and the
+        other rows of the batch.
     scale
         A factor on the result.
     reduction
@@ -52,11 +61,14 @@ class Circle(LabelledRows):
     5.923537
     """
 
+    keywords: ClassVar[tuple[str, ...]] = ("sample_weight",)
+
     margin: float = number(0.4)
     gamma: float = positive(80.0)
     similarity: str = choice(*SIMILARITIES)
     detach: bool = choice(True, False)
     average: str = choice("active", "anchors")
+    candidates: str = choice("reference", "both")
 
     def rule(self) -> Circles:
         return Circles(self.margin, self.gamma, self.detach, self.average)

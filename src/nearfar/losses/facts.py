@@ -204,6 +204,10 @@ def _equal(call: Call, found: Mapping[str, _Equal]) -> dict[str, Array]:
 
 def _comparable(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Raise TypeError for text beside numbers, of which NumPy would make text."""
+    some = next((x for x in arrays.values() if len(x)), None)
+    if some is not None:
+        # An empty list has a dtype that nobody meant.
+        arrays = {name: x if len(x) else x.astype(some.dtype) for name, x in arrays.items()}
     text = {x.dtype.kind in "US" for x in arrays.values()}
     if len(text) > 1:
         told = " and ".join(f"{name} of dtype {x.dtype}" for name, x in arrays.items())
@@ -242,7 +246,7 @@ def _targets(ns: Namespace, name: str, x: Any, like: Array, check_finite: bool |
     foreign = ns.on_host or framework_name(x) != ns.name
     x = host_array(name, x) if foreign else ns.beside(x, like)
     shape, n = tuple(x.shape), like.shape[0]
-    if len(shape) not in (1, 2) or shape[0] != n or 0 in shape:
+    if len(shape) not in (1, 2) or shape[0] != n or 0 in shape[1:]:
         raise ValueError(
             f"expected {name} of shape ({n},) or ({n}, t), one row per embedding; received {shape}"
         )
@@ -280,7 +284,8 @@ def ids(call: Call, given: Mapping[str, Any]) -> dict[str, Array]:
     x = given["ids"]
     sides = list(call.embeddings)[:2]
     parts = {"ids": x}
-    if isinstance(x, tuple) and len(x) == 2 and all(np.ndim(part) == 1 for part in x):
+    alone = (str, bytes, int, float, np.generic)
+    if isinstance(x, tuple) and len(x) == 2 and not any(isinstance(part, alone) for part in x):
         if "x" not in call.embeddings:
             raise ValueError(
                 "expected ids of shape (N,), one for each row of the batch; received a pair of "

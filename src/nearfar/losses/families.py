@@ -10,13 +10,14 @@ from nearfar.evaluate import (
     Meeting,
     PartitionEvaluation,
     QueryEvaluation,
+    SidesEvaluation,
     Threshold,
 )
 from nearfar.frameworks import Array, Evaluation, Namespace
 from nearfar.losses import arguments
 from nearfar.losses.base import Loss
 from nearfar.losses.facts import unless_marks
-from nearfar.rules import PartitionRule, QueryRule, WithinRule
+from nearfar.rules import PairRule, PartitionRule, QueryRule, WithinRule
 
 _Known = tuple[float | None, ...]
 _Names = tuple[str, ...]
@@ -36,8 +37,7 @@ class _WithCandidates(Loss, family=True):
     def _among_candidates(
         self, meeting: Meeting, parameters: _Known, names: _Names, parts: int, **more: Any
     ) -> CandidateEvaluation:
-        exclude = self.stated("exclude")
-        threshold = exclude and Threshold(exclude.by, exclude.margin, exclude.kind)
+        threshold = self._threshold()
         settings = {**self._settings, **more}
         return CandidateEvaluation(
             meeting=meeting,
@@ -57,6 +57,10 @@ class _WithCandidates(Loss, family=True):
                 f"{type(self).__name__}: expected a call with {', '.join((*needed, *known))}; "
                 f"received also {', '.join(unknown)}, which say nothing of a loss of this kind"
             )
+
+    def _threshold(self) -> Threshold | None:
+        exclude = self.stated("exclude")
+        return exclude and Threshold(exclude.by, exclude.margin, exclude.kind)
 
     def _plain(self, names: _Names, parts: int, facts: int = 0) -> bool:
         """Whether a call is of embeddings, and so many facts, that are all there is to it."""
@@ -114,7 +118,7 @@ class TwoSides(_WithCandidates, family=True):
         pair = isinstance(given.get("ids"), tuple) and self.stated("same", "positive") == "positive"
         if x == y or not pair or x[1:] != y[1:]:
             arguments.same_shape(embeddings, "x", "y")
-        elif self.reduction == "none":
+        elif self.reduction == "none" and isinstance(self._settings["rule"], PartitionRule):
             raise ValueError(
                 f'{type(self).__name__}: expected sides of one length with reduction="none", a '
                 f"value for each pair of rows; received {x} and {y}; take the mean or the sum"
@@ -131,8 +135,7 @@ class TwoSides(_WithCandidates, family=True):
     ) -> Evaluation:
         settings = {"parts": 2, "parameters": parameters, "names": names, **self._settings}
         if isinstance(settings["rule"], QueryRule):
-            self._refuse_other_than(names, "sample_weight")
-            return QueryEvaluation(negatives="batch", **settings)
+            return self._of_queries(names, settings)
         if not self._plain(names, 2):
             same = self.stated("same", "positive")
             more = {"same": same}
@@ -140,6 +143,22 @@ class TwoSides(_WithCandidates, family=True):
                 more["rule"] = self.rule_of_ids()
             return self._among_candidates("sides", parameters, names, 2, **more)
         return PartitionEvaluation(pairing="matched", **settings)
+
+    def _of_queries(self, names: _Names, settings: dict[str, Any]) -> Evaluation:
+        """Rows of the first side are the anchors."""
+        ids = ("ids", "ids.0", "ids.1")
+        self._refuse_other_than(names, *ids, "sample_weight", "guide.0", "guide.1")
+        threshold = self._threshold()
+        if threshold is None and not any(name in names for name in ids):
+            return QueryEvaluation(negatives="batch", **settings)
+        if not isinstance(settings["rule"], PairRule):
+            raise TypeError(
+                f"{type(self).__name__}: expected neither ids nor exclude, with which pairs are "
+                "told apart, since its rule takes each row with all others; received one; leave it "
+                "out, or derive the rule from nearfar.rules.PairRule"
+            )
+        same = self.stated("same", "positive")
+        return SidesEvaluation(same=same, threshold=threshold, **settings)
 
 
 class LabelledRows(_WithCandidates, family=True):
@@ -186,10 +205,11 @@ class LabelledRows(_WithCandidates, family=True):
         self, arrays: tuple[Array, ...], parameters: _Known, names: _Names
     ) -> Evaluation:
         settings = {"parts": 1, "parameters": parameters, "names": names, **self._settings}
-        settings["pairing"] = "labels" if len(arrays[1].shape) == 1 else "many_labels"
+        one = len(arrays[names.index("labels")].shape) == 1
+        settings["pairing"] = "labels" if one else "many_labels"
         if isinstance(settings["rule"], WithinRule):
-            self._refuse_other_than(names, "sample_weight")
-            return InBatchEvaluation(**settings)
+            self._refuse_other_than(names, "reference", "reference_labels", "sample_weight")
+            return _in_batch(self, names, settings)
         if not self._plain(names, 1, facts=1):
             both = self.stated("candidates") == "both"
             parts = 1 + ("reference" in names)
@@ -206,23 +226,31 @@ class LabelledRows(_WithCandidates, family=True):
 class RankedRows(Loss, family=True):
     """Rows (n, d) with targets (n,) or (n, t): every other row is a positive, ranked by target.
 
-    Rules: `WithinRule`.
+    Given a reference (m, d) with targets of its own, candidates are its rows; with a field
+    ``candidates`` of "both" the batch too. Rules: `WithinRule`.
     """
 
     rules = (WithinRule,)
-    inputs: ClassVar[tuple[str, ...]] = ("embeddings", "targets")
-    embeddings: ClassVar[tuple[str, ...]] = ("embeddings",)
+    inputs: ClassVar[tuple[str, ...]] = (
+        "embeddings",
+        "targets",
+        "reference",
+        "reference_targets",
+    )
+    embeddings: ClassVar[tuple[str, ...]] = ("embeddings", "reference")
+    optional: ClassVar[tuple[str, ...]] = ("reference", "reference_targets")
     keywords: ClassVar[tuple[str, ...]] = ("sample_weight",)
 
     def _check_shapes(self, embeddings: dict[str, Array], given: _Given) -> None:
-        _refuse_views(type(self).__name__, embeddings["embeddings"], "targets")
+        owner = type(self).__name__
+        _refuse_views(owner, embeddings["embeddings"], "targets")
+        _check_reference(owner, embeddings, given, "reference_targets")
 
     def _evaluation(
         self, arrays: tuple[Array, ...], parameters: _Known, names: _Names
     ) -> Evaluation:
-        return InBatchEvaluation(
-            pairing="targets", parts=1, parameters=parameters, names=names, **self._settings
-        )
+        settings = {"pairing": "targets", "parameters": parameters, **self._settings}
+        return _in_batch(self, names, settings)
 
 
 class Queries(_WithCandidates, family=True):
@@ -345,6 +373,20 @@ class GivenTriplets(Loss, family=True):
         return QueryEvaluation(
             negatives="matched", parts=3, parameters=parameters, names=names, **self._settings
         )
+
+
+def _in_batch(loss: Loss, names: _Names, settings: dict[str, Any]) -> InBatchEvaluation:
+    """Of rows of a batch as anchors, with a reference or without."""
+    owner, reference = type(loss).__name__, "reference" in names
+    if reference and settings["rule"].meets:
+        raise ValueError(
+            f"{owner}: expected no reference, since a positive is asked for negatives of its own, "
+            "which candidates of a reference have none of; received one; leave it out"
+        )
+    candidates = loss.stated("candidates", "reference") if reference else "batch"
+    return InBatchEvaluation(
+        **{**settings, "parts": 1 + reference, "names": names, "candidates": candidates}
+    )
 
 
 def _check_reference(

@@ -101,7 +101,7 @@ def refuse_infinite(ns: Namespace, name: str, x: Array, check_finite: bool | Non
 
 
 def refuse_rows(name: str, x: Array, good: np.ndarray) -> None:
-    rows = np.flatnonzero(~good.reshape(len(good), -1).all(axis=1))
+    rows = np.flatnonzero(~good.all(axis=tuple(range(1, good.ndim))))
     if not rows.size:
         return
     raise ValueError(

@@ -1,5 +1,7 @@
 """Lifted structure."""
 
+from typing import ClassVar
+
 from nearfar.losses.families import LabelledRows
 from nearfar.losses.fields import choice, number
 from nearfar.rules import LiftedAnchors, LiftedPairs
@@ -21,6 +23,10 @@ class Lifted(LabelledRows):
     equality, or multi-hot (n, c) in {0, 1}, where a positive shares a label. Rows are taken as
     they are.
 
+    ``loss(embeddings, labels, reference, reference_labels)`` compares the rows with (m, d) others,
+    under "generalised": a memory, prototypes. Nobody is itself there, and they get a gradient too.
+    ``sample_weight=`` (n,) says how much each anchor counts.
+
     Range: from 0 up; where all distances are equal and there are c positives and k negatives,
     "generalised" is log(c k) + margin, or 0 where that is negative. Without any negative the loss
     is 0, and counts.
@@ -38,6 +44,9 @@ class Lifted(LabelledRows):
         Of "generalised", an anchor without positives: "skip", it has no part in the mean; "zero",
         it counts as 0; "count", as if the logarithm of its positives were 0, which is what
         pytorch-metric-learning does. Pairs have their positives.
+    candidates
+        Where a reference is given: "reference", anchors meet its rows only; "both", these and the
+        other rows of the batch.
     scale
         A factor on the result.
     reduction
@@ -53,10 +62,13 @@ class Lifted(LabelledRows):
     1.616781
     """
 
+    keywords: ClassVar[tuple[str, ...]] = ("sample_weight",)
+
     margin: float = number(1.0)
     form: str = choice("generalised", "pairs")
     distance: str = choice(*DISTANCES)
     without_positives: str = choice("skip", "zero", "count")
+    candidates: str = choice("reference", "both")
 
     def check(self) -> None:
         if self.form == "pairs" and self.without_positives != "skip":

@@ -1,5 +1,7 @@
 """Multi-similarity."""
 
+from typing import ClassVar
+
 from nearfar.losses.families import LabelledRows
 from nearfar.losses.fields import choice, number, off_or_positive, positive
 from nearfar.rules import MinedSums, TwoSums
@@ -22,6 +24,10 @@ class MultiSimilarity(LabelledRows):
     The paper and its authors' code mine, and divide by all anchors; pytorch-metric-learning mines
     only where it is given a miner. The paper has alpha 2, beta 50 and a base of 1, its code 0.5.
 
+    ``loss(embeddings, labels, reference, reference_labels)`` compares the rows with (m, d)
+    others: a memory, prototypes. Nobody is itself there, and they get a gradient too.
+    ``sample_weight=`` (n,) says how much each anchor counts.
+
     Range: from 0 up; with c positives and m negatives, all as similar as `base`, it is
     log(1 + c) / alpha + log(1 + m) / beta. A batch of one row has the loss 0.
 
@@ -42,6 +48,9 @@ class MultiSimilarity(LabelledRows):
     without_positives
         An anchor without positives: "count", its negatives are pushed, and the mean is over all
         anchors; "skip", it has no part in the mean; "zero", it counts as 0.
+    candidates
+        Where a reference is given: "reference", anchors meet its rows only; "both", these and the
+        other rows of the batch.
     scale
         A factor on the result.
     reduction
@@ -56,12 +65,15 @@ class MultiSimilarity(LabelledRows):
     0.624146
     """
 
+    keywords: ClassVar[tuple[str, ...]] = ("sample_weight",)
+
     alpha: float = positive(2.0)
     beta: float = positive(50.0)
     base: float = number(0.5)
     mining: float | bool = off_or_positive()
     similarity: str = choice(*SIMILARITIES)
     without_positives: str = choice("count", "skip", "zero")
+    candidates: str = choice("reference", "both")
 
     def rule(self) -> TwoSums | MinedSums:
         stated = self.alpha, self.beta, self.base

@@ -20,8 +20,9 @@ class PairMargin(LabelledRows):
     Call ``loss(embeddings, labels)`` with embeddings (n, d) and labels (n,) of any dtype with
     equality, or multi-hot (n, c) in {0, 1}, where rows that share a label are of a class.
 
-    ``sample_weight=`` (n,) says how much each of the anchors counts; a mean is divided by the sum
-    of the weights of those that count.
+    ``loss(embeddings, labels, reference, reference_labels)`` compares the rows with (m, d) others:
+    a memory, prototypes. Nobody is itself there, and they get a gradient too. ``sample_weight=``
+    (n,) says how much each anchor counts; a mean is divided by the sum of those that count.
 
     Range: from 0 up; where all distances are 0 it is 1/2 margin^2 times the share of pairs of
     different classes. A single row has no pair, and its loss is 0.
@@ -33,6 +34,9 @@ class PairMargin(LabelledRows):
     distance
         "euclidean", "sqeuclidean", "cityblock", "chebyshev", "minkowski" (p = 2), "cosine",
         "hamming" (which has no gradient); see `nearfar.distances.pairwise`.
+    candidates
+        Where a reference is given: "reference", anchors meet its rows only; "both", these and the
+        other rows of the batch.
     scale
         A factor on the result.
     reduction
@@ -51,6 +55,7 @@ class PairMargin(LabelledRows):
 
     margin: float = from_zero(1.0)
     distance: str = choice(*DISTANCES)
+    candidates: str = choice("reference", "both")
 
     def rule(self) -> NearOrApart:
         return NearOrApart(self.margin)

@@ -2,8 +2,9 @@
 
 from typing import ClassVar
 
+from nearfar.losses.exclude import Exclude
 from nearfar.losses.families import TwoSides
-from nearfar.losses.fields import choice, number, positive
+from nearfar.losses.fields import choice, excluding, number, positive
 from nearfar.rules import EachPair
 from nearfar.similarity import SIMILARITIES
 
@@ -18,8 +19,9 @@ class SigLIP(TwoSides):
 
     Call ``loss(x, y)`` with the two sides (N, d); row i of each is a positive pair.
 
-    ``sample_weight=`` (N,) says how much each of the rows of x counts; a mean is divided by the sum
-    of the weights of those that count.
+    ``loss(x, y, ids)`` says which rows are alike, ids (N,) or a pair of arrays, with which the
+    sides may differ in length. ``guide=`` is what `exclude` may ask for, ``sample_weight=`` (N,)
+    says how much each row of x counts; a mean is divided by the sum of these.
 
     Range: from 0 up; chance level, where all similarities are 0, is
     log(1 + exp(-bias)) + (N - 1) log(1 + exp(bias)).
@@ -33,6 +35,11 @@ class SigLIP(TwoSides):
         arrays at the call, ``loss(x, y, temperature=t, bias=b)``.
     similarity
         "cosine" (rows are normalised inside), "dot", "neg_euclidean", "neg_sqeuclidean".
+    same
+        With ids, another row of the anchor's id is a "positive" too, one to "ignore", or a
+        "negative".
+    exclude
+        `nearfar.Exclude`: leaves out negatives that are as near as the positive.
     scale
         A factor on the result.
     reduction
@@ -48,11 +55,13 @@ class SigLIP(TwoSides):
     0.068673
     """
 
-    keywords: ClassVar[tuple[str, ...]] = ("sample_weight",)
+    keywords: ClassVar[tuple[str, ...]] = ("sample_weight", "guide")
 
     temperature: float = positive(0.1)
     bias: float = number(-10.0)
     similarity: str = choice(*SIMILARITIES)
+    same: str = choice("positive", "ignore", "negative")
+    exclude: Exclude | None = excluding()
 
     def rule(self) -> EachPair:
         return EachPair()

@@ -17,13 +17,13 @@ class SupCR(RankedRows, also=("RankNContrast",)):
     and 2.
 
     Call ``loss(embeddings, targets)`` with embeddings (n, d) and targets (n,) or (n, t) of real
-    numbers. `RankNContrast` is the same class.
+    numbers.
 
     The defaults are the paper's, with "neg_euclidean"; "cosine", whose logits lie within
     2 / temperature of each other, orders rows less well at this temperature.
 
-    ``sample_weight=`` (n,) says how much each of the anchors counts; a mean is divided by the sum
-    of the weights of those that count.
+    ``loss(embeddings, targets, reference, reference_targets)`` compares the rows with others
+    (m, d), where nobody is itself and which get a gradient; ``sample_weight=`` (n,) weighs anchors.
 
     Range: from 0 up; chance level, where all similarities are equal and no targets tie, is
     log((n-1)!) / (n-1). Every other row is a positive; with n = 1 the loss is 0.
@@ -42,6 +42,9 @@ class SupCR(RankedRows, also=("RankNContrast",)):
         "nearer": at most as far.
     label_distance
         Distance of targets with several columns: "l1" or "l2".
+    candidates
+        Where a reference is given: "reference", anchors meet its rows only; "both", these and the
+        other rows of the batch.
     scale
         A factor on the result.
     reduction
@@ -60,6 +63,7 @@ class SupCR(RankedRows, also=("RankNContrast",)):
     similarity: str = choice("neg_euclidean", *(s for s in SIMILARITIES if s != "neg_euclidean"))
     order: str = choice("farther", "nearer")
     label_distance: str = choice("l1", "l2")
+    candidates: str = choice("reference", "both")
 
     def rule(self) -> Ranks:
         return Ranks(self.order, self.label_distance)

@@ -140,6 +140,22 @@ class QueryRule:
         raise NotImplementedError
 
 
+class PairRule(QueryRule):
+    """A loss of queries to which every pair adds a term of its own."""
+
+    def pairs(
+        self,
+        ns: Namespace,
+        logits: Array,
+        positives: Array,
+        left_out: Array | None,
+        weight: Array | None,
+    ) -> tuple[Array, Array | None]:
+        """Losses (b,) of a block of queries and, given their weights (b,), weighted derivatives by
+        the logits (b, m), which may be consumed; both masks are (b, m)."""
+        raise NotImplementedError
+
+
 class Met(NamedTuple):
     """What a rule that `meets` is told of both ends of its pairs."""
 

@@ -160,7 +160,7 @@ class Similarity(ABC):
 
 
 def largest(ns: Namespace, vectors: list[Array | None]) -> float:
-    known = [ns.peek(ns.xp.max(x)) for x in vectors if x is not None]
+    known = [ns.peek(ns.xp.max(x)) for x in vectors if x is not None and x.shape[0] != 0]
     return max(float("inf") if x is None else float(x) for x in known)
 
 

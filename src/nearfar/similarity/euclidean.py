@@ -179,7 +179,7 @@ class NegEuclidean(_Euclidean):
 
     def _unit(self, ns: Namespace, scaled: list[Array]) -> Any:
         xp = ns.xp
-        peaks = [ns.stop_gradient(xp.max(xp.abs(p))) for p in scaled]
+        peaks = [ns.stop_gradient(xp.max(xp.abs(p))) for p in scaled if p.shape[0] != 0]
         known = [float(peak) for peak in map(ns.peek, peaks) if peak is not None]
         if len(known) == len(peaks):
             top = max(known)

@@ -42,9 +42,11 @@ class CandidateBatch:
         count = len(self.sets)
         partners = partners_of(self.sides, count, exponentials.guarded)
         walks = Walks(self.sides, count, exponentials, options, self.side, partners)
-        if settings.threshold is not None:
-            thetas = self._theta(walks)
-            walks = walks._replace(thresholds=tuple(map(self._threshold, thetas)))
+        threshold = settings.threshold
+        if threshold is not None:
+            t = self.sides.temperature
+            over = tuple(threshold.over(ns, theta, t) for theta in self._theta(walks))
+            walks = walks._replace(thresholds=over)
         self.walks = walks.cached(walks.all()) if store else walks.all()
         self._weigh()
 
@@ -143,18 +145,6 @@ class CandidateBatch:
         n, m = (self.ns.shape(c.array)[0] for c in (rows, columns))
         tiles = [items for t in grid(n, m, self.side, lambda i, j: MIXED) for items in t.rounds]
         return number_sharing(self.ns, rows, columns, tiles, self.like)
-
-    def _threshold(self, theta: Array) -> Array:
-        threshold, xp = self.settings.threshold, self.ns.xp
-        assert threshold is not None
-        margin: Any = threshold.margin
-        if threshold.kind == "relative":
-            # An anchor without positives has none to be compared with.
-            some = xp.where(theta == float("inf"), xp.zeros_like(theta), theta)
-            return self.ns.stop_gradient(theta - xp.abs(some) * margin)
-        if threshold.by == "self":
-            margin = margin / self.sides.temperature
-        return self.ns.stop_gradient(theta - margin)
 
     def _theta(self, walks: Walks) -> tuple[Array, ...]:
         """Similarity of each anchor to its positive, the least where it has several."""

@@ -6,13 +6,14 @@ candidates are left out, some have offsets on their logits.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from nearfar.evaluate.candidates.batch import CandidateBatch
 from nearfar.evaluate.partition.anchors import AnchorSet
 from nearfar.evaluate.partition.backward import vjp
 from nearfar.evaluate.partition.forward import TileSums, accumulate
 from nearfar.evaluate.settings import Settings
+from nearfar.evaluate.threshold import Threshold
 from nearfar.frameworks import Array, Block, Namespace, Problem, Residuals
 from nearfar.rules import PartitionRule, Slopes
 
@@ -22,14 +23,6 @@ _NOTHING_TO_DO = (
     "no anchor of this batch has a positive (or every denominator is empty): the loss is 0 and has "
     "no gradient; give batches, or references, with more rows of a class and more than one class"
 )
-
-
-class Threshold(NamedTuple):
-    """Which negatives are left out for being near: see `nearfar.Exclude`."""
-
-    by: str
-    margin: float
-    kind: str
 
 
 @dataclass(frozen=True, kw_only=True)

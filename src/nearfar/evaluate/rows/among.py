@@ -4,6 +4,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from nearfar.codes import AS_GIVEN, Codes, Order, compared, numbered, order_by
 from nearfar.evaluate.plan import all_pairs, anchors_by_class, class_blocks, each_block
 from nearfar.evaluate.settings import Inputs
 from nearfar.frameworks import Array, Block, BlockTuples, Namespace
@@ -63,6 +64,7 @@ class AmongBatch:
 
     def __init__(self, ns: Namespace, kind: PairingKind, given: Inputs) -> None:
         self._pairing = pair_up(ns, kind, (given.embeddings[0], *given.facts[:1]))
+        self._empty = given.embeddings[1:]
         self.n = self.m = self._pairing.n
         sizes = self._pairing.sizes
         self.most = None if sizes is None else max(sizes) - 1
@@ -75,7 +77,8 @@ class AmongBatch:
 
     def scatter(self, ns: Namespace, sides: tuple[Array | None, ...]) -> tuple[Array | None, ...]:
         (rows,) = sides
-        return () if rows is None else self._pairing.scatter(ns, (rows,))
+        found = (None,) if rows is None else self._pairing.scatter(ns, (rows,))
+        return *found, *map(ns.matrix, self._empty)
 
     def restore(self, ns: Namespace, values: Array) -> Array:
         return self._pairing.restore(ns, values)
@@ -97,25 +100,6 @@ class AmongBatch:
         return None if self._targets is None else (ns.rows(self._targets, i), self._targets)
 
 
-class Order:
-    """Rows in ascending order of their keys; as they are without keys."""
-
-    def __init__(self, keys: np.ndarray | None) -> None:
-        self._order = None if keys is None else np.argsort(keys, kind="stable")
-        if self._order is not None and (self._order == np.arange(len(self._order))).all():
-            self._order = None
-
-    def arrange(self, ns: Namespace, x: Array) -> Array:
-        return x if self._order is None else ns.take(x, self._order)
-
-    def restore(self, ns: Namespace, x: Array) -> Array:
-        return x if self._order is None else ns.take(x, np.argsort(self._order, kind="stable"))
-
-
-Keys = tuple[np.ndarray | None, np.ndarray | None]
-_AS_GIVEN: Keys = (None, None)
-
-
 class AmongReference:
     """`both`: the batch and then the reference are the candidates."""
 
@@ -125,45 +109,35 @@ class AmongReference:
         self.n, rows = ns.shape(batch)[0], ns.shape(reference)[0]
         self.first = 0 if both else self.n
         self.m = self.n + rows if both else rows
-        self._kind = kind
         self.most: int | None = None
         self._count: np.ndarray | None = None
-        self._classes: tuple[np.ndarray, np.ndarray] | None = None
-        facts, keys = given.facts[:2], _AS_GIVEN
-        known = [ns.peek(x) if len(x.shape) == 1 or x.shape[1] == 1 else None for x in facts]
-        if kind == "many_labels":
-            facts = tuple(ns.cast(x, batch.dtype) for x in facts)
-        elif known[0] is not None and known[1] is not None:
-            if kind == "targets":
-                keys = known[0].reshape(-1), known[1].reshape(-1)
-            else:
-                facts, keys = self._numbered(ns, batch, known[0], known[1])
-        self._orders = tuple(map(Order, keys))
-        facts = tuple(o.arrange(ns, x) for o, x in zip(self._orders, facts, strict=True))
-        self._facts = facts[0], ns.xp.concat(facts, axis=0) if both else facts[1]
+        self._codes: tuple[Codes, Codes] | None = None
+        facts = given.facts[:2]
+        if kind == "targets":
+            self._orders = self._by_target(ns, facts)
+            facts = tuple(o.take(ns, x) for o, x in zip(self._orders, facts, strict=True))
+            self._targets = facts[0], ns.xp.concat(facts, axis=0) if both else facts[1]
+            return
+        # Sorted, a class is side by side in each set, but not in both together.
+        ours, theirs = numbered(ns, facts, batch, (None, None) if both else (0, 1))
+        self._orders = ours.order, theirs.order
+        if both:
+            theirs = _joined(ns, ours, theirs)
+        self._codes = ours, theirs
+        if ours.known is not None and theirs.known is not None:
+            sizes = np.bincount(theirs.known, minlength=int(ours.known.max()) + 1)
+            self._count = sizes[ours.known] - self.itself
+            self.most = int(self._count.max())
 
-    def _numbered(
-        self, ns: Namespace, like: Array, batch: np.ndarray, reference: np.ndarray
-    ) -> tuple[tuple[Array, ...], Keys]:
-        """Labels that the host can read as class numbers, and what to sort the rows by."""
-        # Each NaN is a class of its own: it equals nothing.
-        _, codes = np.unique(
-            np.concatenate([batch, reference]), return_inverse=True, equal_nan=False
-        )
-        ours, theirs = np.split(codes.reshape(-1), [len(batch)])
-        sizes = np.bincount(codes if self.itself else theirs, minlength=codes.max() + 1)
-        self._count = sizes[ours] - self.itself
-        self.most = int(self._count.max())
-        coded = tuple(ns.codes(ns.asarray(x, like, ns.xp.int64), like) for x in (ours, theirs))
-        if self.itself:
-            # A class is side by side in each set, but not in both together.
-            return coded, _AS_GIVEN
-        self._classes = np.sort(ours), np.sort(theirs)
-        self._count = sizes[self._classes[0]]
-        return coded, (ours, theirs)
+    def _by_target(self, ns: Namespace, facts: tuple[Array, ...]) -> tuple[Order, Order]:
+        """In the order of one number each distances fall and rise along a row."""
+        known = [ns.peek(x) if len(x.shape) == 1 or x.shape[1] == 1 else None for x in facts]
+        if known[0] is None or known[1] is None:
+            return AS_GIVEN, AS_GIVEN
+        return order_by(known[0].reshape(-1)), order_by(known[1].reshape(-1))
 
     def gather(self, ns: Namespace, parts: tuple[Array, ...]) -> tuple[Array, ...]:
-        ordered = [o.arrange(ns, x) for o, x in zip(self._orders, parts, strict=True)]
+        ordered = [o.take(ns, x) for o, x in zip(self._orders, parts, strict=True)]
         return (ns.xp.concat(ordered, axis=0),) if self.itself else tuple(ordered)
 
     def scatter(self, ns: Namespace, sides: tuple[Array | None, ...]) -> tuple[Array | None, ...]:
@@ -171,20 +145,19 @@ class AmongReference:
             (rows,) = sides
             sides = (None, None) if rows is None else (rows[: self.n, :], rows[self.n :, :])
         return tuple(
-            None if x is None else o.restore(ns, x)
-            for o, x in zip(self._orders, sides, strict=True)
+            None if x is None else o.undo(ns, x) for o, x in zip(self._orders, sides, strict=True)
         )
 
     def restore(self, ns: Namespace, values: Array) -> Array:
-        return self._orders[0].restore(ns, values)
+        return self._orders[0].undo(ns, values)
 
     def arrange(self, ns: Namespace, values: Array) -> Array:
-        return self._orders[0].arrange(ns, values)
+        return self._orders[0].take(ns, values)
 
     def positives(self, ns: Namespace, like: Array, side: int) -> Array:
         if self._count is not None:
             return ns.asarray(self._count, like)
-        if self._kind == "targets":
+        if self._codes is None:
             return ns.xp.zeros_like(like) + ns.number(self.m, like) - self.itself
         everyone = Block(0, self.m)
 
@@ -198,26 +171,30 @@ class AmongReference:
         return ns.loop(each_block(self.n, side), body, like)
 
     def blocks(self, side: int) -> BlockTuples:
-        if self._classes is None:
+        ours, theirs = (None, None) if self._codes is None else (c.known for c in self._codes)
+        if self.itself or ours is None or theirs is None:
             return each_block(self.n, side)
-        ours, theirs = self._classes
         _, sizes = np.unique(ours, return_counts=True)
         found = []
         for block, _ in class_blocks(sizes.tolist(), side):
+            last = ours[block.start + block.size - 1]
             start = int(np.searchsorted(theirs, ours[block.start], side="left"))
-            end = int(np.searchsorted(theirs, ours[block.start + block.size - 1], side="right"))
+            end = int(np.searchsorted(theirs, last, side="right"))
             # A window is never empty, since rules look for a largest entry in it.
             start = min(start, len(theirs) - 1)
             found.append((block, Block(start, max(1, end - start))))
         return found
 
     def compared(self, ns: Namespace, i: Block, window: Block) -> Compared:
-        ours, theirs = self._facts
-        rows, columns = ns.rows(ours, i), ns.rows(theirs, window)
-        if self._kind == "labels":
-            return rows[:, None], columns[None, :]
-        shared = ns.xp.sign(rows @ ns.xp.matrix_transpose(columns))
-        return shared, ns.xp.ones_like(shared[:1, :1])
+        assert self._codes is not None
+        return compared(ns, *self._codes, i, window)
 
     def targets(self, ns: Namespace, i: Block) -> tuple[Array, Array] | None:
-        return (ns.rows(self._facts[0], i), self._facts[1]) if self._kind == "targets" else None
+        return None if self._codes else (ns.rows(self._targets[0], i), self._targets[1])
+
+
+def _joined(ns: Namespace, ours: Codes, theirs: Codes) -> Codes:
+    known = None
+    if ours.known is not None and theirs.known is not None:
+        known = np.concatenate([ours.known, theirs.known])
+    return Codes(ns.xp.concat([ours.array, theirs.array], axis=0), known, AS_GIVEN)

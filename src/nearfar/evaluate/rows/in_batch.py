@@ -43,7 +43,8 @@ class InBatch(RowBatch):
         itemsize, split = ns.itemsize(like), self.workers is not None
         buffers = self.rule.buffers(self.among.most)
         cached = not ns.accelerated(like)
-        side = row_block(self.options, self.m, itemsize, buffers, split, cached)
+        width = max(1, self.m) if isinstance(self.m, int) else self.m
+        side = row_block(self.options, width, itemsize, buffers, split, cached)
         self.side = settings.side(self.n, side)
         empty = ns.zeros((self.n,), like)
         positives = self.among.positives(ns, empty, self.side)

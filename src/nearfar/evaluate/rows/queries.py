@@ -1,7 +1,7 @@
 """Queries with one positive each, against negatives."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from nearfar.evaluate.partition.tile import replaced
 from nearfar.evaluate.plan import each_block, row_block
@@ -16,14 +16,14 @@ from nearfar.similarity import PairWeights, Rows
 Negatives = Literal["batch", "shared", "own", "matched"]
 Carry = tuple[Array, tuple[Array, ...]]
 
-_QUERY, _POSITIVE, _NEGATIVE = 0, 1, 2
+QUERY, POSITIVE, NEGATIVE = 0, 1, 2
 _BIAS = -1  # after the sides: what every query's logits together gain from a bias
 
 
 class QueryBatch(RowBatch):
     def __init__(
         self,
-        settings: "QueryEvaluation",
+        settings: Any,
         ns: Namespace,
         inputs: tuple[Array, ...],
         wanted: tuple[bool, ...],
@@ -35,21 +35,21 @@ class QueryBatch(RowBatch):
         self.learns_bias = self.has_bias and settings.parameters[1] is None
         own = settings.negatives == "own"
         flat = tuple(
-            ns.matrix(z, 2 if own and k == _NEGATIVE else 1) for k, z in enumerate(given.embeddings)
+            ns.matrix(z, 2 if own and k == NEGATIVE else 1) for k, z in enumerate(given.embeddings)
         )
         self.sides = self.similarity.prepare(ns, flat, self.temperature)
-        self.facing = _POSITIVE if settings.negatives == "batch" else _NEGATIVE
+        self.facing = POSITIVE if settings.negatives == "batch" else NEGATIVE
         self.own: int | None = None
         if own or settings.negatives == "matched":
-            self.own = ns.shape(inputs[_NEGATIVE])[1] if own else 1
-        n = ns.shape(inputs[_QUERY])[0]
-        self.one = ns.ones((n,), self.sides[_QUERY].p)
+            self.own = ns.shape(inputs[NEGATIVE])[1] if own else 1
+        n = ns.shape(inputs[QUERY])[0]
+        self.one = ns.ones((n,), self.sides[QUERY].p)
         # Four arrays of a block of logits, or of the rows that `own` negatives compare; where none
         # is written in place, twice as many.
         buffers = 4 if ns.in_place else 8
         self.width = ns.shape(self.sides[self.facing].p)[0]
-        held = self.width if self.own is None else self.own * ns.shape(self.sides[_QUERY].p)[1]
-        itemsize, split = ns.itemsize(self.sides[_QUERY].p), self.workers is not None
+        held = self.width if self.own is None else self.own * ns.shape(self.sides[QUERY].p)[1]
+        itemsize, split = ns.itemsize(self.sides[QUERY].p), self.workers is not None
         cached = not ns.accelerated(self.one)
         side = row_block(self.options, held, itemsize, buffers, split, cached)
         self.blocks = settings.mine(each_block(n, settings.side(n, side)))
@@ -80,14 +80,14 @@ class QueryBatch(RowBatch):
         return Found(loss, None, aligned)
 
     def rows(self, i: Block) -> Rows:
-        return self.sides[_QUERY].block(self.ns, i)
+        return self.sides[QUERY].block(self.ns, i)
 
     def anchors(
         self, carry: Carry, i: Block, window: Block | None, scratch: Scratch | None
     ) -> tuple[Carry, CandidatePart | None]:
         ns = self.ns
         loss, gradients = carry
-        query, positive = (self.sides[k].block(ns, i) for k in (_QUERY, _POSITIVE))
+        query, positive = (self.sides[k].block(ns, i) for k in (QUERY, POSITIVE))
         weight = None if self._weights is None else ns.rows(self._weights, i)
         if self.own is None:
             others = self.sides[self.facing]
@@ -101,7 +101,7 @@ class QueryBatch(RowBatch):
                 logits = ns.fill_diagonal_(logits, i, everyone, -float("inf"))
         else:
             columns = Block(i.start * self.own, i.size * self.own)
-            others = self.sides[_NEGATIVE].block(ns, columns)
+            others = self.sides[NEGATIVE].block(ns, columns)
             repeated = query.repeat(ns, self.own)
             logits = ns.xp.reshape(self.similarity.paired(ns, repeated, others), (i.size, self.own))
         if self.settings.negatives != "batch":
@@ -116,24 +116,24 @@ class QueryBatch(RowBatch):
         if slopes is None or slope is None:
             return (loss, gradients), None
         if self.learns_bias:
-            gradients = _added(ns, gradients, _BIAS, i, ns.row_sums(slopes) + slope)
+            gradients = added(ns, gradients, _BIAS, i, ns.row_sums(slopes) + slope)
         to_query, to_positive = self.similarity.paired_vjp(ns, query, positive, slope)
         if self.rule.norms and weight is not None:
             by_norm = (self.rule.norms * weight)[:, None]
             to_query, to_positive = to_query + by_norm * query.p, to_positive + by_norm * positive.p
-        gradients = _added(ns, gradients, _QUERY, i, to_query)
-        gradients = _added(ns, gradients, _POSITIVE, i, to_positive)
+        gradients = added(ns, gradients, QUERY, i, to_query)
+        gradients = added(ns, gradients, POSITIVE, i, to_positive)
         if self.own is None:
             flow = self.similarity.pair_weights_(ns, slopes, tile)
-            gradients = self._flows(gradients, _QUERY, i, flow, query, others, scratch)
+            gradients = self.flows(gradients, QUERY, i, flow, query, others, scratch)
             return (loss, gradients), CandidatePart(
                 query, flow
-            ) if self._pulls_candidates() else None
+            ) if self.pulls_candidates() else None
         flat = ns.xp.reshape(slopes, (columns.size,))
         to_query, to_others = self.similarity.paired_vjp(ns, repeated, others, flat)
         to_query = ns.xp.sum(ns.xp.reshape(to_query, (i.size, self.own, -1)), axis=1)
-        gradients = _added(ns, gradients, _QUERY, i, to_query)
-        return (loss, _added(ns, gradients, _NEGATIVE, columns, to_others)), None
+        gradients = added(ns, gradients, QUERY, i, to_query)
+        return (loss, added(ns, gradients, NEGATIVE, columns, to_others)), None
 
     def candidates(
         self, carry: Carry, left: CandidatePart, columns: Block, scratch: Scratch | None
@@ -142,9 +142,9 @@ class QueryBatch(RowBatch):
         loss, gradients = carry
         flow = left.flow.columns(ns, columns).turned(ns)
         others = self.sides[side].block(ns, columns)
-        return loss, self._flows(gradients, side, columns, flow, others, left.anchors, scratch)
+        return loss, self.flows(gradients, side, columns, flow, others, left.anchors, scratch)
 
-    def _flows(
+    def flows(
         self,
         gradients: tuple[Array, ...],
         side: int,
@@ -157,12 +157,12 @@ class QueryBatch(RowBatch):
         add = self.similarity.accumulate_
         return replaced(gradients, side, add(self.ns, gradients[side], block, flow, x, y, scratch))
 
-    def _pulls_candidates(self) -> bool:
+    def pulls_candidates(self) -> bool:
         """The temperature's gradient is a sum over all sides, wanted or not."""
         return self.wanted[self.facing] or self.settings.learns(self.wanted)
 
 
-def _added(
+def added(
     ns: Namespace, gradients: tuple[Array, ...], side: int, block: Block, part: Array
 ) -> tuple[Array, ...]:
     return replaced(gradients, side, ns.add_rows_(gradients[side], block, part))
@@ -239,6 +239,6 @@ class QueryEvaluation(RowEvaluation):
         number, parts = self.share
         if parts == 1:
             return None
-        n = ns.shape(inputs[_QUERY])[0]
+        n = ns.shape(inputs[QUERY])[0]
         start, end = n * number // parts, n * (number + 1) // parts
         return Block(start, end - start)
