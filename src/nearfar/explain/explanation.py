@@ -151,20 +151,21 @@ def explain(loss: Loss, arrays: dict[str, Array]) -> Explanation:
     # In the order of the call.
     arrays = {name: arrays[name] for name in loss.inputs if name in arrays} | arrays
     inputs = tuple(arrays.values())
+    named = _by_argument(arrays)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # said among the findings
         each = "none" in loss.declarations["reduction"]["choices"]
         # A loss of the batch has none of its anchors.
-        losses = replace(loss, reduction="none")(*inputs) if each else np.zeros(0)
+        losses = replace(loss, reduction="none")(**named) if each else np.zeros(0)
         mean = loss if loss.reduction != "none" else replace(loss, reduction="mean")
-        value, gradients = mean.value_and_grad(*inputs)
-        nothing = [
-            np.zeros((*x.shape[: _row_axes(key, x, inputs[0])], loss.least_features))
+        value, gradients = mean.value_and_grad(**named)
+        nothing = {
+            key: np.zeros((*x.shape[: _row_axes(key, x, inputs[0])], loss.least_features))
             if key in loss.embeddings
             else x
             for key, x in arrays.items()
-        ]
-        chance = float(mean(*nothing))
+        }
+        chance = float(mean(**_by_argument(nothing)))
     kind = loss.first if isinstance(loss, Composed) else loss
     pull = _pull(kind, gradients, len(losses) if each else len(relations.anchors.rows))
     facts: dict[str, Any] = {"loss": loss.to_dict(), "value": float(value), "chance": chance}
@@ -175,13 +176,22 @@ def explain(loss: Loss, arrays: dict[str, Array]) -> Explanation:
     facts |= {
         "duplicates": repeats(kind, arrays, relations.anchors),
         "positives_among_negatives": own_negatives(kind, arrays),
-        "clamped": _clamped(loss, inputs),
+        "clamped": _clamped(loss, named),
         "at_zero": int((losses == 0).sum()) if each else None,
         "effective_negatives": _effective(kind, found),
         "hardest_tenth": _hardest_tenth(losses, pull),
     }
     facts["findings"] = _findings(kind, facts, relations, found) + _of_inputs(arrays)
     return Explanation(facts, np.asarray(losses), pull, relations, memory)
+
+
+def _by_argument(arrays: dict[str, Array]) -> dict[str, Any]:
+    """What a call is given by name, of which one argument may be several arrays: "ids.0"."""
+    found: dict[str, Any] = {}
+    for name, x in arrays.items():
+        stem, _, number = name.partition(".")
+        found[stem] = (*found.get(stem, ()), x) if number else x
+    return found
 
 
 def _row_axes(key: str, x: Array, first: Array) -> int:
@@ -248,8 +258,8 @@ def _pairs(loss: Loss, relations: Relations, found: Survey) -> dict[str, Any]:
     return {"near_negatives": named(found.near, 1.0), "far_positives": named(found.far, -1.0)}
 
 
-def _clamped(loss: Loss, inputs: tuple[Array, ...]) -> int | None:
-    clamped = loss.clamped(*inputs)
+def _clamped(loss: Loss, named: dict[str, Any]) -> int | None:
+    clamped = loss.clamped(**named)
     return None if clamped is None else int(clamped.sum())
 
 

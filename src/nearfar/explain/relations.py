@@ -179,7 +179,18 @@ def _pairs(loss: GivenPairs, arrays: dict[str, Array]) -> _Related:
 
 @_related.register
 def _sides(loss: TwoSides, arrays: dict[str, Array]) -> _Related:
-    return _matched(arrays)
+    anchors, candidates = Side.of(x=arrays["x"]), Side.of(y=arrays["y"])
+    both = arrays.get("ids")
+    ours, theirs = arrays.get("ids.0", both), arrays.get("ids.1", both)
+    same = loss.stated("same", "positive")
+
+    def masks(i: Array, j: Array) -> tuple[Array, Array]:
+        if ours is None or theirs is None or same == "negative":
+            return i == j, i != j
+        alike = ours[i] == theirs[j]
+        return (alike, ~alike) if same == "positive" else (i == j, ~alike & (i != j))
+
+    return anchors, candidates, masks, np.arange(len(anchors.rows))
 
 
 def _matched(arrays: dict[str, Array]) -> _Related:
@@ -190,16 +201,31 @@ def _matched(arrays: dict[str, Array]) -> _Related:
 @_related.register
 def _labels(loss: LabelledRows, arrays: dict[str, Array]) -> _Related:
     labels = arrays["labels"]
+    anchors, candidates, first = _with_reference(loss, arrays)
+    theirs = np.concatenate([labels, arrays.get("reference_labels", labels[:0])])[first:]
 
     def masks(i: Array, j: Array) -> tuple[Array, Array]:
         if labels.ndim == 1:
-            same = labels[i] == labels[j]
+            same = labels[i] == theirs[j]
         else:
-            same = labels[i[:, 0]].astype(float) @ labels[j[0]].astype(float).T > 0
-        return same & (i != j), ~same & (i != j)
+            same = labels[i[:, 0]].astype(float) @ theirs[j[0]].astype(float).T > 0
+        other = i != j + first
+        return same & other, ~same & other
 
     order = np.argsort(labels, kind="stable") if labels.ndim == 1 else np.lexsort(labels.T)
-    return Side.of(embeddings=arrays["embeddings"]), None, masks, order
+    return anchors, candidates, masks, order
+
+
+def _with_reference(loss: Loss, arrays: dict[str, Array]) -> tuple[Side, Side | None, int]:
+    """Anchors, candidates that are others, and the number of the first of them."""
+    rows = {"embeddings": arrays["embeddings"]}
+    anchors = Side.of(**rows)
+    if "reference" not in arrays:
+        return anchors, None, 0
+    reference = {"reference": arrays["reference"]}
+    if loss.stated("candidates") == "both":
+        return anchors, Side.of(**rows, **reference), 0
+    return anchors, Side.of(**reference), len(anchors.rows)
 
 
 @_related.register
@@ -208,12 +234,8 @@ def _targets(loss: RankedRows, arrays: dict[str, Array]) -> _Related:
     targets = arrays["targets"].reshape(len(arrays["targets"]), -1)
     order = np.lexsort(targets.T[::-1])
     none = np.zeros((1, 1), dtype=bool)
-    return (
-        Side.of(embeddings=arrays["embeddings"]),
-        None,
-        lambda i, j: (i != j, none & (i != j)),
-        order,
-    )
+    anchors, candidates, first = _with_reference(loss, arrays)
+    return anchors, candidates, lambda i, j: (i != j + first, none & (i != j)), order
 
 
 @_related.register
