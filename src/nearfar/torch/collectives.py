@@ -12,6 +12,20 @@ _OLDER = getattr(dist, "all_gather_into_tensor", None)
 all_gather: Any = getattr(dist, "all_gather_single", _OLDER)
 
 
+def send_on(out: torch.Tensor, found: torch.Tensor, group: Any) -> None:
+    """Bytes to the next rank, and as many as `found` holds from the one before."""
+    number, count = dist.get_rank(group), dist.get_world_size(group)
+    world = dist.group.WORLD if group is None else group
+    after, before = (dist.get_global_rank(world, (number + k) % count) for k in (1, -1))
+    calls = []
+    if out.numel():
+        calls.append(dist.P2POp(dist.isend, out, after, group))
+    if found.numel():
+        calls.append(dist.P2POp(dist.irecv, found, before, group))
+    for work in dist.batch_isend_irecv(calls) if calls else ():
+        work.wait()
+
+
 class Ranks:
     """The processes of a group; every method is a collective that all of them have to call."""
 
@@ -70,6 +84,21 @@ class Ranks:
         mine = [x[self.number] for x in rows]
         pieces = added.split([x.numel() for x in mine])
         return tuple(piece.view(x.shape) for piece, x in zip(pieces, mine, strict=True))
+
+    def pass_on(
+        self, what: str, parts: Sequence[torch.Tensor], rows: int, coming: int
+    ) -> list[torch.Tensor]:
+        """What the rank before this one gives, `coming` rows of each part, while these go on."""
+        widths = [x.shape[1:].numel() * x.itemsize for x in parts]
+        out = torch.cat([x.contiguous().view(-1).view(torch.uint8) for x in parts])
+        found = out.new_empty(coming * sum(widths))
+        self._call(what, send_on, out, found)
+        pieces = found.split([coming * width for width in widths])
+        # A piece may begin where its dtype cannot.
+        return [
+            piece.clone().view(x.dtype).view(coming, *x.shape[1:])
+            for piece, x in zip(pieces, parts, strict=True)
+        ]
 
     def add(self, what: str, x: torch.Tensor) -> torch.Tensor:
         """The sum over all ranks, in place."""

@@ -10,10 +10,11 @@ from nearfar.evaluate.partition.sharded import strip
 from nearfar.evaluate.rows.evaluation import RowEvaluation
 from nearfar.frameworks import Block
 from nearfar.frameworks.torch import NAMESPACE, full_precision
+from nearfar.losses import CLIP, InfoNCE, SigLIP, arguments
 from nearfar.losses import Loss as Statement
-from nearfar.losses import arguments
+from nearfar.losses import inputs as checks
 from nearfar.losses.composed import Composed
-from nearfar.torch import module
+from nearfar.torch import module, ring
 from nearfar.torch.agreement import DTYPES, agree, refuse
 from nearfar.torch.collectives import Ranks
 
@@ -51,11 +52,16 @@ class Loss(module.Loss):
         "ddp_mean" if gradients are averaged over ranks afterwards, "sum" if they are added up.
     group
         The process group; None: all processes.
+    exchange
+        "gather": every rank gathers all rows. "ring", for CLIP, SigLIP and InfoNCE of two sides:
+        the rows of the second side go round the ranks, and a rank holds O(m d + tile) for the m
+        rows of the longest; it sends more, see docs/scaling.md.
 
     Raises
     ------
     TypeError, ValueError
-        As `nearfar.torch.Loss`; for reduction "none"; at the call, as the loss, and where ranks
+        As `nearfar.torch.Loss`; for reduction "none"; for a loss that does not fit into a ring, or
+        what is given beside its two sides; at the call, as the loss, and where ranks
         differ in the loss, its options and parameters, in features or dtypes: on all ranks.
     RuntimeError
         At the call, if torch.distributed is not initialised, if another rank has refused its
@@ -68,8 +74,14 @@ class Loss(module.Loss):
         learn_temperature: bool = False,
         gradient: str = "ddp_mean",
         group: Any = None,
+        exchange: str = "gather",
     ) -> None:
         super().__init__(loss, learn_temperature)
+        if exchange not in ("gather", "ring"):
+            raise ValueError(
+                f'expected exchange to be "gather" or "ring"; received {exchange!r}; give "ring" '
+                "where all ranks' rows do not fit into the memory of one"
+            )
         if gradient not in ("ddp_mean", "sum"):
             raise ValueError(
                 f'expected gradient to be "ddp_mean" or "sum"; received {gradient!r}; give '
@@ -91,7 +103,12 @@ class Loss(module.Loss):
                 'expected a loss with reduction "mean" or "sum", received "none": ranks share one '
                 "value; use the loss itself on gathered rows for a value per anchor"
             )
-        self.gradient, self.group = gradient, group
+        self.gradient, self.group, self.exchange = gradient, group, exchange
+        if exchange == "ring" and not isinstance(loss, CLIP | SigLIP | InfoNCE):
+            raise ValueError(
+                f'expected CLIP, SigLIP or InfoNCE for exchange="ring", whose second side goes '
+                f'round; received {type(loss).__name__}; give exchange="gather"'
+            )
 
     def forward(self, *inputs: Any, **named: Any) -> torch.Tensor:
         if torch.compiler.is_compiling():
@@ -111,7 +128,15 @@ class Loss(module.Loss):
         wanted = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
         sizes, wanted = agree(ranks, self.loss, rows, call, wanted)
         task = _Task(
-            self.loss, ranks, tuple(rows), sizes, replaced, tuple(learned), self.gradient, wanted
+            self.loss,
+            ranks,
+            tuple(rows),
+            sizes,
+            replaced,
+            tuple(learned),
+            self.gradient,
+            self.exchange,
+            wanted,
         )
         value: torch.Tensor = _Glue.apply(task, *tensors)
         return value
@@ -123,7 +148,10 @@ class Loss(module.Loss):
         replaced = {name: named.pop(name) for name in self.loss.parameters if name in named}
         parameters = self.loss._parameters(NAMESPACE, replaced)
         loss, name = self.loss, type(self.loss).__name__
-        call = f"{loss}, {loss.options}, gradient={self.gradient!r}, parameters={parameters}"
+        call = (
+            f"{loss}, {loss.options}, gradient={self.gradient!r}, exchange={self.exchange!r}, "
+            f"parameters={parameters}"
+        )
         bound = arguments.bind(name, loss.inputs, loss.optional, inputs, named)
         unknown = [x for x in bound if x in loss.optional and x != "negatives"]
         if unknown:
@@ -132,7 +160,13 @@ class Loss(module.Loss):
                 f"received also {', '.join(unknown)}, which ranks do not share: gather the rows "
                 "and call the loss itself"
             )
-        return self._tensors(bound), replaced, call
+        rows = self._tensors(bound)
+        if self.exchange == "ring":
+            # Nobody else will see them.
+            for key, x in rows.items():
+                if key in loss.embeddings and len(x):
+                    checks.embeddings(NAMESPACE, key, x, loss.options.check_finite)
+        return rows, replaced, call
 
     def _tensors(self, given: dict[str, Any]) -> dict[str, torch.Tensor]:
         found: dict[str, torch.Tensor] = {}
@@ -153,7 +187,8 @@ class Loss(module.Loss):
         return found
 
     def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, gradient={self.gradient!r}"
+        told = f"{super().extra_repr()}, gradient={self.gradient!r}"
+        return told if self.exchange == "gather" else f"{told}, exchange={self.exchange!r}"
 
 
 def _beside(name: str, x: Any, like: torch.Tensor) -> torch.Tensor:
@@ -175,6 +210,7 @@ class _Task(NamedTuple):
     replaced: dict[str, Any]
     learned: tuple[str, ...]
     gradient: str
+    exchange: str
     wanted: bool
     """Whether any rank wants gradients."""
 
@@ -182,6 +218,8 @@ class _Task(NamedTuple):
         self, rows: tuple[torch.Tensor, ...], learned: tuple[torch.Tensor, ...]
     ) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
         """The global value and, if wanted, the gradients of `rows` and `learned`."""
+        if self.exchange == "ring":
+            return self._by_ring(rows, learned)
         every = self.ranks.gather("embeddings", rows, self.sizes)
         values = self.replaced | dict(zip(self.learned, learned, strict=True))
         call = self.loss._open((), dict(zip(self.names, every, strict=True)) | values)
@@ -190,6 +228,27 @@ class _Task(NamedTuple):
         if isinstance(evaluation, PartitionEvaluation):
             return self._by_strips(evaluation, call.arrays)
         return self._by_shares(cast(RowEvaluation, evaluation), call.arrays)
+
+    def _by_ring(
+        self, rows: tuple[torch.Tensor, ...], learned: tuple[torch.Tensor, ...]
+    ) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
+        loss, arrays = self.loss, (*rows, *learned)
+        values = self.replaced | dict(zip(self.learned, learned, strict=True))
+        parameters = loss._parameters(NAMESPACE, values)
+        evaluation = loss._evaluation(arrays, parameters, self.names)
+        why = ring.refusal(evaluation)
+        if why:
+            raise ValueError(
+                f'{type(loss).__name__}: expected a call that exchange="ring" serves; received '
+                f'another: {why}; give exchange="gather"'
+            )
+        self._check_aligned(evaluation)
+        sizes = [each[0] for each in self.sizes]
+        found = ring.travel(evaluation, self.ranks, arrays, sizes, self.wanted)
+        if not self.wanted:
+            return found.value, []
+        slopes = dict(zip(loss.parameters, found.slopes, strict=True))
+        return found.value, self._scaled(found.gradients, [slopes[name] for name in self.learned])
 
     def _check_aligned(self, evaluation: Any) -> None:
         """Rows that belong together stand on one rank: equal totals would hide a shift."""

@@ -1,0 +1,93 @@
+"""Rows that go round the ranks: the gather's value and gradients, in the memory of own rows."""
+
+import pickle
+import re
+import signal
+from pathlib import Path
+
+import pytest
+from support import ranks
+
+HERE = Path(__file__).parent
+
+
+def run(folder, count):
+    processes = ranks.start(HERE / "worker_ring.py", count, folder)
+    try:
+        ended = [(p, *p.communicate(timeout=200)) for p in processes]
+    finally:
+        for p in processes:
+            p.kill()
+    for rank, (p, _, errors) in enumerate(ended):
+        assert p.returncode == (-signal.SIGKILL if rank == 1 else 0), errors.decode()
+    return [pickle.loads((folder / f"rank{r}.pkl").read_bytes()) for r in range(count)]
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    return {n: run(tmp_path_factory.mktemp(f"ring{n}"), n) for n in (2, 3)}
+
+
+def test_it_equals_the_gather(found):
+    """Uneven shards, one of them empty; several blocks of rows."""
+    for count, each in found.items():
+        for rank, told in enumerate(each):
+            wrong = {k: off for k, off in told["compared"].items() if not off <= 1e-11}
+            assert len(told["compared"]) == 14
+            assert wrong == {}, (count, rank)
+            assert told["halves"] <= 2e-2
+
+
+def test_bytes_are_those_of_the_page(found):
+    page = (HERE.parents[1] / "docs" / "scaling.md").read_text()
+    table = page.split("## A ring")[1].split("##")[0]
+    formulas = dict(re.findall(r"^\| (ring [a-z]+) \|.*\| `(.*)` \|$", table, re.MULTILINE))
+    assert set(formulas) == {"ring sums", "ring rows"}
+    for count, each in found.items():
+        for rank, told in enumerate(each):
+            for (name, step), counted in told["counted"].items():
+                shards = ranks.SHARDS[count][step]
+                letters = {"n": sum(shards), "a": shards[(rank + 1) % count], "d": ranks.DIM}
+                letters |= {"s": 4, "C": 2 if name == "CLIP" else 0}
+                wanted = {what: eval(formula, {}, letters) for what, formula in formulas.items()}
+                if name == "SigLIP":
+                    wanted.pop("ring sums")
+                rest = {what: counted.pop(what, 0) for what in ("sizes", "sums")}
+                assert rest["sums"] == pytest.approx(2 * (count - 1) / count * 4)
+                assert counted == wanted, f"{name}, {count} ranks, rank {rank}"
+
+
+def test_memory_is_that_of_the_own_rows(found):
+    """A third rank costs one array at most, of the visitors that come while others go, however
+    many rows it has; as many more of one's own cost as much again."""
+    two, three = (found[count][0]["peaks"] for count in (2, 3))
+    for name in ("CLIP", "SigLIP", "InfoNCE"):
+        for rows in (512, 1024):
+            visitors = 1.1 * rows * 64 * 4
+            assert three["ring", name, rows] <= two["ring", name, rows] + visitors
+            assert three["gather", name, rows] > two["gather", name, rows]
+        assert two["ring", name, 1024] <= 2.1 * two["ring", name, 512]
+        assert three["ring", name, 1024] < three["gather", name, 1024]
+
+
+def test_what_it_does_not_serve_is_refused(found):
+    words = {
+        "loss": 'ValueError: expected CLIP, SigLIP or InfoNCE for exchange="ring"',
+        "word": 'expected exchange to be "gather" or "ring"; received \'star\'',
+        "negatives": 'InfoNCE: expected a call that exchange="ring" serves',
+        "kernel": "it takes no fused kernels",
+        "hardness": "nothing beside, without hardness",
+        "sizes": "expected as many rows of x and y on every rank",
+    }
+    for each in found.values():
+        for told in each:
+            assert {k for k, w in words.items() if w not in told["refused"].get(k, "")} == set()
+
+
+def test_a_killed_rank_ends_the_others(found):
+    for count, each in found.items():
+        for rank in {*range(count)} - {1}:
+            message, seconds = each[rank]["ended"]
+            assert f"expected {count} ranks to exchange" in message
+            assert "another rank has ended or was late" in message
+            assert 0 < seconds < ranks.TIMEOUT + 5
