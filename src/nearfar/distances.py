@@ -332,7 +332,8 @@ def _unit(ns: Namespace, x: Array) -> tuple[Array, Array]:
 
 
 def one_of(name: str, value: Any, values: tuple[Any, ...]) -> None:
-    if not isinstance(value, str | int) or isinstance(value, bool) or value not in values:
+    # PyTorch 2.6 does not compile a union of types.
+    if not isinstance(value, (str, int)) or isinstance(value, bool) or value not in values:
         listed = ", ".join(repr(v) for v in values)
         raise ValueError(f"expected {name} to be one of {listed}; received {value!r}; choose one")
 
