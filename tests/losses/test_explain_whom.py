@@ -48,3 +48,11 @@ def test_ids(kind, same, counts):
 def test_sides_of_two_lengths():
     facts = nf.SigLIP().explain(X, R, (LABELS, OTHERS)).to_dict()
     assert (spread(facts, "positives"), spread(facts, "negatives")) == ((0, 2), (3, 5))
+
+
+@pytest.mark.parametrize(("same", "negatives"), [("ignore", (8, 10)), ("negative", (10, 10))])
+def test_ids_of_views(same, negatives):
+    loss, views = nf.NTXent(same=same), (X, X[::-1] + 1)
+    facts = loss.explain(*views, LABELS, sample_weight=WEIGHTS).to_dict()
+    assert facts["value"] == float(loss(*views, LABELS, sample_weight=WEIGHTS))
+    assert (spread(facts, "positives"), spread(facts, "negatives")) == ((1, 1), negatives)

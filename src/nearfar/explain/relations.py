@@ -123,16 +123,20 @@ def _related(loss: Loss, arrays: dict[str, Array]) -> _Related:
 
 @_related.register
 def _views(loss: TwoViews, arrays: dict[str, Array]) -> _Related:
-    n = len(arrays["a"])
+    n, ids = len(arrays["a"]), arrays.get("ids")
+    views = {name: arrays[name] for name in ("a", "b")}
 
     def masks(i: Array, j: Array) -> tuple[Array, Array]:
         positives = (i % n == j % n) & (i != j)
-        return positives, ~positives & (i != j)
+        negatives = ~positives & (i != j)
+        if ids is not None and loss.stated("same", "ignore") == "ignore":
+            negatives = negatives & (ids[i % n] != ids[j % n])
+        return positives, negatives
 
     if loss.stated("anchors") == "first":
-        return Side.of(a=arrays["a"]), Side.of(**arrays), masks, np.arange(n)
+        return Side.of(a=arrays["a"]), Side.of(**views), masks, np.arange(n)
     # Each pair side by side.
-    return Side.of(**arrays), None, masks, np.arange(2 * n).reshape(2, n).T.ravel()
+    return Side.of(**views), None, masks, np.arange(2 * n).reshape(2, n).T.ravel()
 
 
 @_related.register
