@@ -56,3 +56,9 @@ def test_ids_of_views(same, negatives):
     facts = loss.explain(*views, LABELS, sample_weight=WEIGHTS).to_dict()
     assert facts["value"] == float(loss(*views, LABELS, sample_weight=WEIGHTS))
     assert (spread(facts, "positives"), spread(facts, "negatives")) == ((1, 1), negatives)
+
+
+def test_one_array_of_logarithms():
+    log_q = -np.arange(6.0)
+    value = nf.SupCon().explain(X, LABELS, log_q=log_q).to_dict()["value"]
+    assert value == float(nf.SupCon()(X, LABELS, log_q=log_q))

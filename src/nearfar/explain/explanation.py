@@ -191,7 +191,8 @@ def _by_argument(arrays: dict[str, Array]) -> dict[str, Any]:
     for name, x in arrays.items():
         stem, _, number = name.partition(".")
         found[stem] = (*found.get(stem, ()), x) if number else x
-    return found
+    alone = {stem: x[0] for stem, x in found.items() if isinstance(x, tuple) and len(x) == 1}
+    return found | alone
 
 
 def _row_axes(key: str, x: Array, first: Array) -> int:
