@@ -1,6 +1,6 @@
 """How a loss is computed in bounded memory; the only place that holds a tile."""
 
-from nearfar.evaluate.candidates import CandidateEvaluation, Meeting
+from nearfar.evaluate.candidates import CandidateEvaluation, Grading, Meeting
 from nearfar.evaluate.composed import ComposedEvaluation, Part
 from nearfar.evaluate.partition.evaluation import PartitionEvaluation
 from nearfar.evaluate.rows.at_once import AtOnceEvaluation
@@ -15,6 +15,7 @@ __all__ = [
     "AtOnceEvaluation",
     "CandidateEvaluation",
     "ComposedEvaluation",
+    "Grading",
     "InBatchEvaluation",
     "Meeting",
     "Options",

@@ -52,6 +52,7 @@ from nearfar.losses.proxynca import ProxyNCA
 from nearfar.losses.registry import LOSSES, key_of
 from nearfar.losses.siglip import SigLIP
 from nearfar.losses.smoothap import SmoothAP
+from nearfar.losses.softcontrastive import SoftContrastive
 from nearfar.losses.softtriple import SoftTriple
 from nearfar.losses.supcon import SupCon
 from nearfar.losses.supcr import RankNContrast, SupCR
@@ -99,6 +100,7 @@ __all__ = [
     "ScoredPairs",
     "SigLIP",
     "SmoothAP",
+    "SoftContrastive",
     "SoftTriple",
     "SupCR",
     "SupCon",

@@ -182,7 +182,7 @@ class LabelledRows(_WithCandidates, family=True):
 
     def _check_shapes(self, embeddings: dict[str, Array], given: _Given) -> None:
         owner = type(self).__name__
-        _refuse_views(owner, embeddings["embeddings"], "labels")
+        refuse_views(owner, embeddings["embeddings"], "labels")
         _check_reference(owner, embeddings, given, "reference_labels")
         nobody_is_itself = "reference" in embeddings and self.stated("candidates") != "both"
         if nobody_is_itself and self.stated("include_self"):
@@ -243,7 +243,7 @@ class RankedRows(Loss, family=True):
 
     def _check_shapes(self, embeddings: dict[str, Array], given: _Given) -> None:
         owner = type(self).__name__
-        _refuse_views(owner, embeddings["embeddings"], "targets")
+        refuse_views(owner, embeddings["embeddings"], "targets")
         _check_reference(owner, embeddings, given, "reference_targets")
 
     def _evaluation(
@@ -401,7 +401,7 @@ def _check_reference(
         )
     if "reference" not in embeddings:
         return
-    _refuse_views(owner, embeddings["reference"], facts)
+    refuse_views(owner, embeddings["reference"], facts)
     width, other = (embeddings[k].shape[1] for k in ("embeddings", "reference"))
     if width != other:
         raise ValueError(
@@ -410,7 +410,7 @@ def _check_reference(
         )
 
 
-def _refuse_views(owner: str, x: Array, beside: str) -> None:
+def refuse_views(owner: str, x: Array, beside: str) -> None:
     """Several axes are views of an object as often as features, and which cannot be told."""
     shape = tuple(x.shape)
     if len(shape) == 2:

@@ -41,6 +41,7 @@ from nearfar.rules.softmax import (
     OneWayAndNorms,
     OverLogs,
     OwnPositive,
+    SoftPositives,
 )
 from nearfar.rules.spread import Apart, Gaussians, Nearest
 from nearfar.rules.triplets import MinedTriplets
@@ -88,6 +89,7 @@ __all__ = [
     "Ranks",
     "Slopes",
     "SmoothRanks",
+    "SoftPositives",
     "Sum",
     "Taken",
     "TwoSums",

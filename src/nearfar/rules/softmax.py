@@ -131,6 +131,19 @@ class OverLogs(PartitionRule):
 
 
 @dataclass(frozen=True)
+class SoftPositives(PartitionRule):
+    """The sum over all others of w (log D - s), each by its weight w; D over all others."""
+
+    sums: ClassVar[tuple[Sum, ...]] = (NEGATIVES,)
+    linear: ClassVar[bool] = True
+    takes_shift: ClassVar[bool] = True
+
+    def finish(self, ns: Namespace, a: Anchors) -> tuple[Array, Slopes]:
+        # Positives are counted by their weights, and their logits added by them.
+        return a.count * a.logs[0] - a.linear, Slopes((a.count,), -ns.xp.ones_like(a.linear))
+
+
+@dataclass(frozen=True)
 class LogOver(PartitionRule):
     """log D - log of the sum (or mean) of exp(s_p) over the positives."""
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, cast
 
 import torch
 
-from nearfar.evaluate import PartitionEvaluation
+from nearfar.evaluate import CandidateEvaluation, PartitionEvaluation
 from nearfar.evaluate.partition.sharded import strip
 from nearfar.evaluate.rows.evaluation import RowEvaluation
 from nearfar.frameworks import Block
@@ -224,6 +224,11 @@ class _Task(NamedTuple):
         values = self.replaced | dict(zip(self.learned, learned, strict=True))
         call = self.loss._open((), dict(zip(self.names, every, strict=True)) | values)
         evaluation = call.evaluation
+        if isinstance(evaluation, CandidateEvaluation):
+            raise TypeError(
+                f"expected a loss whose candidates are the rows of all ranks; received "
+                f"{self.loss}, which leaves some out: gather the rows and call the loss itself"
+            )
         self._check_aligned(evaluation)
         if isinstance(evaluation, PartitionEvaluation):
             return self._by_strips(evaluation, call.arrays)

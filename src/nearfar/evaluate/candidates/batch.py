@@ -6,6 +6,7 @@ from typing import Any
 
 from nearfar.codes import Codes, number_alike, number_sharing
 from nearfar.evaluate.candidates.anchors import Anchors
+from nearfar.evaluate.candidates.graded import PairGrades
 from nearfar.evaluate.candidates.looks import least_positives, left_out
 from nearfar.evaluate.candidates.pairs import Pairs, pairs_of
 from nearfar.evaluate.candidates.partners import matched, partners_of
@@ -42,6 +43,11 @@ class CandidateBatch:
         count = len(self.sets)
         partners = partners_of(self.sides, count, exponentials.guarded)
         walks = Walks(self.sides, count, exponentials, options, self.side, partners)
+        if settings.grading is not None:
+            targets = self.sides.facts["targets"]
+            grades = PairGrades(ns, settings.grading, targets, self.like, self.side)
+            walks = walks._replace(graded=grades)
+            self.grades = grades.total
         threshold = settings.threshold
         if threshold is not None:
             t = self.sides.temperature
@@ -125,6 +131,9 @@ class CandidateBatch:
         turns = [(first, last)] if pairs.meets else [(first, last), (last, first)]
         for one, other in turns:
             width = walk.apiece or ns.number(other.n(ns), like)
+            if pairs.by == "degrees":
+                yield self.grades, width - itself
+                continue
             if pairs.by != "codes":
                 yield 0, width - itself - (1 if pairs.by == "place" else 0)
                 continue

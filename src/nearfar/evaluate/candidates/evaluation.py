@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from nearfar.evaluate.candidates.batch import CandidateBatch
+from nearfar.evaluate.candidates.graded import Grading
 from nearfar.evaluate.partition.anchors import AnchorSet
 from nearfar.evaluate.partition.backward import vjp
 from nearfar.evaluate.partition.forward import TileSums, accumulate
@@ -17,7 +18,7 @@ from nearfar.evaluate.threshold import Threshold
 from nearfar.frameworks import Array, Block, Namespace, Problem, Residuals
 from nearfar.rules import PartitionRule, Slopes
 
-Meeting = Literal["views", "sides", "labels", "queries"]
+Meeting = Literal["views", "sides", "labels", "queries", "graded"]
 
 _NOTHING_TO_DO = (
     "no anchor of this batch has a positive (or every denominator is empty): the loss is 0 and has "
@@ -32,7 +33,8 @@ class CandidateEvaluation(Settings):
     - "labels": rows with the batch, a reference or `both`;
     - "views": the rows of two views, with each other;
     - "sides": the rows of two sides, with the other side;
-    - "queries": in `directions`, the batch and further negatives.
+    - "queries": in `directions`, the batch and further negatives;
+    - "graded": the rows with each other, all of them positives by degrees.
     """
 
     rule: PartitionRule
@@ -43,6 +45,7 @@ class CandidateEvaluation(Settings):
     same: str = "negative"
     """What equal ids mean: "positive", "ignore", "negative"."""
     threshold: Threshold | None = None
+    grading: Grading | None = None
     in_batch: bool = True
     """Whether other rows' positives are negatives of a query."""
     own: str = "mine"
@@ -149,6 +152,7 @@ class CandidateEvaluation(Settings):
         rows = [ns.shape(x)[0] for x in inputs[:2]]
         sizes = {
             "labels": rows[:1],
+            "graded": rows[:1],
             "views": [2 * rows[0]],
             "sides": rows,
             "queries": rows[:1] * (1 if self.joint else len(self.directions)),

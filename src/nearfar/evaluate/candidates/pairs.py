@@ -14,7 +14,7 @@ class Pairs(NamedTuple):
     owners: tuple[int, int | None]
     """To which sets' sums these add."""
     by: str = "none"
-    """What tells positives: "codes", "place", or "none" where there are none."""
+    """What tells positives: "codes", "place", "degrees", or "none" where there are none."""
     own: bool = False
     """Whether each row meets columns of its own only."""
     others: bool = False
@@ -34,6 +34,8 @@ def pairs_of(settings: Any, sides: Sides) -> Iterator[Pairs]:
         yield Pairs(0, 0, (0, 0), "place")
     elif meeting == "sides":
         yield Pairs(0, 1, (0, 1), "codes" if sides.alike_are_positive else "place")
+    elif meeting == "graded":
+        yield Pairs(0, 0, (0, 0), "degrees")
     elif meeting == "labels":
         if sides.meets_batch:
             yield Pairs(0, 0, (0, 0), "codes")

@@ -125,6 +125,10 @@ class Sides:
         guides = [self._guide(k, order) for k, order in enumerate(orders)]
         return self._prepare(parts, codes=codes, offsets=offsets, guides=guides, orders=orders)
 
+    def _of_graded(self) -> list[Side]:
+        rows = [self.ns.matrix(self.parts[0])]
+        return self._prepare(rows, codes=[None], offsets=[None], guides=[None], orders=[AS_GIVEN])
+
     def _ids(self) -> list[Codes | None]:
         """Ids of both sides, in one order for pairs of rows, or each sorted where ids pair them."""
         ids = [self.facts[x] for x in ("ids", "ids.0", "ids.1") if x in self.facts]

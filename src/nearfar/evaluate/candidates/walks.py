@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from nearfar.codes import compared, how_alike
+from nearfar.evaluate.candidates.graded import PairGrades
 from nearfar.evaluate.candidates.own_rows import OwnRows, blocks_of_own
 from nearfar.evaluate.candidates.pairs import Pairs, pairs_of
 from nearfar.evaluate.candidates.sides import Side, Sides
@@ -31,6 +32,7 @@ class Walks(NamedTuple):
     side: int
     """Rows of a tile."""
     partners: Partners | None
+    graded: PairGrades | None = None
     thresholds: tuple[Array, ...] = ()
     """Above which a similarity to an anchor leaves out, for every set."""
 
@@ -101,6 +103,7 @@ class Walks(NamedTuple):
             "workers": ns.workers(self.options.workers),
             "single": self.sides.by_place,
             "partners": self.partners,
+            "graded": self.graded,
             "anchors": tuple(rows[k if by_side else 0] for k in range(self.sets)),
             "embedded": tuple(x if w else None for x, w in zip(rows, wanted, strict=False)),
         }
@@ -116,6 +119,8 @@ class Walks(NamedTuple):
             positives, negatives = how_alike(first.codes, last.codes, i, j)
         elif pairs.by == "place":
             positives = not pairs.meets if i is None or j is None else _overlap(i, j)
+        elif pairs.by == "degrees":
+            positives = True
         if diagonal:
             # Who stands there is neither, so that such a tile is masked.
             positives, negatives = pairs.by != "none", True

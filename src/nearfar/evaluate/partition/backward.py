@@ -217,7 +217,7 @@ def _vjp_directed(
                 if in_tile:
                     slope = across(ns, linear[place.side], place.block, axis)
                     pull = ns.plus(ns.xp.zeros_like(x), slope, scratch, f"linear{axis}")
-                    pull = only(pull, "positives", 0)
+                    pull = tiling.positives(pull, only, i, j, axis)
                     g = pull if g is None else ns.add_(g, pull)
                 for k, y in tiling.applied_each(x, wanted, only, False, scratch, str(axis)):
                     state = _rows(ns, weights[k][place.side], place.block)

@@ -131,7 +131,8 @@ def _directed_sums(tiling: TileContext, in_tiles: bool, kind: Kind) -> _SumsStep
             x = tiling.seen(logits, i, j, axis, scratch, "seen")
             only = tiling.only(kind, i, j, scratch, axis, logits)
             if in_tile:
-                positives = only(ns.copy(x, scratch, "linear"), "positives", 0)
+                copy = ns.copy(x, scratch, "linear")
+                positives = tiling.positives(copy, only, i, j, axis)
                 part = ns.column_sums(positives) if axis else ns.row_sums(positives)
                 added = ns.add_rows_(linear[place.side], place.block, part)
                 linear = replaced(linear, place.side, added)
@@ -161,7 +162,7 @@ def _accumulate_linear(
                 x = ns.minus(logits, shift, scratch, "linear")
                 if tiling.offsets[axis] is not None:
                     x = ns.add_(x, tiling.offset(i, j, axis))
-                x = only(x, "positives", 0)
+                x = tiling.positives(x, only, i, j, axis)
                 sums = ns.column_sums(x) if axis else ns.row_sums(x)
                 out = replaced(out, side, ns.add_rows_(out[side], block, sums))
             return out

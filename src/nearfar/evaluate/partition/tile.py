@@ -1,7 +1,7 @@
 """What a partition rule's tiles are made of: logits, masks, and whose sums they add to."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from nearfar.evaluate.partition.exponentials import Exponentials, LogSum, finite
 from nearfar.evaluate.partition.matched import Partners
@@ -31,6 +31,13 @@ class LeftOut(NamedTuple):
     thresholds; None: the logits are."""
     but_diagonal: bool = False
     """Whether who stands on the diagonal never is."""
+
+
+class Graded(Protocol):
+    """How much of a positive each row is to an anchor."""
+
+    def tile(self, i: Block, j: Block, axis: int) -> Array:
+        """For the anchors along an axis of a tile; of an anchor and itself it may be anything."""
 
 
 class TileContext(NamedTuple):
@@ -79,13 +86,16 @@ class TileContext(NamedTuple):
     left_out: LeftOut | None = None
     offsets: tuple[Array | None, Array | None] = (None, None)
     """What is added to the logits of columns as candidates, and of rows as candidates."""
+    graded: "Graded | None" = None
+    """How much of a positive each pair is, where that is a number: all are negatives too."""
     apiece: int = 0
     """How many columns each row has for itself: see `OwnRows`."""
 
     @property
     def directed(self) -> bool:
         """Whether a pair is another thing with its column for the anchor than with its row."""
-        return bool(self.left_out and self.left_out.thresholds) or self.has_offsets
+        above = bool(self.left_out and self.left_out.thresholds)
+        return above or self.has_offsets or self.graded is not None
 
     @property
     def has_offsets(self) -> bool:
@@ -206,6 +216,18 @@ class TileContext(NamedTuple):
 
         return only
 
+    def positives(
+        self,
+        x: Array,
+        only: Only,
+        i: Block,
+        j: Block,
+        axis: int,
+    ) -> Array:
+        """A tile as its positives count, of which 0 remains of all others; consumes the tile."""
+        x = only(x, "positives", 0)
+        return x if self.graded is None else self.ns.mul_(x, self.graded.tile(i, j, axis))
+
     def members(self, kind: Kind, i: Block, j: Block, scratch: Scratch | None) -> Only:
         """The same, whoever is left out."""
         ns, meets = self.ns, self._meets(kind)
@@ -215,8 +237,8 @@ class TileContext(NamedTuple):
 
         def only(x: Array, over: str, nothing: float) -> Array:
             alike = over == "positives"
-            if not kind.positives:
-                return ns.fill_diagonal_(x, i, j, nothing)
+            if self.graded is not None or not kind.positives:
+                return ns.fill_diagonal_(x, i, j, nothing) if meets else x
             if beside and not alike:  # an anchor and its partner stand side by side
                 return ns.fill_diagonal_(x, i, j, nothing, 2 if meets else 1)
             members = ns.members(*self.compared(i, j), alike, x, scratch)
