@@ -20,6 +20,8 @@ def batch(loss: Any) -> dict[str, np.ndarray]:
     }  # fmt: skip
     if getattr(loss, "several_centres", False):
         known["proxies"] = np.stack([centres, centres + rng.normal(size=centres.shape)], axis=1)
+    if loss.stated("weights") == "given":
+        known["targets"] = np.exp(-np.abs(groups[:, None] - groups[None, :]).astype(float))
     required = [name for name in loss.inputs if name not in loss.optional]
     missing = [name for name in required if name not in known]
     if missing:

@@ -141,3 +141,9 @@ def name(fields) -> str:
     words += ["zero"] if fields.get("without_positives") == "zero" else []
     words += ["detached"] if fields.get("detach_weights") else []
     return "-".join(words)
+
+
+SOFTCONTRASTIVE = [
+    {"normalise": normalise, "similarity": similarity}
+    for normalise, similarity in product(("row", "positives", "none"), SIMILARITIES)
+]

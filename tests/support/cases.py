@@ -26,6 +26,7 @@ from oracles import (
     scoredpairs,
     siglip,
     smoothap,
+    softcontrastive,
     spread,
     supcon,
     supcr,
@@ -82,6 +83,7 @@ CLASSES = np.random.default_rng(12).integers(0, 5, 21)
 PROXIES = np.random.default_rng(13).normal(size=(7, 5))
 CENTRES = np.random.default_rng(14).normal(size=(7, 3, 5))
 SEVERAL_TARGETS = _RNG.integers(0, 3, (21, 2))
+GIVEN = np.where(_RNG.random((21, 21)) < 0.7, _RNG.random((21, 21)), 0.0)
 
 LOSSES = {
     "NTXent": Entry(
@@ -236,6 +238,37 @@ LOSSES = {
             "triplet": Case(nf.Triplet(margin=2.0), (A, B, C)),
             "triplet-chebyshev": Case(nf.Triplet(margin=2.0, distance="chebyshev"), (A, B, C)),
         },
+    ),
+    "SoftContrastive": Entry(
+        fields={
+            "temperature": 0.1,
+            "weights": "given",
+            "bandwidth": 1.0,
+            "normalise": "row",
+            "similarity": "cosine",
+            "scale": 1.0,
+            "reduction": "mean",
+        },
+        others={"temperature": 0.3, "normalise": "positives", "similarity": "dot"},
+        loops=softcontrastive.softcontrastive,
+        dense=None,
+        conventions=conventions.SOFTCONTRASTIVE,
+        cases={
+            "soft-given": Case(nf.SoftContrastive(), (X,), (GIVEN,)),
+            "soft-rbf": Case(nf.SoftContrastive(weights="rbf", temperature=0.02), (X,), (TARGETS,)),
+            "soft-jaccard": Case(
+                nf.SoftContrastive(weights="jaccard", normalise="positives"), (X,), (MANY,)
+            ),
+            "soft-cosine": Case(
+                nf.SoftContrastive(weights="cosine", bandwidth=0.3, similarity="neg_euclidean"),
+                (X,),
+                (SEVERAL_TARGETS + 0.5,),
+            ),
+        },
+        not_in_presets="the code of y-Aware divides its weights along the other axis, and that of "
+        "X-CLR was not to be had",
+        not_in_check=NO_FORM,
+        not_distributed="every rank would hold weights of pairs",
     ),
     "SupCR": Entry(
         fields={

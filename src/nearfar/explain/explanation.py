@@ -10,7 +10,16 @@ from nearfar.explain.relations import Array, Relations, relate
 from nearfar.explain.repeats import own_negatives, repeats
 from nearfar.explain.survey import Survey, survey
 from nearfar.frameworks import HOST_MEMORY
-from nearfar.losses import Composed, Loss, RankedRows, RowsAlone, ScoredPairs, TwoViews, ViewsAlone
+from nearfar.losses import (
+    Composed,
+    GradedRows,
+    Loss,
+    RankedRows,
+    RowsAlone,
+    ScoredPairs,
+    TwoViews,
+    ViewsAlone,
+)
 
 _EVEN = 1e-6  # logits that differ by less of their size are taken for equal
 _SHOWN = 5
@@ -220,7 +229,7 @@ def _counts(loss: Loss, found: Survey) -> dict[str, Any]:
         rows = np.flatnonzero(counts == 0)
         return {"count": len(rows), "first": rows[:_SHOWN].tolist()}
 
-    ranks = isinstance(loss, RankedRows)  # nobody is a negative throughout
+    ranks = isinstance(loss, RankedRows | GradedRows)  # nobody is a negative throughout
     return {
         "anchors": len(found.positives),
         "positives": spread(found.positives),

@@ -12,6 +12,7 @@ from nearfar.losses import (
     Composed,
     GivenPairs,
     GivenTriplets,
+    GradedRows,
     LabelledRows,
     Loss,
     Queries,
@@ -240,6 +241,17 @@ def _targets(loss: RankedRows, arrays: dict[str, Array]) -> _Related:
     none = np.zeros((1, 1), dtype=bool)
     anchors, candidates, first = _with_reference(loss, arrays)
     return anchors, candidates, lambda i, j: (i != j + first, none & (i != j)), order
+
+
+@_related.register
+def _grades(loss: GradedRows, arrays: dict[str, Array]) -> _Related:
+    """Every other row is a positive by a degree, and in the one denominator."""
+    targets = arrays["targets"].reshape(len(arrays["targets"]), -1)
+    given = loss.stated("weights") == "given"
+    order = np.arange(len(targets)) if given else np.lexsort(targets.T[::-1])
+    none = np.zeros((1, 1), dtype=bool)
+    rows = Side.of(embeddings=arrays["embeddings"])
+    return rows, None, lambda i, j: (i != j, none & (i != j)), order
 
 
 @_related.register

@@ -27,6 +27,7 @@ from nearfar.losses.families import (
     TwoViews,
 )
 from nearfar.losses.families_at_once import RowsAlone, ScoredPairs, ViewsAlone
+from nearfar.losses.families_of_grades import GradedRows
 from nearfar.losses.families_of_proxies import AgainstProxies
 from nearfar.losses.fields import (
     choice,
@@ -80,6 +81,7 @@ __all__ = [
     "Exclude",
     "GivenPairs",
     "GivenTriplets",
+    "GradedRows",
     "InfoNCE",
     "KoLeo",
     "LabelledRows",

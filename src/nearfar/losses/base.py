@@ -326,9 +326,11 @@ class Loss(Declared, family=True):
 
     def __add__(self, other: Any) -> "Loss":
         """A `WeightedSum` of two losses with the same inputs."""
-        from nearfar.losses.weightedsum import added
-
-        return added(self, other) if isinstance(other, Loss) else NotImplemented
+        if not isinstance(other, Loss):
+            return NotImplemented
+        # Which is made of losses, and so above them.
+        total: Loss = registry.COMPOSED["weightedsum"].of(self, other)
+        return total
 
     def __radd__(self, other: Any) -> "Loss":
         # What sum() begins with.

@@ -1,17 +1,12 @@
 """Contrastive loss with graded positives: soft labels, targets, a teacher."""
 
-from typing import Any, ClassVar
-
-from nearfar.evaluate import CandidateEvaluation, Grading
-from nearfar.frameworks import Array, Evaluation, Namespace
-from nearfar.losses.base import Loss
-from nearfar.losses.families import refuse_views
+from nearfar.losses.families_of_grades import GradedRows
 from nearfar.losses.fields import choice, positive
-from nearfar.rules import PartitionRule, SoftPositives
+from nearfar.rules import SoftPositives
 from nearfar.similarity import SIMILARITIES
 
 
-class SoftContrastive(Loss):
+class SoftContrastive(GradedRows):
     """Cross-entropy of each row's softmax over the others with weights of how alike they are.
 
     Formula: with s_ij = similarity(z_i, z_j) / temperature and weights w_ij,
@@ -62,11 +57,6 @@ class SoftContrastive(Loss):
     0.412752
     """
 
-    inputs: ClassVar[tuple[str, ...]] = ("embeddings", "targets")
-    embeddings: ClassVar[tuple[str, ...]] = ("embeddings",)
-    keywords: ClassVar[tuple[str, ...]] = ("sample_weight",)
-    rules = (PartitionRule,)
-
     temperature: float = positive(0.1)
     weights: str = choice("given", "rbf", "jaccard", "cosine")
     bandwidth: float = positive(1.0)
@@ -75,52 +65,3 @@ class SoftContrastive(Loss):
 
     def rule(self) -> SoftPositives:
         return SoftPositives()
-
-    def _check_shapes(self, embeddings: dict[str, Array], given: Any) -> None:
-        refuse_views(type(self).__name__, embeddings["embeddings"], "targets")
-
-    def _settled(
-        self, ns: Namespace, embeddings: dict[str, Array], facts: dict[str, Array]
-    ) -> dict[str, Array]:
-        targets, rows = facts["targets"], embeddings["embeddings"].shape[0]
-        shape = tuple(targets.shape)
-        known = ns.peek(targets)
-        square = len(shape) == 2 and (None in (shape[1], rows) or shape[1] == rows)
-        if self.weights == "given" and not square:
-            raise ValueError(
-                f"SoftContrastive: expected targets of shape ({rows}, {rows}) with "
-                f'weights="given", a weight for each pair; received {shape}; state weights="rbf" '
-                'for targets, "jaccard" for labels, "cosine" for embeddings'
-            )
-        if self.weights in ("jaccard", "cosine") and len(shape) != 2:
-            raise ValueError(
-                f"SoftContrastive: expected targets of shape ({rows}, c) with "
-                f"weights={self.weights!r}; received {shape}"
-            )
-        if self.weights == "given" and known is not None and (known < 0).any():
-            raise ValueError(
-                'SoftContrastive: expected targets from 0 on with weights="given"; received '
-                f"{float(known.min())}"
-            )
-        if self.weights == "jaccard" and known is not None and ((known != 0) & (known != 1)).any():
-            raise ValueError(
-                'SoftContrastive: expected targets of 0 and 1 with weights="jaccard", marking the '
-                'labels of each row; received others; state weights="cosine" or "rbf" for numbers'
-            )
-        return embeddings
-
-    def _evaluation(
-        self,
-        arrays: tuple[Array, ...],
-        parameters: tuple[float | None, ...],
-        names: tuple[str, ...],
-    ) -> Evaluation:
-        grading = Grading(self.weights, self.bandwidth, self.normalise)
-        return CandidateEvaluation(
-            meeting="graded",
-            grading=grading,
-            parts=1,
-            parameters=parameters,
-            names=names,
-            **self._settings,
-        )

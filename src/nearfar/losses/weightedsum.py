@@ -1,7 +1,7 @@
 """A sum of losses with weights."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 from nearfar.losses.base import Loss
 from nearfar.losses.composed import Composed, Term, read_loss, scaled
@@ -58,13 +58,13 @@ class WeightedSum(Composed, composed=True):
     def to_dict(self) -> dict[str, Any]:
         return super().to_dict() | {"terms": [loss.to_dict() for loss in self.terms]}
 
-
-def added(one: Loss, other: Loss) -> WeightedSum:
-    """The sum of two losses, of which either may be a sum."""
-    terms = []
-    for loss in (one, other):
-        if isinstance(loss, WeightedSum):
-            terms += [scaled(term, loss.scale) for term in loss.terms]
-        else:
-            terms.append(loss)
-    return WeightedSum(terms=tuple(terms))
+    @classmethod
+    def of(cls, *losses: Loss) -> Self:
+        """The sum of losses, of which any may be a sum."""
+        terms: list[Loss] = []
+        for loss in losses:
+            if isinstance(loss, WeightedSum):
+                terms += [scaled(term, loss.scale) for term in loss.terms]
+            else:
+                terms.append(loss)
+        return cls(terms=tuple(terms))

@@ -10,6 +10,7 @@ from nearfar.losses import (
     Composed,
     GivenPairs,
     GivenTriplets,
+    GradedRows,
     LabelledRows,
     Loss,
     Queries,
@@ -101,6 +102,25 @@ def _(loss: ScoredPairs) -> Batches:
         "whole numbers": (_rows(6, 3), _rows(6, 4), rng.integers(0, 9, 6)),
         "one target": (_rows(4, 5), _rows(4, 6), np.ones(4)),
         "one pair": (_rows(1, 7), _rows(1, 8), np.array([0.5])),
+    }
+
+
+@batches.register
+def _(loss: GradedRows) -> Batches:
+    rng = np.random.default_rng(11)
+
+    def targets(n: int) -> Any:
+        weights = loss.stated("weights")
+        if weights == "given":
+            return np.where(rng.random((n, n)) < 0.7, rng.random((n, n)), 0.0)
+        if weights == "jaccard":
+            return rng.integers(0, 2, (n, 4))
+        return rng.normal(size=(n, 3))
+
+    return {
+        "nine rows": (_rows(9, 1), targets(9)),
+        "two rows": (_rows(2, 2), targets(2)),
+        "one row": (_rows(1, 3), targets(1)),
     }
 
 

@@ -12,7 +12,7 @@ from warnings import catch_warnings, simplefilter
 import numpy as np
 
 from nearfar import losses
-from nearfar.losses import AgainstProxies, Loss, Queries, loss_from_dict
+from nearfar.losses import AgainstProxies, GradedRows, Loss, Queries, loss_from_dict
 from nearfar.testing.batches import Batch, Batches, batches
 from nearfar.testing.running import FRAMEWORKS, Framework, dtype_name, installed, read
 
@@ -259,6 +259,8 @@ def _check_order(loss: Loss, batch: Batch) -> None:
     queue = isinstance(loss, Queries) and len(batch) == 3 and batch[2].ndim == 2
     shared = queue or isinstance(loss, AgainstProxies)
     moved = [x if shared and k == 2 else np.asarray(x)[order] for k, x in enumerate(batch)]
+    if isinstance(loss, GradedRows) and loss.stated("weights") == "given":
+        moved[1] = moved[1][:, order]  # a column for each row too
     value, gradients = loss.value_and_grad(*batch)
     other, others = loss.value_and_grad(*moved)
     _assert_close("value, rows in another order", other, value, 1e-12)
