@@ -92,6 +92,7 @@ def _labels() -> dict[str, Call]:
     add("self", reference, include_self=True, candidates="both")
     add("positive-self", reference, include_self="positive", candidates="both", reduction="sum")
     add("empty", (X, Y, R[:0], YR[:0]), candidates="both")
+    add("empty-many", (X, MANY.astype(float), R[:0], YR[:0]), candidates="both")
     add("one-row", (X[:1], Y[:1], R, np.array([Y[0], *YR[1:]])))
     weights = {"sample_weight": WEIGHTS[13]}
     add("weights", (X, Y), weights, without_positives="zero")

@@ -284,15 +284,24 @@ def every_pair():
     [
         (nf.SupCon(temperature=0.4), supcon),
         (nf.SupCon(denominator="own_positive", average="pairs", reduction="sum"), supcon),
-        (nf.SupCon(positives="log_mean", without_positives="zero", reduction="none"), supcon),
+        (nf.BatchTriplet(margin=0.5), triplet),
+        (nf.BatchTriplet(margin=0.5, reduction="none"), triplet),
+        (nf.PairMargin(margin=3.0), pair_margin),
     ],
-    ids=repr,
+    ids=["mean", "pairs", "triplets", "each", "margin"],
 )
 def test_candidates_of_a_reference(loss, oracle):
     x, y = rows()
     listed = triplets(every_pair()) if oracle is triplet else every_pair()
     found = PMLLoss(loss)(x, LABELS, ref_emb=y, ref_labels=OTHERS.tolist())
     agree(found, oracle(loss, x, y, listed), (x, y))
+
+
+def test_a_reference_with_targets():
+    x, y = rows()
+    found = PMLLoss(nf.SupCR())(x, LABELS.float(), None, y, OTHERS.float())
+    want = nf.SupCR()(x, LABELS.float(), reference=y, reference_targets=OTHERS.float())
+    assert torch.equal(found, want)
 
 
 @pytest.mark.parametrize("loss", [nf.SupCon(), nf.BatchTriplet(), nf.PairMargin(), nf.SupCR()])
@@ -415,7 +424,7 @@ def test_miners(pml, miner, ours, theirs):
     agree(PMLLoss(ours)(x, labels, mined), theirs(pml)(x, labels, mined), (x,), 1e-6)
 
 
-@pytest.mark.parametrize(("ours", "theirs"), EQUAL[:3], ids=["SupCon", "NTXent", "MultiSimilarity"])
+@each_equal
 def test_a_reference_is_the_packages(pml, ours, theirs):
     both = PMLLoss(ours), theirs(pml)
     x, y = rows()

@@ -113,6 +113,11 @@ def labels(call: Call, given: Mapping[str, Any]) -> dict[str, Array]:
     for name, x in given.items():
         rows = call.rows_of(name)
         found[name] = _labels(call, name, x, rows)
+    first = found["labels"]
+    for name, each in found.items():
+        # What a queue has before anything is pushed.
+        if len(first.x.shape) == 2 and tuple(each.x.shape) == (0,):
+            found[name] = first._replace(x=first.x[:0])
     axes = {name: len(each.x.shape) for name, each in found.items()}
     if len(set(axes.values())) > 1:
         told = " and ".join(f"{name} with {count}" for name, count in axes.items())
