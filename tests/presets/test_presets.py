@@ -36,6 +36,14 @@ RUN_IN_TEST_PACKAGES = {
     "pytorch-metric-learning/GeneralizedLiftedStructureLoss",
     "pytorch-metric-learning/NPairsLoss",
     "sentence-transformers/BatchSemiHardTripletLoss",
+    "sentence-transformers/MultipleNegativesRankingLoss:hard_negatives",
+    "sentence-transformers/MultipleNegativesRankingLoss:all_directions",
+    "sentence-transformers/GISTEmbedLoss",
+    "sentence-transformers/GISTEmbedLoss:relative",
+    "pytorch-metric-learning/SupConLoss:ref_emb",
+    "pytorch-metric-learning/NTXentLoss:ref_emb",
+    "pytorch-metric-learning/CrossBatchMemory(SupConLoss)",
+    "tensorflow-recommenders/Retrieval:remove_accidental_hits",
 }
 
 
@@ -83,6 +91,9 @@ def test_covered(row):
     known |= {k: rng.normal(size=(6, 4)) for k in ("q1", "q2", "k1", "k2", "queue")}
     known |= {k: rng.normal(size=(6, 4)) for k in ("anchor", "positive", "negative")}
     known |= {"f": rng.normal(size=(3, 2, 4)), "y": [0, 0, 0, 1, 1, 2], "t": rng.normal(size=6)}
+    known |= {k: rng.normal(size=(6, 2, 4)) for k in ("n", "gn")}
+    known |= {k: rng.normal(size=(6, 4)) for k in ("gq", "gk", "r")} | {"yr": [2, 2, 1, 0, 0, 0]}
+    known |= {"ids": [3, 1, 3, 2, 1, 5], "probability": rng.uniform(0.1, 1, 6)}
     known |= {"p": rng.normal(size=(3, 4)), "c": rng.normal(size=(3, 2, 4))}
     value = eval(row.call, {"loss": loss, "np": np, "B": 3, **known})
     assert np.all(np.isfinite(value))

@@ -7,6 +7,7 @@ from typing import Any
 
 from nearfar.losses import Loss
 from nearfar.presets.at_once import AT_ONCE
+from nearfar.presets.candidates import CANDIDATES
 from nearfar.presets.labels import LABELS
 from nearfar.presets.pairs import PAIRS
 from nearfar.presets.proxies import PROXIES
@@ -18,7 +19,8 @@ from nearfar.presets.weighted import WEIGHTED
 
 __all__ = ["Preset", "Table", "describe", "preset", "table"]
 
-_ALL = Table([*VIEWS, *LABELS, *QUERIES, *PAIRS, *WEIGHTED, *AT_ONCE, *PROXIES, *UNCOVERED])
+_COVERED = [*VIEWS, *LABELS, *QUERIES, *CANDIDATES, *PAIRS, *WEIGHTED, *AT_ONCE, *PROXIES]
+_ALL = Table([*_COVERED, *UNCOVERED])
 _BY_NAME = {row.name.lower(): row for row in _ALL}
 
 

@@ -35,7 +35,8 @@ QUERIES = [
         differs=_AS_IS,
         traps=(
             "temperature is 1 / scale.",
-            "Given hard negatives are candidates beside the batch's documents.",
+            "Given hard negatives are candidates beside the batch's documents: see "
+            "MultipleNegativesRankingLoss:hard_negatives.",
         ),
         original="MultipleNegativesRankingLoss(model, scale=20)"
         ".compute_loss_from_embeddings([q, k], None)",

@@ -16,7 +16,8 @@ class Preset:
     """A public implementation as a statement.
 
     In `original` and `call`, a and b are two views (B, d), f their stack (B, 2, d), z rows (n, d)
-    with labels y, q and k queries and keys, x and w the two sides of a pair.
+    with labels y, q and k queries and keys, n hard negatives (B, K, d), r and yr a labelled
+    reference, x and w the two sides of a pair.
     """
 
     name: str

@@ -10,12 +10,6 @@ _NO_LOSS = "nearfar has no {} loss"
 
 _ROWS = [
     (
-        "sentence-transformers/MultipleNegativesRankingLoss:all_directions",
-        _ST,
-        _ST_FOLDER + "multiple_negatives_ranking.py",
-        "one sum of an anchor over all four directions holds its positive twice; it is not NT-Xent",
-    ),
-    (
         "sentence-transformers/BatchHardTripletLoss",
         _ST,
         _ST_FOLDER + "batch_hard_triplet.py",
