@@ -31,10 +31,14 @@ class Explanation:
 
     `facts` are plain numbers, lists and text, under these names:
 
-    - "value", and "chance", the value where all similarities are 0;
-    - "anchors"; "positives" and "negatives" of an anchor: least, median, most;
+    - "value", and "chance", the value where all similarities are 0 (by which nobody is left out);
+    - "anchors", of two sides the rows of the first; "positives" and "negatives" of an anchor:
+      least, median, most;
     - "without_positives" and "without_negatives": the anchors that have none (where targets rank
       all other rows nobody is a negative throughout: None);
+    - "left_out": how many pairs of an anchor and a candidate would be negatives and are left out,
+      by reason: "ids", "padding", "exclude", the first that holds, as far as the call has them;
+      and "anchors", how many have no other negatives (None: the call has none of these);
     - "duplicates": rows equal to an earlier one of their side (of both sides, and of a queue with
       the positives), of how many, and the first such pairs;
     - "positives_among_negatives": anchors whose own positive is one of the negatives given for
@@ -138,6 +142,7 @@ _HEADINGS = {
     "negatives": "negatives per anchor",
     "without_positives": "anchors without positives",
     "without_negatives": "anchors without negatives",
+    "left_out": "pairs left out",
     "duplicates": "rows equal to an earlier one",
     "positives_among_negatives": "positives among their negatives",
     "clamped": "anchors at the lower bound",
@@ -174,7 +179,7 @@ def explain(loss: Loss, arrays: dict[str, Array]) -> Explanation:
             else x
             for key, x in arrays.items()
         }
-        chance = float(mean(**_by_argument(nothing)))
+        chance = float(_at_zero(mean)(**_by_argument(nothing)))
     kind = loss.first if isinstance(loss, Composed) else loss
     pull = _pull(kind, gradients, len(losses) if each else len(relations.anchors.rows))
     facts: dict[str, Any] = {"loss": loss.to_dict(), "value": float(value), "chance": chance}
@@ -183,6 +188,7 @@ def explain(loss: Loss, arrays: dict[str, Array]) -> Explanation:
         found.positives += 1
     facts |= _counts(kind, found) | _pairs(kind, relations, found)
     facts |= {
+        "left_out": found.left_out | {"anchors": found.emptied} if found.left_out else None,
         "duplicates": repeats(kind, arrays, relations.anchors),
         "positives_among_negatives": own_negatives(kind, arrays),
         "clamped": _clamped(loss, named),
@@ -190,7 +196,9 @@ def explain(loss: Loss, arrays: dict[str, Array]) -> Explanation:
         "effective_negatives": _effective(kind, found),
         "hardest_tenth": _hardest_tenth(losses, pull),
     }
-    facts["findings"] = _findings(kind, facts, relations, found) + _of_inputs(arrays)
+    facts["findings"] = _findings(kind, facts, relations, found)
+    facts["findings"] += _of_meetings(kind, facts["left_out"], n=len(found.positives))
+    facts["findings"] += _of_inputs(arrays)
     return Explanation(facts, np.asarray(losses), pull, relations, memory)
 
 
@@ -202,6 +210,15 @@ def _by_argument(arrays: dict[str, Array]) -> dict[str, Any]:
         found[stem] = (*found.get(stem, ()), x) if number else x
     alone = {stem: x[0] for stem, x in found.items() if isinstance(x, tuple) and len(x) == 1}
     return found | alone
+
+
+def _at_zero(loss: Loss) -> Loss:
+    """The loss where all similarities are 0: they leave out nobody, whatever the margin."""
+    exclude = loss.stated("exclude")
+    if exclude is None or exclude.by != "self" or isinstance(loss, Composed):
+        return loss
+    changes: dict[str, Any] = {"exclude": None}
+    return replace(loss, **changes)
 
 
 def _row_axes(key: str, x: Array, first: Array) -> int:
@@ -308,7 +325,8 @@ def _findings(loss: Loss, facts: dict[str, Any], relations: Relations, found: Su
         counts = "not counted" if skipped else "counted as 0"
         said.append(f"{lacking} of {n} anchors have no positive and are {counts}: rows {rows}")
     alone = isinstance(loss, RowsAlone | ViewsAlone | ScoredPairs)
-    if facts["negatives"] and not alone and lacking < n and not found.negatives.any():
+    some = found.negatives.any() or found.emptied
+    if facts["negatives"] and not alone and lacking < n and not some:
         why = ": all rows are of one class" if relations.labels is not None and n > 1 else ""
         learns = "" if facts["hardest_tenth"] else "; the loss is 0 and nothing is learned"
         said.append(f"no anchor has a negative{why}{learns}")
@@ -334,10 +352,32 @@ def _findings(loss: Loss, facts: dict[str, Any], relations: Relations, found: Su
     return said
 
 
-def _of_inputs(arrays: dict[str, Array]) -> list[str]:
-    """Labels and targets that may be meant otherwise than they are read."""
-    labels, targets = arrays.get("labels"), arrays.get("targets")
+def _of_meetings(loss: Loss, left_out: dict[str, int] | None, n: int) -> list[str]:
+    """Who meets nobody, and who meets more than is counted."""
     said = []
+    if left_out and left_out["anchors"]:
+        why = " and ".join(k for k, count in left_out.items() if count and k != "anchors")
+        said.append(
+            f"all candidates of {left_out['anchors']} of {n} anchors are left out, but for "
+            f"positives (by {why})"
+        )
+    directions = loss.stated("directions", ("qp",))
+    if directions != ("qp",):
+        all_of = ", ".join(f'"{name}"' for name in directions)
+        said.append(
+            'candidates are counted of direction "qp" only, queries against positives and '
+            f"negatives; the loss has {all_of}"
+        )
+    return said
+
+
+def _of_inputs(arrays: dict[str, Array]) -> list[str]:
+    """Weights of nobody; labels and targets that may be meant otherwise than they are read."""
+    labels, targets = arrays.get("labels"), arrays.get("targets")
+    weights = arrays.get("sample_weight")
+    said = []
+    if weights is not None and not weights.any():
+        said.append("sample_weight is 0 for all: the loss is 0 and nothing is learned")
     if labels is not None and _is_mask(labels):
         n = len(labels)
         said.append(
@@ -371,6 +411,8 @@ def _spelled(key: str, fact: Any) -> str:
             f"{anchor}, {candidate}: {apart:.4g}"
             for anchor, candidate, apart in (pair.values() for pair in fact[:3])
         )
+    if key == "left_out":
+        return ", ".join(f"{count} by {why}" for why, count in fact.items() if why != "anchors")
     if isinstance(fact, dict):
         first = ", ".join(" = ".join(x) if isinstance(x, list) else str(x) for x in fact["first"])
         more = ", ..." if fact["count"] > _SHOWN else ""

@@ -9,7 +9,7 @@ from nearfar.extras import imported
 
 CELLS = 400
 _NAMED = 24  # so many rows have room for their names
-_EXCLUDED, _NEGATIVE, _POSITIVE = 0, 1, 2
+_NOT_COMPARED, _LEFT_OUT, _NEGATIVE, _POSITIVE = range(4)
 
 
 def draw(facts: dict[str, Any], pull: Array, relations: Relations, memory: int, axes: Any) -> Any:
@@ -25,11 +25,11 @@ def draw(facts: dict[str, Any], pull: Array, relations: Relations, memory: int, 
     image, share = axes
     rows, columns = cell_numbers(relations)
     means, kinds = cells(relations, rows, columns, memory)
-    known = kinds != _EXCLUDED
+    known = kinds != _NOT_COMPARED
     low, high = (float(f(means[known])) if known.any() else 0.0 for f in (np.min, np.max))
     scale = Normalize(low, high if high > low else low + 1)
     colours = np.full((*means.shape, 3), 0.88)
-    for kind, name in ((_NEGATIVE, "Oranges"), (_POSITIVE, "Blues")):
+    for kind, name in ((_LEFT_OUT, "Greens"), (_NEGATIVE, "Oranges"), (_POSITIVE, "Blues")):
         of_kind = kinds == kind
         # From a tint on, so that a far pair is not taken for a white page.
         tints = plt.get_cmap(name)(0.12 + 0.8 * scale(means[of_kind]))
@@ -39,7 +39,9 @@ def draw(facts: dict[str, Any], pull: Array, relations: Relations, memory: int, 
     sort = "" if np.array_equal(relations.order, np.sort(relations.order)) else ", sorted"
     image.set_xlabel(f"candidates{sort}")
     image.set_ylabel(f"anchors{sort}")
-    image.set_title("blue: positives, orange: negatives, grey: not compared", fontsize=10)
+    left_out = "green: left out, " if facts["left_out"] else ""
+    legend = f"blue: positives, orange: negatives, {left_out}grey: not compared"
+    image.set_title(legend, fontsize=10)
     what = "distance, negative" if "distance" in facts["loss"] else "similarity"
     bar = image.figure.colorbar(
         ScalarMappable(scale, "Greys"), ax=image, location="bottom", shrink=0.5, pad=0.02
@@ -72,21 +74,28 @@ def cell_numbers(relations: Relations) -> tuple[Array, Array]:
 def cells(relations: Relations, rows: Array, columns: Array, memory: int) -> tuple[Array, Array]:
     """Mean similarity of each cell's most telling pairs, and what they are."""
     shape = rows.max() + 1, columns.max() + 1
-    sums = np.zeros((3, *shape))
-    counts = np.zeros((3, *shape))
+    sums = np.zeros((4, *shape))
+    counts = np.zeros((4, *shape))
     across = relations.order if relations.same_rows else np.arange(len(columns))
     edges = np.flatnonzero(np.diff(columns, prepend=-1))
     start = 0
     for tile in relations.blocks(memory, relations.order):
         cell = rows[start : start + len(tile.rows)]
         start += len(tile.rows)
-        for kind, mask in ((_NEGATIVE, tile.negatives), (_POSITIVE, tile.positives)):
+        left_out = sum(tile.left_out.values(), np.zeros_like(tile.negatives))
+        of_kinds = {
+            _LEFT_OUT: left_out,
+            _NEGATIVE: tile.negatives,
+            _POSITIVE: tile.positives,
+        }
+        for kind, mask in of_kinds.items():
             mask = mask[:, across]
             values = np.where(mask, tile.logits[:, across], 0.0)
             np.add.at(sums[kind], cell, np.add.reduceat(values, edges, axis=1))
             np.add.at(counts[kind], cell, np.add.reduceat(mask.astype(float), edges, axis=1))
-    kinds = np.where(
-        counts[_POSITIVE] > 0, _POSITIVE, np.where(counts[_NEGATIVE] > 0, _NEGATIVE, 0)
-    )
+    # Positives are few and would be lost among the others of their cell.
+    more = np.where(counts[_LEFT_OUT] > counts[_NEGATIVE], _LEFT_OUT, _NEGATIVE)
+    none = counts[_LEFT_OUT] + counts[_NEGATIVE] == 0
+    kinds = np.where(counts[_POSITIVE] > 0, _POSITIVE, np.where(none, _NOT_COMPARED, more))
     picked, number = (np.take_along_axis(x, kinds[None], axis=0)[0] for x in (sums, counts))
     return relations.temperature * picked / np.maximum(number, 1), kinds

@@ -1,12 +1,16 @@
 """Who is compared with whom in a batch: anchors, candidates, and what they are to each other."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import singledispatch
+from math import prod
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
-from nearfar.frameworks import Block, namespace_of
+from nearfar.evaluate import Threshold
+from nearfar.frameworks import Block, Namespace, namespace_of
 from nearfar.losses import (
     AgainstProxies,
     Composed,
@@ -23,11 +27,13 @@ from nearfar.losses import (
     TwoViews,
     ViewsAlone,
 )
-from nearfar.similarity import Similarity
+from nearfar.similarity import SIMILARITIES, Rows, Similarity
 
 Array = np.ndarray
 Masks = Callable[[Array, Array], tuple[Array, Array]]
 """Positives and negatives (b, m) from the numbers of anchors (b, 1) and candidates (1, m)."""
+Reasons = Mapping[str, Callable[[Array, Array], Array]]
+"""Which of those negatives (b, m) are left out, by the reason."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,8 @@ class Side:
 
     @classmethod
     def of(cls, **arrays: Array) -> "Side":
-        flat = [x.reshape(len(x), -1) for x in arrays.values()]
+        # A reference or a queue may have no rows yet.
+        flat = [x.reshape(-1, prod(x.shape[1:])) for x in arrays.values()]
         starts = np.cumsum([0, *(len(x) for x in flat[:-1])])
         return cls(np.concatenate(flat), tuple(arrays), tuple(starts.tolist()))
 
@@ -60,32 +67,43 @@ class Relations:
     """Whether anchors and candidates are the same rows in the same order."""
     similarity: Similarity
     temperature: float
-    labels: Array | None = None
+    labels: Array | None
+    reasons: Reasons
+    exclusion: "Exclusion | None"
 
     def blocks(self, memory: int, order: Array | None = None) -> Iterator["Tile"]:
         """Logits and masks of all pairs, a block of anchors at a time."""
         ns = namespace_of([("rows", self.anchors.rows)])
-        sides = self.similarity.prepare(
-            ns, (self.anchors.rows, self.candidates.rows), self.temperature
-        )
         order = np.arange(len(self.anchors.rows)) if order is None else order
+        given = self.anchors.rows, self.candidates.rows
+        sides = _prepared(ns, self.similarity, given, self.temperature, order)
+        guides = None
+        if self.exclusion is not None and self.exclusion.guide is not None:
+            guides = _prepared(ns, _OF_GUIDES, self.exclusion.guide, 1.0, order)
         columns = np.arange(len(self.candidates.rows))
-        # Logits, masks, and some six arrays made of them.
-        side = max(1, memory // (8 * 8 * len(columns)))
-        ordered = sides[0]._replace(
-            **{
-                key: value[order]
-                for key, value in sides[0]._asdict().items()
-                if isinstance(value, np.ndarray) and value.ndim
-            }
-        )
+        # Logits, a guide's, masks, and some six arrays made of them.
+        side = max(1, memory // (8 * 9 * max(1, len(columns))))
         for start in range(0, len(order), side):
             rows = order[start : start + side]
-            block = ordered.block(ns, Block(start, len(rows)))
-            positives, negatives = self.masks(rows[:, None], columns[None, :])
-            with ns.scratch() as scratch:
-                tile = self.similarity.tile(ns, block, sides[1], None, scratch)
-                yield Tile(rows, tile.logits, positives, negatives)
+            block = Block(start, len(rows))
+            i, j = rows[:, None], columns[None, :]
+            positives, negatives = self.masks(i, j)
+            left_out = {}
+            for reason, mask in self.reasons.items():
+                left_out[reason] = negatives & mask(i, j)
+                negatives = negatives & ~left_out[reason]
+            with ns.scratch() as scratch, ns.scratch() as beside:
+                first = sides[0].block(ns, block)
+                logits = self.similarity.tile(ns, first, sides[1], None, scratch).logits
+                if self.exclusion is not None:
+                    g = logits
+                    if guides is not None:
+                        seen = guides[0].block(ns, block)
+                        g = _OF_GUIDES.tile(ns, seen, guides[1], None, beside).logits
+                    near = self.exclusion.near(ns, g, positives, self.temperature)
+                    left_out["exclude"] = negatives & near
+                    negatives = negatives & ~near
+                yield Tile(rows, logits, positives, negatives, left_out)
 
 
 @dataclass(frozen=True)
@@ -94,24 +112,82 @@ class Tile:
     logits: Array
     positives: Array
     negatives: Array
+    left_out: dict[str, Array]
+    """Pairs that would be negatives, by the reason why they are none; each has one."""
+
+
+class Exclusion(NamedTuple):
+    """Leaves out the negatives that are as near as the positives, see `nearfar.Exclude`."""
+
+    threshold: Threshold
+    guide: tuple[Array, Array] | None
+    """A guide's rows of the anchors and of the candidates; None: the loss's similarity tells."""
+
+    def near(self, ns: Namespace, g: Array, positives: Array, temperature: float) -> Array:
+        theta = np.where(positives, g, np.inf).min(axis=1, initial=np.inf)
+        over: Array = g > self.threshold.over(ns, theta, temperature)[:, None]
+        return over
+
+
+_OF_GUIDES = SIMILARITIES["cosine"]
+
+
+def _prepared(
+    ns: Namespace,
+    similarity: Similarity,
+    rows: tuple[Array, Array],
+    temperature: float,
+    order: Array,
+) -> tuple[Rows, Rows]:
+    """Both sides made ready, the first in this order."""
+    first, last = similarity.prepare(ns, rows, temperature)
+    changes = {
+        key: value[order]
+        for key, value in first._asdict().items()
+        if isinstance(value, np.ndarray) and value.ndim
+    }
+    return first._replace(**changes), last
 
 
 def relate(loss: Loss, arrays: dict[str, Array]) -> Relations:
     """Sort out a batch by the family of its loss."""
-    anchors, candidates, masks, order = _related(loss, arrays)
+    found: _Related = _related(loss, arrays)
+    candidates = found.anchors if found.candidates is None else found.candidates
     return Relations(
-        anchors,
-        anchors if candidates is None else candidates,
-        masks,
-        order,
-        candidates is None,
+        found.anchors,
+        candidates,
+        found.masks,
+        found.order,
+        found.candidates is None,
         loss.comparison,
         loss.stated("temperature", 1.0),
         arrays.get("labels"),
+        found.reasons,
+        _exclusion(loss, arrays, (found.anchors, candidates)),
     )
 
 
-_Related = tuple[Side, Side | None, Masks, Array]
+def _exclusion(loss: Loss, arrays: dict[str, Array], sides: tuple[Side, Side]) -> Exclusion | None:
+    exclude = loss.stated("exclude")
+    if exclude is None:
+        return None
+    threshold = Threshold(exclude.by, exclude.margin, exclude.kind)
+    if exclude.by == "self":
+        return Exclusion(threshold, None)
+    given = [name for name in loss.embeddings if name in arrays]
+    guides = {name: arrays[f"guide.{k}"] for k, name in enumerate(given)}
+    guides = {name: x.reshape(-1, x.shape[-1]) for name, x in guides.items()}
+    anchors, candidates = (Side.of(**{x: guides[x] for x in side.names}).rows for side in sides)
+    return Exclusion(threshold, (anchors, candidates))
+
+
+class _Related(NamedTuple):
+    anchors: Side
+    candidates: Side | None
+    """None: the anchors."""
+    masks: Masks
+    order: Array
+    reasons: Reasons = MappingProxyType({})
 
 
 @singledispatch
@@ -128,16 +204,16 @@ def _views(loss: TwoViews, arrays: dict[str, Array]) -> _Related:
     views = {name: arrays[name] for name in ("a", "b")}
 
     def masks(i: Array, j: Array) -> tuple[Array, Array]:
-        positives = (i % n == j % n) & (i != j)
-        negatives = ~positives & (i != j)
-        if ids is not None and loss.stated("same", "ignore") == "ignore":
-            negatives = negatives & (ids[i % n] != ids[j % n])
-        return positives, negatives
+        return (i % n == j % n) & (i != j), i % n != j % n
 
+    reasons: Reasons = {}
+    if ids is not None and loss.stated("same", "ignore") == "ignore":
+        reasons = {"ids": lambda i, j: ids[i % n] == ids[j % n]}
     if loss.stated("anchors") == "first":
-        return Side.of(a=arrays["a"]), Side.of(**views), masks, np.arange(n)
+        return _Related(Side.of(a=arrays["a"]), Side.of(**views), masks, np.arange(n), reasons)
     # Each pair side by side.
-    return Side.of(**views), None, masks, np.arange(2 * n).reshape(2, n).T.ravel()
+    order = np.arange(2 * n).reshape(2, n).T.ravel()
+    return _Related(Side.of(**views), None, masks, order, reasons)
 
 
 @_related.register
@@ -151,7 +227,7 @@ def _proxies(loss: AgainstProxies, arrays: dict[str, Array]) -> _Related:
 
     candidates = Side.of(proxies=proxies.reshape(-1, proxies.shape[-1]))
     order = np.argsort(labels, kind="stable")
-    return Side.of(embeddings=arrays["embeddings"]), candidates, masks, order
+    return _Related(Side.of(embeddings=arrays["embeddings"]), candidates, masks, order)
 
 
 @_related.register
@@ -165,7 +241,7 @@ def _alone(loss: RowsAlone, arrays: dict[str, Array]) -> _Related:
     """Every other row is one to be parted from."""
     rows = Side.of(**arrays)
     none = np.zeros((1, 1), dtype=bool)
-    return rows, None, lambda i, j: (none & (i != j), i != j), np.arange(len(rows.rows))
+    return _Related(rows, None, lambda i, j: (none & (i != j), i != j), np.arange(len(rows.rows)))
 
 
 @_related.register
@@ -174,7 +250,9 @@ def _given(loss: ViewsAlone | ScoredPairs, arrays: dict[str, Array]) -> _Related
     sides = (Side.of(**{name: arrays[name]}) for name in loss.embeddings)
     anchors, candidates = sides
     none = np.zeros((1, 1), dtype=bool)
-    return anchors, candidates, lambda i, j: (i == j, none & (i == j)), np.arange(len(anchors.rows))
+    return _Related(
+        anchors, candidates, lambda i, j: (i == j, none & (i == j)), np.arange(len(anchors.rows))
+    )
 
 
 @_related.register
@@ -187,20 +265,26 @@ def _sides(loss: TwoSides, arrays: dict[str, Array]) -> _Related:
     anchors, candidates = Side.of(x=arrays["x"]), Side.of(y=arrays["y"])
     both = arrays.get("ids")
     ours, theirs = arrays.get("ids.0", both), arrays.get("ids.1", both)
-    same = loss.stated("same", "positive")
+    same, order = loss.stated("same", "positive"), np.arange(len(anchors.rows))
+    if ours is None or theirs is None or same == "negative":
+        return _Related(anchors, candidates, _partners, order)
 
-    def masks(i: Array, j: Array) -> tuple[Array, Array]:
-        if ours is None or theirs is None or same == "negative":
-            return i == j, i != j
-        alike = ours[i] == theirs[j]
-        return (alike, ~alike) if same == "positive" else (i == j, ~alike & (i != j))
+    def alike(i: Array, j: Array) -> Array:
+        equal: Array = ours[i] == theirs[j]
+        return equal
 
-    return anchors, candidates, masks, np.arange(len(anchors.rows))
+    if same == "ignore":
+        return _Related(anchors, candidates, _partners, order, {"ids": alike})
+    return _Related(anchors, candidates, lambda i, j: (alike(i, j), ~alike(i, j)), order)
+
+
+def _partners(i: Array, j: Array) -> tuple[Array, Array]:
+    return i == j, i != j
 
 
 def _matched(arrays: dict[str, Array]) -> _Related:
     anchors, candidates = (Side.of(**{key: x}) for key, x in arrays.items())
-    return anchors, candidates, lambda i, j: (i == j, i != j), np.arange(len(anchors.rows))
+    return _Related(anchors, candidates, _partners, np.arange(len(anchors.rows)))
 
 
 @_related.register
@@ -218,7 +302,7 @@ def _labels(loss: LabelledRows, arrays: dict[str, Array]) -> _Related:
         return same & other, ~same & other
 
     order = np.argsort(labels, kind="stable") if labels.ndim == 1 else np.lexsort(labels.T)
-    return anchors, candidates, masks, order
+    return _Related(anchors, candidates, masks, order)
 
 
 def _with_reference(loss: Loss, arrays: dict[str, Array]) -> tuple[Side, Side | None, int]:
@@ -240,7 +324,7 @@ def _targets(loss: RankedRows, arrays: dict[str, Array]) -> _Related:
     order = np.lexsort(targets.T[::-1])
     none = np.zeros((1, 1), dtype=bool)
     anchors, candidates, first = _with_reference(loss, arrays)
-    return anchors, candidates, lambda i, j: (i != j + first, none & (i != j)), order
+    return _Related(anchors, candidates, lambda i, j: (i != j + first, none & (i != j)), order)
 
 
 @_related.register
@@ -251,32 +335,45 @@ def _grades(loss: GradedRows, arrays: dict[str, Array]) -> _Related:
     order = np.arange(len(targets)) if given else np.lexsort(targets.T[::-1])
     none = np.zeros((1, 1), dtype=bool)
     rows = Side.of(embeddings=arrays["embeddings"])
-    return rows, None, lambda i, j: (i != j, none & (i != j)), order
+    return _Related(rows, None, lambda i, j: (i != j, none & (i != j)), order)
 
 
 @_related.register
 def _queries(loss: Queries, arrays: dict[str, Array]) -> _Related:
-    query, n = Side.of(query=arrays["query"]), len(arrays["query"])
-    if "negatives" not in arrays:
-        candidates = Side.of(positive=arrays["positive"])
-        return query, candidates, lambda i, j: (i == j, i != j), np.arange(n)
-    negatives = arrays["negatives"]
-    own = negatives.shape[1] if negatives.ndim > arrays["query"].ndim else None
-    if own is not None:
-        negatives = negatives.reshape(n * own, -1)
+    """Direction "qp": positives, negatives and queue, one after the other."""
+    n, ids, valid = len(arrays["query"]), arrays.get("ids"), arrays.get("valid")
+    given = {name: arrays[name] for name in ("positive", "negatives", "queue") if name in arrays}
+    in_batch = loss.stated("in_batch", "without_negatives")
+    batch = in_batch == "always" or (in_batch == "without_negatives" and len(given) == 1)
+    own, end = 0, n  # how many each query has, and where they end
+    if "negatives" in given and given["negatives"].ndim > arrays["query"].ndim:
+        own = given["negatives"].shape[1]
+        given["negatives"] = given["negatives"].reshape(-1, *arrays["query"].shape[1:])
+        end = n + n * own
+    mine = own > 0 and loss.stated("own", "mine") == "mine"
 
     def masks(i: Array, j: Array) -> tuple[Array, Array]:
-        mine = (j >= n) if own is None else ((j - n) // own == i) & (j >= n)
-        return i == j, mine & (i == i)
+        others = (i != j) & ((j >= n) | batch)
+        if mine:
+            others = others & ((j < n) | (j >= end) | ((j - n) // own == i))
+        return i == j, others
 
-    return query, Side.of(positive=arrays["positive"], negatives=negatives), masks, np.arange(n)
+    reasons: dict[str, Callable[[Array, Array], Array]] = {}
+    if ids is not None and loss.stated("same", "ignore") == "ignore":
+        # Negatives that are given have no ids.
+        reasons["ids"] = lambda i, j: (j < n) & (ids[i] == ids[np.minimum(j, n - 1)])
+    if valid is not None:
+        real = np.ones(sum(map(len, given.values())), dtype=bool)
+        real[n:end] = valid.ravel()
+        reasons["padding"] = lambda i, j: ~real[j] & (i == i)
+    return _Related(Side.of(query=arrays["query"]), Side.of(**given), masks, np.arange(n), reasons)
 
 
 @_related.register
 def _triplets(loss: GivenTriplets, arrays: dict[str, Array]) -> _Related:
     n = len(arrays["anchor"])
     candidates = Side.of(positive=arrays["positive"], negative=arrays["negative"])
-    return (
+    return _Related(
         Side.of(anchor=arrays["anchor"]),
         candidates,
         lambda i, j: (i == j, j - n == i),

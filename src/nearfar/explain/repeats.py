@@ -29,14 +29,14 @@ def _sides(loss: Loss, arrays: dict[str, Array], anchors: Side) -> tuple[Side, .
 
 @_sides.register
 def _(loss: TwoSides, arrays: dict[str, Array], anchors: Side) -> tuple[Side, ...]:
-    return tuple(Side.of(**{name: x}) for name, x in arrays.items())
+    return tuple(Side.of(**{name: arrays[name]}) for name in loss.embeddings)
 
 
 @_sides.register
 def _(loss: Queries, arrays: dict[str, Array], anchors: Side) -> tuple[Side, ...]:
     # Negatives of each query's own may well be those of another one too.
-    axes = arrays["query"].ndim
-    shared = {name: x for name, x in arrays.items() if name != "query" and x.ndim == axes}
+    axes, given = arrays["query"].ndim, [name for name in loss.embeddings[1:] if name in arrays]
+    shared = {name: arrays[name] for name in given if arrays[name].ndim == axes}
     return anchors, Side.of(**shared)
 
 
@@ -64,6 +64,7 @@ def _(loss: Queries, arrays: dict[str, Array]) -> dict[str, Any] | None:
     if arrays["negatives"].ndim > arrays["query"].ndim:
         own = arrays["negatives"]
         equal = (own.reshape(*own.shape[:2], -1) == positive[:, None, :]).all(axis=2)
+        equal &= arrays.get("valid", True)
         found = [(i, f"{i}, {int(np.argmax(row))}") for i, row in enumerate(equal) if row.any()]
     else:
         places: dict[bytes, int] = {}

@@ -30,6 +30,10 @@ class Survey:
     """The negatives with the highest logits."""
     far: list[tuple[float, int, int]] = field(default_factory=list)
     """The positives with the lowest logits."""
+    left_out: dict[str, int] = field(default_factory=dict)
+    """How many pairs, by the reason."""
+    emptied: int = 0
+    """Of how many anchors all negatives are left out."""
 
     def take(self, tile: Tile, once: bool) -> None:
         rows, logits = tile.rows, tile.logits
@@ -45,6 +49,10 @@ class Survey:
             for mask in (tile.positives, tile.negatives)
         )
         self.first[rows] = best > rival
+        for reason, mask in tile.left_out.items():
+            self.left_out[reason] = self.left_out.get(reason, 0) + int(mask.sum())
+        gone = sum((mask.sum(axis=1) for mask in tile.left_out.values()), np.zeros(len(rows)))
+        self.emptied += int(((gone > 0) & ~tile.negatives.any(axis=1)).sum())
         self.sums += [logits[mask].sum() for mask in (tile.positives, tile.negatives)]
         keep = np.ones_like(compared)
         if once:  # a pair of one set of rows is seen from both ends
@@ -57,8 +65,10 @@ def survey(relations: Relations, memory: int) -> Survey:
     n = len(relations.anchors.rows)
     none = np.zeros(n, dtype=int)
     found = Survey(none, none.copy(), np.zeros(n), np.zeros(n, dtype=bool), np.zeros(2))
+    # A pair may be left out for one of its ends only.
+    once = relations.same_rows and relations.exclusion is None
     for tile in relations.blocks(memory):
-        found.take(tile, relations.same_rows)
+        found.take(tile, once)
     return found
 
 
@@ -79,6 +89,8 @@ def _hardest(
 ) -> list[tuple[float, int, int]]:
     found = np.where(mask, hardness, -np.inf).ravel()
     count = min(PAIRS, found.size)
+    if not count:
+        return known
     best: list[Any] = []
     for k in np.argpartition(-found, count - 1)[:count]:
         i, j = divmod(int(k), hardness.shape[1])
