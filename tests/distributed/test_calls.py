@@ -7,7 +7,7 @@ import torch.distributed as dist
 import nearfar as nf
 import nearfar.torch
 from nearfar.losses import LOSSES
-from nearfar.torch import agreement
+from nearfar.torch import agreement, given
 from nearfar.torch.distributed import Loss
 
 
@@ -19,7 +19,7 @@ def alone():
 
 
 def test_every_loss_fits_the_notice():
-    assert max(len(loss.inputs) for loss in LOSSES.values()) == agreement.MOST
+    assert max(len(given.names(loss)) for loss in LOSSES.values()) == agreement.MOST
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # the compiler looks at it

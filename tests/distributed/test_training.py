@@ -95,7 +95,7 @@ def test_a_call_that_differs_on_one_rank_is_an_error_on_all(three):
     }
     own = {
         "no tensor": "TypeError: expected embeddings to be a tensor; received list",
-        "call": "TypeError: SupCon is called with (embeddings, labels); received 1 inputs",
+        "call": "TypeError: SupCon is called with (embeddings, labels, reference=None, ",
         "range": "ValueError: expected temperature to be a finite number above 0; received -1.0",
     }
     for rank, told in enumerate(found):

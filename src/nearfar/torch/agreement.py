@@ -12,15 +12,12 @@ from zlib import crc32
 import torch
 
 from nearfar.losses import Loss as Statement
+from nearfar.torch import given
 from nearfar.torch.collectives import Ranks
+from nearfar.torch.given import DTYPES
 
-DTYPES = (
-    torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32,
-    torch.int16, torch.int8, torch.uint8, torch.bool,
-)  # fmt: skip
-
-MOST = 6
-"""Inputs of a loss, at most."""
+MOST = 19
+"""Tensors that a call may be made of, at most."""
 
 _VALUE, _GRADIENT, _REFUSED = range(3)
 _ABSENT = (-1,) * 4
@@ -36,7 +33,8 @@ def agree(
     dtypes all the same.
     """
     notice = [_GRADIENT if wanted else _VALUE, crc32(call.encode())]
-    for name in loss.inputs:
+    names = given.names(loss)
+    for name in names:
         notice += _described(rows[name]) if name in rows else _ABSENT
     table = _exchange(ranks, notice, next(iter(rows.values())).device)
     refused = [rank for rank, (state, *_) in enumerate(table) if state == _REFUSED]
@@ -52,10 +50,10 @@ def agree(
             f"received others on rank {others[0]} than on rank 0; here: {call}"
         )
     described = [row[2:] for row in table]
-    for name in loss.inputs:
+    for name in names:
         _check_alike(name, [tuple(x[1:4]) for x in described])
         described = [x[4:] for x in described]
-    sizes = [[row[2 + 4 * loss.inputs.index(name)] for name in rows] for row in table]
+    sizes = [[row[2 + 4 * names.index(name)] for name in rows] for row in table]
     return sizes, any(state == _GRADIENT for state, *_ in table)
 
 

@@ -8,14 +8,14 @@ import torch
 from nearfar.evaluate import CandidateEvaluation, PartitionEvaluation
 from nearfar.evaluate.partition.sharded import strip
 from nearfar.evaluate.rows.evaluation import RowEvaluation
-from nearfar.frameworks import Block
+from nearfar.frameworks import Block, glue_of
 from nearfar.frameworks.torch import NAMESPACE, full_precision
 from nearfar.losses import CLIP, InfoNCE, SigLIP, arguments
 from nearfar.losses import Loss as Statement
 from nearfar.losses import inputs as checks
 from nearfar.losses.composed import Composed
-from nearfar.torch import module, ring
-from nearfar.torch.agreement import DTYPES, agree, refuse
+from nearfar.torch import given, module, ring
+from nearfar.torch.agreement import agree, refuse
 from nearfar.torch.collectives import Ranks
 
 
@@ -34,13 +34,17 @@ class Loss(module.Loss):
 
     Losses of partition sums (NTXent, SupCon, HCL, DCL, CLIP) gather embeddings once and sums once
     and send no gradients; the others compute a share of the anchors each and send gradients back.
+    With several sets of candidates (references, queues, ids, weights, ``exclude``, graded targets)
+    losses of partition sums are computed whole by every rank, which keeps its own rows' gradients:
+    exact, and no faster than on one process.
     All communication is in the forward call; the backward call multiplies. Memory per rank is
     O(n d + tile) for n rows in all. See docs/scaling.md. torch.compile leaves the call as it is, a
     break in the graph.
 
-    Call it as the loss: ``criterion(a, b)``, ``criterion(embeddings, labels)``. Labels and targets
-    are gathered too and have to be numbers. So are negatives (K, d) of InfoNCE: give a queue that
-    all ranks hold to one of them, and (0, d) to the others.
+    Call it as the loss: ``criterion(a, b)``, ``criterion(embeddings, labels)``. Labels, targets,
+    ids, weights and a guide's rows are gathered too, and have to be numbers. So are a reference
+    with its labels, a queue and negatives (K, d): give what all ranks hold to one of them, and
+    (0, d) to the others, or to each a part.
 
     Parameters
     ----------
@@ -152,15 +156,8 @@ class Loss(module.Loss):
             f"{loss}, {loss.options}, gradient={self.gradient!r}, exchange={self.exchange!r}, "
             f"parameters={parameters}"
         )
-        bound = arguments.bind(name, loss.inputs, loss.optional, inputs, named)
-        unknown = [x for x in bound if x in loss.optional and x != "negatives"]
-        if unknown:
-            raise TypeError(
-                f"{name}: expected rows of the batch on every rank, and what is known of each; "
-                f"received also {', '.join(unknown)}, which ranks do not share: gather the rows "
-                "and call the loss itself"
-            )
-        rows = self._tensors(bound)
+        bound = arguments.bind(name, loss.inputs, loss.optional, inputs, named, loss.keywords)
+        rows = given.taken(loss, bound)
         if self.exchange == "ring":
             # Nobody else will see them.
             for key, x in rows.items():
@@ -168,37 +165,9 @@ class Loss(module.Loss):
                     checks.embeddings(NAMESPACE, key, x, loss.options.check_finite)
         return rows, replaced, call
 
-    def _tensors(self, given: dict[str, Any]) -> dict[str, torch.Tensor]:
-        found: dict[str, torch.Tensor] = {}
-        for name, x in given.items():
-            if name in self.loss.embeddings and not isinstance(x, torch.Tensor):
-                raise TypeError(
-                    f"expected {name} to be a tensor; received {type(x).__name__}; every rank "
-                    "gives the tensor of its own rows"
-                )
-            like = next(iter(found.values()), None)
-            x = x if like is None else _beside(name, x, like)
-            if x.ndim == 0 or x.dtype not in DTYPES:
-                raise TypeError(
-                    f"expected {name} with one row for each of this rank's and a real dtype; "
-                    f"received shape {tuple(x.shape)} of {x.dtype}; give a tensor of numbers"
-                )
-            found[name] = x
-        return found
-
     def extra_repr(self) -> str:
         told = f"{super().extra_repr()}, gradient={self.gradient!r}"
         return told if self.exchange == "gather" else f"{told}, exchange={self.exchange!r}"
-
-
-def _beside(name: str, x: Any, like: torch.Tensor) -> torch.Tensor:
-    try:
-        return torch.as_tensor(x, device=like.device)
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"expected {name} to be numbers, which can be sent to other ranks; received "
-            f"{type(x).__name__}: {error}; number the classes, alike on all ranks"
-        ) from error
 
 
 class _Task(NamedTuple):
@@ -222,16 +191,14 @@ class _Task(NamedTuple):
             return self._by_ring(rows, learned)
         every = self.ranks.gather("embeddings", rows, self.sizes)
         values = self.replaced | dict(zip(self.learned, learned, strict=True))
-        call = self.loss._open((), dict(zip(self.names, every, strict=True)) | values)
+        named = dict(zip(self.names, every, strict=True))
+        call = self.loss._open((), given.called(self.loss, named) | values)
+        given.check_aligned(self.loss, named, self.sizes)
         evaluation = call.evaluation
-        if isinstance(evaluation, CandidateEvaluation):
-            raise TypeError(
-                f"expected a loss whose candidates are the rows of all ranks; received "
-                f"{self.loss}, which leaves some out: gather the rows and call the loss itself"
-            )
-        self._check_aligned(evaluation)
         if isinstance(evaluation, PartitionEvaluation):
             return self._by_strips(evaluation, call.arrays)
+        if isinstance(evaluation, CandidateEvaluation):
+            return self._by_each(evaluation, call.arrays)
         return self._by_shares(cast(RowEvaluation, evaluation), call.arrays)
 
     def _by_ring(
@@ -247,26 +214,13 @@ class _Task(NamedTuple):
                 f'{type(loss).__name__}: expected a call that exchange="ring" serves; received '
                 f'another: {why}; give exchange="gather"'
             )
-        self._check_aligned(evaluation)
+        given.check_aligned(loss, dict(zip(self.names, rows, strict=True)), self.sizes)
         sizes = [each[0] for each in self.sizes]
         found = ring.travel(evaluation, self.ranks, arrays, sizes, self.wanted)
         if not self.wanted:
             return found.value, []
         slopes = dict(zip(loss.parameters, found.slopes, strict=True))
         return found.value, self._scaled(found.gradients, [slopes[name] for name in self.learned])
-
-    def _check_aligned(self, evaluation: Any) -> None:
-        """Rows that belong together stand on one rank: equal totals would hide a shift."""
-        shared = getattr(evaluation, "negatives", None) == "shared"
-        names = [name for name in self.names if not (shared and name == "negatives")]
-        for rank, each in enumerate(self.sizes):
-            rows = dict(zip(self.names, each, strict=True))
-            if len({rows[name] for name in names}) > 1:
-                told = ", ".join(f"{name} {rows[name]}" for name in names)
-                raise ValueError(
-                    f"expected as many rows of {' and '.join(names)} on every rank; received on "
-                    f"rank {rank}: {told}; give each rank whole rows of the batch"
-                )
 
     def _by_strips(
         self, evaluation: PartitionEvaluation, arrays: tuple[torch.Tensor, ...]
@@ -305,6 +259,21 @@ class _Task(NamedTuple):
         return sums[0] * factor, self._scaled(
             [g * factor for g in own], [g * factor for g in slopes] if self.learned else []
         )
+
+    def _by_each(
+        self, evaluation: CandidateEvaluation, arrays: tuple[torch.Tensor, ...]
+    ) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
+        """Every rank computes the whole, and keeps what is its own."""
+        parts, learned = evaluation.parts, len(arrays) - len(self.learned)
+        wanted = tuple(self.wanted and not parts <= k < learned for k in range(len(arrays)))
+        value, found = glue_of(NAMESPACE).value_and_grad(evaluation, arrays, wanted)
+        if not self.wanted:
+            return value, []
+        own = [
+            cast(torch.Tensor, g).split([each[k] for each in self.sizes])[self.ranks.number]
+            for k, g in enumerate(found[:parts])
+        ]
+        return value, self._scaled(own, [g / self.ranks.count for g in found[learned:]])
 
     def _scaled(self, gradients: Any, slopes: list[torch.Tensor]) -> list[torch.Tensor | None]:
         facts = [None] * (len(self.names) - len(gradients))
