@@ -323,8 +323,17 @@ def test_ids_and_padding_are_no_rows_that_repeat():
     }  # fmt: skip
 
 
+def test_a_reference_without_the_labels():
+    facts = nf.SupCon().explain(X, LABELS, R, OTHERS + 9).to_dict()
+    said = "no anchor has a positive: no candidate has its label; the loss is 0"
+    assert any(finding.startswith(said) for finding in facts["findings"])
+
+
 def test_an_empty_reference_and_an_empty_queue():
-    facts = nf.SupCon().explain(X, LABELS, R[:0], OTHERS[:0]).to_dict()
+    explanation = nf.SupCon().explain(X, LABELS, R[:0], OTHERS[:0])
+    facts = explanation.to_dict()
+    assert explanation.plot().axes[0].images[0].get_array().shape == (6, 1, 3)
+    mpl.pyplot.close("all")
     assert (spread(facts, "positives"), spread(facts, "negatives")) == ((0, 0), (0, 0))
     facts = nf.InfoNCE(in_batch="always").explain(Q, P, queue=QUEUE[:0]).to_dict()
     assert spread(facts, "negatives") == (4, 4)

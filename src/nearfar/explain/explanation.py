@@ -317,7 +317,8 @@ def _findings(loss: Loss, facts: dict[str, Any], relations: Relations, found: Su
     if not paired:
         pass
     elif lacking == n:
-        why = ": all labels are different" if relations.labels is not None and n > 1 else ""
+        reason = "all labels are different" if relations.same_rows else "no candidate has its label"
+        why = f": {reason}" if relations.labels is not None and n > 1 else ""
         said.append(f"no anchor has a positive{why}; the loss is 0 and nothing is learned")
     elif lacking:
         rows = ", ".join(map(str, facts["without_positives"]["first"]))

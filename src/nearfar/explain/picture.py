@@ -34,7 +34,7 @@ def draw(facts: dict[str, Any], pull: Array, relations: Relations, memory: int, 
         # From a tint on, so that a far pair is not taken for a white page.
         tints = plt.get_cmap(name)(0.12 + 0.8 * scale(means[of_kind]))
         colours[of_kind] = np.asarray(tints)[..., :3]
-    extent = (0, len(relations.candidates.rows), len(relations.anchors.rows), 0)
+    extent = (0, max(1, len(relations.candidates.rows)), len(relations.anchors.rows), 0)
     image.imshow(colours, extent=extent, aspect="auto", interpolation="nearest")
     sort = "" if np.array_equal(relations.order, np.sort(relations.order)) else ", sorted"
     image.set_xlabel(f"candidates{sort}")
@@ -73,6 +73,9 @@ def cell_numbers(relations: Relations) -> tuple[Array, Array]:
 
 def cells(relations: Relations, rows: Array, columns: Array, memory: int) -> tuple[Array, Array]:
     """Mean similarity of each cell's most telling pairs, and what they are."""
+    if not len(columns):  # an empty reference
+        blank = np.zeros((rows.max() + 1, 1))
+        return blank, blank.astype(int) + _NOT_COMPARED
     shape = rows.max() + 1, columns.max() + 1
     sums = np.zeros((4, *shape))
     counts = np.zeros((4, *shape))
