@@ -42,7 +42,7 @@ def test_fit_transform_and_predict_on_a_folder_of_images(run, tmp_path, folder):
     args = ("--components", 2, "--max-iter", 10, "--out", out, "--image-size", 4)
     result = run("fit", folder, *args)
     assert result.exit_code == 0, result.output
-    assert "from 48 features of 21 rows of trees" in result.stderr
+    assert "2 dimensions of trees (21 rows, 48 features, 2 classes)" in result.stderr
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["options"]["image_size"] == 4
     assert metrics["learned"]["knn3"] == 1

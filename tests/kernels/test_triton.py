@@ -61,7 +61,8 @@ def agree(loss, inputs, device, value=VALUE, gradient=GRADIENT, **named):
     assert found.dtype == torch.float32
     assert found.device.type == device
     assert abs(found.item() - wanted.item()) <= value * max(1, abs(wanted.item()))
-    embeddings = inputs[: len(loss.embeddings)]
+    named = zip(loss.inputs, inputs, strict=False)
+    embeddings = [x for name, x in named if name in loss.embeddings]
     for x, y, z in zip(gradients, slopes, embeddings, strict=False):
         assert x.dtype == z.dtype
         assert x.shape == z.shape

@@ -286,19 +286,24 @@ class Queries(_WithCandidates, family=True):
         arguments.same_shape(embeddings, "query", "positive")
         query = tuple(embeddings["query"].shape)
         features = query[1:]
-        expected = ", ".join(str(f) for f in features)
         if "queue" in embeddings and tuple(embeddings["queue"].shape)[1:] != features:
             raise ValueError(
-                f"expected queue of shape (M, {expected}), shared by all queries; received "
-                f"{tuple(embeddings['queue'].shape)}"
+                f"expected queue of shape (M, {_listed(features)}), shared by all queries; "
+                f"received {tuple(embeddings['queue'].shape)}"
             )
         if "negatives" not in embeddings:
+            if "queue" not in embeddings and self.stated("in_batch") == "never":
+                raise ValueError(
+                    f"{type(self).__name__}: expected negatives or a queue with "
+                    'in_batch="never"; received neither; pass them, or state in_batch="always"'
+                )
             return
         shape = tuple(embeddings["negatives"].shape)
         if shape[1:] != features and (shape[0], *shape[2:]) != query:
+            listed = _listed(features)
             raise ValueError(
-                f"expected negatives of shape (K, {expected}), shared by all queries, or "
-                f"({query[0]}, K, {expected}), each query's own; received {shape}"
+                f"expected negatives of shape (K, {listed}), shared by all queries, or "
+                f"({query[0]}, K, {listed}), each query's own; received {shape}"
             )
 
     def _evaluation(
@@ -387,6 +392,10 @@ def _in_batch(loss: Loss, names: _Names, settings: dict[str, Any]) -> InBatchEva
     return InBatchEvaluation(
         **{**settings, "parts": 1 + reference, "names": names, "candidates": candidates}
     )
+
+
+def _listed(sizes: tuple[Any, ...]) -> str:
+    return ", ".join(map(str, sizes))
 
 
 def _check_reference(

@@ -34,7 +34,7 @@ class RankedPairs(AtOnceRule):
         (x, y), t = (rows.p for rows in batch.sides), batch.temperature
         facing = _turned(ns, y) if self.turned else y
         s = ns.dots(x, facing)
-        sign = xp.sign(s) if self.turned else xp.ones_like(s)
+        sign = ns.sign(s) if self.turned else xp.ones_like(s)
         assert batch.targets is not None
         targets = xp.reshape(batch.targets, (1, -1))
         order = ns.argsort(targets)

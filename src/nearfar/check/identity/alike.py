@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from nearfar.losses import DCL, HCL, Loss, NTXent
+from nearfar.losses.fields import checked
 
 _ROUNDING = 1e-9
 
@@ -59,6 +60,15 @@ def free_numbers(loss: Loss) -> frozenset[str]:
     return frozenset(f.name for f in fields(loss) if "number" in f.metadata) - {"scale"}
 
 
+def _takes(loss: Loss, name: str, value: Any) -> bool:
+    """Whether a number is in the range of a field."""
+    try:
+        checked(type(loss).__name__, name, value, loss.declarations[name])
+    except ValueError:
+        return False
+    return True
+
+
 def with_numbers_of(loss: Loss, found: Loss, names: Collection[str]) -> Loss:
     """A loss with the named numbers of another, but for those that would make it another loss."""
     changed: dict[str, Any] = {}
@@ -69,6 +79,8 @@ def with_numbers_of(loss: Loss, found: Loss, names: Collection[str]) -> Loss:
         number = "number" in field.metadata
         if number != ("number" in found.declarations[field.name]):
             continue  # a field of another kind, under the same name
+        if number and not _takes(loss, field.name, theirs):
+            continue
         number = number and field.name not in _MOVE
         if not (number and (own == 0) != (theirs == 0)):
             changed[field.name] = theirs

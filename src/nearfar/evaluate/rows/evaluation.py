@@ -6,7 +6,6 @@ exponential and three products a pair, and nothing larger than a block of rows.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 from math import ceil
 from typing import Any, ClassVar, NamedTuple
 
@@ -59,7 +58,7 @@ class RowBatch:
         self.given = settings.sort_out(ns, inputs)
         self.sample_weight = self.given.fact("sample_weight")
 
-    @cached_property
+    @property
     def weights(self) -> Array | None:
         """How much each anchor counts, (n,); None: all alike."""
         return None if self.sample_weight is None else self.arrange(self.sample_weight)
