@@ -141,7 +141,7 @@ def _fields(loss: Any, meanings: dict[str, str]) -> str:
     stated = {name: value for name, value in loss.to_dict().items() if name != "loss"}
     for name, meaning in meanings.items():
         if name in stated:
-            used = _used(type(loss), name, stated[name])
+            used = _used(type(loss), name, getattr(loss, name))
             rows.append(f"| `{name}` | `{stated[name]!r}` | {escaped(meaning)} | {used} |")
         elif name in loss.keywords:
             rows.append(f"| `{name}=` | none | {escaped(meaning)} | |")
@@ -152,7 +152,7 @@ def _used(cls: type, field: str, default: Any) -> str:
     """The values that public implementations have in place of the default."""
     found: dict[Any, list[str]] = {}
     for row in equal(cls):
-        value = row.loss.to_dict()[field]
+        value = getattr(row.loss, field)
         if value != default:
             found.setdefault(value, []).append(escaped(row.name.partition("/")[0]))
     return "; ".join(
