@@ -17,6 +17,8 @@ def cells():
     for backend in DIFFERENTIABLE.values():
         for mode in backend.modes:
             for name, call in CALLS.items():
+                if "XLA" in mode and name.startswith("infonce"):
+                    continue  # TensorFlow's own error: see docs/architecture.md
                 if call.loss.reduction == "none" or (mode in backend.alike and name not in FEW):
                     continue
                 quick = backend.name == "torch" and mode == "eager"

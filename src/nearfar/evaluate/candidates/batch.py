@@ -96,7 +96,7 @@ class CandidateBatch:
         if self.settings.meeting == "views":
             if not self.settings.first_only:
                 weight = self.ns.xp.concat([weight, weight], axis=0)
-        elif k and self.settings.meeting == "sides" and anchors.n != self.sets[0].n:
+        elif k and self.settings.meeting == "sides" and _differ(anchors.n, self.sets[0].n):
             return None
         return anchors.arrange(weight)
 
@@ -174,3 +174,8 @@ class CandidateBatch:
         else:
             found = sides.similarity.paired(ns, first.rows, last.rows)
         return (found,) * len(self.sets)
+
+
+def _differ(n: Any, m: Any) -> bool:
+    """Whether two numbers of rows are known to be different."""
+    return isinstance(n, int) and isinstance(m, int) and n != m

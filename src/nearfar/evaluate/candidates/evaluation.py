@@ -137,7 +137,9 @@ class CandidateEvaluation(Settings):
     def _padded(self, ns: Namespace, anchors: AnchorSet, seen: TileSums) -> list[Array]:
         """As many arrays as there may be: a compiled program is told their number beforehand."""
         found = list(anchors.flattened(seen))
-        return found + [ns.xp.zeros_like(found[0])] * (self._saved() - len(found))
+        # Not the same array twice: compiled programs refuse outputs that share memory.
+        missing = self._saved() - len(found)
+        return found + [ns.xp.zeros_like(found[0]) for _ in range(missing)]
 
     def _saved(self) -> int:
         rule, pair = self.rule, self.rule.pair
