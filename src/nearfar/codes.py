@@ -5,13 +5,12 @@ tiles of two sets are wholly alike or wholly not.
 """
 
 from collections.abc import Sequence
-from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from nearfar.frameworks import Array, Block, BlockTuples, Namespace
-from nearfar.pairing import Compared
+from nearfar.pairing import Compared, count_equal, sharing
 
 
 class Order(NamedTuple):
@@ -90,8 +89,7 @@ def compared(ns: Namespace, rows: Codes, columns: Codes, i: Block, j: Block) -> 
     left, right = ns.rows(rows.array, i), ns.rows(columns.array, j)
     if len(rows.array.shape) == 1:
         return left[:, None], right[None, :]
-    shared = ns.xp.sign(left @ ns.xp.matrix_transpose(right))
-    return shared, ns.xp.ones_like(shared[:1, :1])
+    return sharing(ns, left, right)
 
 
 def how_alike(rows: Codes, columns: Codes, i: Block | None, j: Block | None) -> tuple[bool, bool]:
@@ -109,21 +107,7 @@ def number_alike(ns: Namespace, rows: Codes, columns: Codes, like: Array) -> Arr
     if rows.known is not None and columns.known is not None:
         size = max(rows.known.max(initial=-1), columns.known.max(initial=-1)) + 1
         return ns.asarray(np.bincount(columns.known, minlength=size)[rows.known], like)
-    xp, labels, others = ns.xp, rows.array, columns.array
-    if not ns.is_floating(labels):
-        return _found(ns, labels, others, like)
-    # NaN equals nothing, and has no place of its own in every framework's order.
-    nan = labels != labels
-    others = xp.where(others != others, xp.full_like(others, inf), others)
-    found = _found(ns, xp.where(nan, xp.full_like(labels, inf), labels), others, like)
-    return xp.where(nan, xp.zeros_like(found), found)
-
-
-def _found(ns: Namespace, labels: Array, others: Array, like: Array) -> Array:
-    ordered = ns.xp.sort(others)
-    last = ns.xp.searchsorted(ordered, labels, side="right")
-    first = ns.xp.searchsorted(ordered, labels, side="left")
-    return ns.cast(last - first, like.dtype)
+    return count_equal(ns, rows.array, columns.array, like)
 
 
 def number_sharing(

@@ -225,19 +225,9 @@ class DeviceLabels(_AsGiven):
         self._labels = ns.cast(labels, ns.xp.int64) if labels.dtype == ns.xp.bool else labels
 
     def counts(self, ns: Namespace, like: Array, pairs: BlockTuples) -> Array:
-        xp, labels = ns.xp, self._labels
-        if not ns.is_floating(labels):
-            return self._found(ns, labels, like)
-        # NaN equals nothing, and has no place of its own in every framework's order.
-        nan = labels != labels
-        found = self._found(ns, xp.where(nan, xp.full_like(labels, inf), labels), like)
-        return xp.where(nan, xp.zeros_like(found), found)
-
-    def _found(self, ns: Namespace, labels: Array, like: Array) -> Array:
-        ordered = ns.xp.sort(labels)
-        last = ns.xp.searchsorted(ordered, labels, side="right")
-        first = ns.xp.searchsorted(ordered, labels, side="left")
-        return ns.cast(last - first - 1, like.dtype)
+        found = count_equal(ns, self._labels, self._labels, like)
+        # NaN equals nothing, itself included.
+        return found - ns.cast(self._labels == self._labels, like.dtype)
 
     def compared(self, ns: Namespace, i: Block, j: Block) -> Compared:
         return _crossed(ns, self._labels, i, j)
@@ -273,9 +263,32 @@ class ManyLabels(_AsGiven):
         return ns.loop(pairs, body, -itself)
 
     def compared(self, ns: Namespace, i: Block, j: Block) -> Compared:
-        left, right = ns.rows(self._labels, i), ns.rows(self._labels, j)
-        shared = ns.xp.sign(left @ ns.xp.matrix_transpose(right))
-        return shared, ns.xp.ones_like(shared[:1, :1])
+        return sharing(ns, ns.rows(self._labels, i), ns.rows(self._labels, j))
+
+
+def sharing(ns: Namespace, marks: Array, others: Array) -> Compared:
+    """Equal where two rows of marks in {0, 1} share one."""
+    shared = ns.xp.sign(marks @ ns.xp.matrix_transpose(others))
+    return shared, ns.xp.ones_like(shared[:1, :1])
+
+
+def count_equal(ns: Namespace, labels: Array, others: Array, like: Array) -> Array:
+    """How many of the others equal each label, (n,), in the dtype of `like`; none equals NaN."""
+    xp = ns.xp
+    if not ns.is_floating(labels):
+        return _count_sorted(ns, labels, others, like)
+    # NaN has no place of its own in every framework's order.
+    nan = labels != labels
+    others = xp.where(others != others, xp.full_like(others, inf), others)
+    found = _count_sorted(ns, xp.where(nan, xp.full_like(labels, inf), labels), others, like)
+    return xp.where(nan, xp.zeros_like(found), found)
+
+
+def _count_sorted(ns: Namespace, labels: Array, others: Array, like: Array) -> Array:
+    ordered = ns.xp.sort(others)
+    last = ns.xp.searchsorted(ordered, labels, side="right")
+    first = ns.xp.searchsorted(ordered, labels, side="left")
+    return ns.cast(last - first, like.dtype)
 
 
 def _crossed(ns: Namespace, codes: Array, i: Block, j: Block) -> Compared:

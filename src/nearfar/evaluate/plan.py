@@ -114,6 +114,11 @@ def balanced(n: int, side: int, step: int = 1) -> list[Block]:
     return [Block(start, min(size, n - start)) for start in range(0, n, size)]
 
 
+def overlap(i: Block, j: Block) -> bool:
+    """Whether two blocks of rows have a row in common."""
+    return bool(i.start < j.start + j.size and j.start < i.start + i.size)
+
+
 def uniform(n: Any, side: int, together: int) -> Plan:
     """Half of all tiles in equal blocks.
 

@@ -9,10 +9,11 @@ from nearfar.evaluate.candidates.anchors import Anchors
 from nearfar.evaluate.candidates.graded import PairGrades
 from nearfar.evaluate.candidates.looks import least_positives, left_out
 from nearfar.evaluate.candidates.pairs import Pairs, pairs_of
-from nearfar.evaluate.candidates.partners import matched, partners_of
+from nearfar.evaluate.candidates.partners import partners_of
 from nearfar.evaluate.candidates.sides import Sides
 from nearfar.evaluate.candidates.walks import Walks
 from nearfar.evaluate.partition.exponentials import exponentials_for
+from nearfar.evaluate.partition.matched import MatchedPairs
 from nearfar.evaluate.partition.tile import TileContext
 from nearfar.evaluate.plan import MIXED, grid, tile_side
 from nearfar.frameworks import Array, Namespace
@@ -167,7 +168,7 @@ class CandidateBatch:
             pairing = Views(ns, sides.parts[0])
             if first.guide is not None:
                 return pairing.spread(ns, ns.dots(*pairing.scatter(ns, (first.guide,))))
-            return matched(sides, pairing).linear(ns, sides.similarity)
+            return MatchedPairs.of(ns, pairing, sides.rows).linear(ns, sides.similarity)
         last = sides.all[1]
         if first.guide is not None and last.guide is not None:
             found = ns.dots(first.guide, last.guide)

@@ -66,7 +66,7 @@ def partners_of(sides: Sides, sets: int, guarded: bool) -> Partners | None:
     pairing = (
         Views(ns, sides.parts[0]) if settings.meeting == "views" else Matched(ns, sides.parts[0])
     )
-    partners = matched(sides, pairing)
+    partners = MatchedPairs.of(ns, pairing, sides.rows)
     offsets = [side.offset for side in sides.all]
     if offsets[0] is None:
         return partners
@@ -75,15 +75,3 @@ def partners_of(sides: Sides, sets: int, guarded: bool) -> Partners | None:
         turned = pairing.gather(ns, (b, a))[0]
         return _OffsetPartners(partners, (ns.xp.reshape(turned, (-1,)),))
     return _OffsetPartners(partners, (offsets[1], offsets[0]))
-
-
-def matched(sides: Sides, pairing: Views | Matched) -> MatchedPairs:
-    """Each anchor and its positive, of two views or sides."""
-    ns, rows = sides.ns, sides.rows
-    p = pairing.scatter(ns, tuple(x.p for x in rows))
-    raw = (None, None)
-    if rows[0].raw is not None:
-        raw = pairing.scatter(ns, tuple(x.raw for x in rows))
-    of, unit = rows[0].factor, rows[0].unit
-    a, b = (Rows(p[k], raw=raw[k], factor=of, unit=unit) for k in range(2))
-    return MatchedPairs(a, b, pairing)

@@ -12,7 +12,7 @@ from nearfar.evaluate.partition.exponentials import Exponentials
 from nearfar.evaluate.partition.matched import Partners
 from nearfar.evaluate.partition.tile import LeftOut, TileContext, each_once
 from nearfar.evaluate.partition.tile_cache import TileCache
-from nearfar.evaluate.plan import Kind, Plan, grid, triangle
+from nearfar.evaluate.plan import Kind, Plan, grid, overlap, triangle
 from nearfar.evaluate.settings import Options
 from nearfar.frameworks import Array, Block
 from nearfar.pairing import Compared
@@ -83,10 +83,9 @@ class Walks(NamedTuple):
         )
 
     def _slots(self, pairs: Pairs) -> tuple[int | None, int | None]:
-        rows, columns = pairs.rows, pairs.columns
-        return rows if self.sides.wanted[rows] else None, columns if self.sides.wanted[
-            columns
-        ] else None
+        wanted = self.sides.wanted
+        rows, columns = (k if wanted[k] else None for k in (pairs.rows, pairs.columns))
+        return rows, columns
 
     def _common(self) -> dict[str, Any]:
         ns, settings = self.sides.ns, self.sides.settings
@@ -118,7 +117,7 @@ class Walks(NamedTuple):
             assert last.codes is not None
             positives, negatives = how_alike(first.codes, last.codes, i, j)
         elif pairs.by == "place":
-            positives = not pairs.meets if i is None or j is None else _overlap(i, j)
+            positives = not pairs.meets if i is None or j is None else overlap(i, j)
         elif pairs.by == "degrees":
             positives = True
         if diagonal:
@@ -189,7 +188,3 @@ class Walks(NamedTuple):
             offsets=(last.offset, None),
             apiece=apiece,
         )
-
-
-def _overlap(i: Block, j: Block) -> bool:
-    return bool(i.start < j.start + j.size and j.start < i.start + i.size)

@@ -18,7 +18,6 @@ from nearfar.evaluate.whole import Finish, WholePartition
 from nearfar.frameworks import Array, Block, Namespace, Problem, Residuals
 from nearfar.pairing import DeviceLabels, Pairing, PairingKind, Partnered, pair_up
 from nearfar.rules import PartitionRule, Slopes
-from nearfar.similarity import Rows
 
 # Tiles that a thread works in.
 _BUFFERS = 4
@@ -316,17 +315,9 @@ class PartitionBatch(AnchorSet):
         return exponentials_for(self.bound, self.itemsize, full=self.counted is None)
 
     def _partners(self) -> MatchedPairs | None:
-        pairing, ns, sides = self.partnered, self.ns, self.sides
-        if pairing is None:
+        if self.partnered is None:
             return None
-        p = pairing.scatter(ns, tuple(rows.p for rows in sides))
-        raw = (None, None)
-        if sides[0].raw is not None:
-            raw = pairing.scatter(ns, tuple(rows.raw for rows in sides))
-        # What differences are multiplied by is the same on both sides.
-        of, unit = sides[0].factor, sides[0].unit
-        a, b = (Rows(p[k], raw=raw[k], factor=of, unit=unit) for k in range(2))
-        return MatchedPairs(a, b, pairing)
+        return MatchedPairs.of(self.ns, self.partnered, self.sides)
 
     def _plan(self) -> Plan:
         pairing = self.pairing

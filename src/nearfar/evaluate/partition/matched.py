@@ -1,6 +1,6 @@
 """Single positives that are found by their place, without a tile."""
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 from nearfar.frameworks import Array, Namespace
 from nearfar.pairing import Partnered
@@ -27,25 +27,29 @@ class MatchedPairs(NamedTuple):
     b: Rows
     pairing: Partnered
 
+    @classmethod
+    def of(cls, ns: Namespace, pairing: Partnered, sides: tuple[Rows, ...]) -> Self:
+        """Those of the sides of a pairing."""
+        p = pairing.scatter(ns, tuple(rows.p for rows in sides))
+        raw = (None, None)
+        if sides[0].raw is not None:
+            raw = pairing.scatter(ns, tuple(rows.raw for rows in sides))
+        # What differences are multiplied by is the same on both sides.
+        of, unit = sides[0].factor, sides[0].unit
+        a, b = (Rows(p[k], raw=raw[k], factor=of, unit=unit) for k in range(2))
+        return cls(a, b, pairing)
+
     def linear(self, ns: Namespace, similarity: Similarity) -> tuple[Array, ...]:
         return self.pairing.spread(ns, similarity.paired(ns, self.a, self.b))
 
     def pull(
         self, ns: Namespace, similarity: Similarity, slopes: tuple[Slopes, ...]
     ) -> tuple[Array, ...]:
+        def flow(
+            p: Array, q: Array, g: Array, of_p: Array | None, of_q: Array | None
+        ) -> tuple[Array, ...]:
+            some = self.a._replace(p=p, raw=of_p), self.b._replace(p=q, raw=of_q)
+            return self.pairing.gather(ns, similarity.paired_vjp(ns, *some, g))
+
         g = self.pairing.collect(ns, tuple(s.linear for s in slopes))
-        return matched_vjp(ns, similarity, self.a, self.b, g, self.pairing)
-
-
-def matched_vjp(
-    ns: Namespace, similarity: Similarity, a: Rows, b: Rows, g: Array, pairing: Partnered
-) -> tuple[Array, ...]:
-    """Gradient of the logits of matched rows, for the sides of a pairing."""
-
-    def flow(
-        p: Array, q: Array, g: Array, of_p: Array | None, of_q: Array | None
-    ) -> tuple[Array, ...]:
-        some = a._replace(p=p, raw=of_p), b._replace(p=q, raw=of_q)
-        return pairing.gather(ns, similarity.paired_vjp(ns, *some, g))
-
-    return ns.by_rows(flow, a.p, b.p, g, a.raw, b.raw)
+        return ns.by_rows(flow, self.a.p, self.b.p, g, self.a.raw, self.b.raw)

@@ -17,7 +17,7 @@ from nearfar.evaluate.partition.evaluation import PartitionBatch, PartitionEvalu
 from nearfar.evaluate.partition.forward import TileSums, accumulate
 from nearfar.evaluate.partition.fused import FusedPasses
 from nearfar.evaluate.partition.tile import TileContext
-from nearfar.evaluate.plan import Kind, Plan, Tiles, balanced
+from nearfar.evaluate.plan import Kind, Plan, Tiles, balanced, overlap
 from nearfar.frameworks import Array, Block, Namespace
 from nearfar.pairing import DeviceLabels, Pairing
 from nearfar.rules import Slopes
@@ -100,7 +100,7 @@ class _OwnBatch(PartitionBatch):
         own = self._cut(self._own)
         if isinstance(self._own.start, int) and not self.guarded:
             everyone = self._cut(Block(0, self.pairing.n))
-            return [(i, j, _overlap(i, j)) for i in own for j in everyone]
+            return [(i, j, overlap(i, j)) for i in own for j in everyone]
         blocks = [own if share is self._own else self._cut(share) for share in self._shares]
         return [(i, j, i is j) for others in blocks for i in own for j in others]
 
@@ -165,7 +165,3 @@ class _OwnBatch(PartitionBatch):
         parts += [slope for _, slope in restored]
         whole = self.pairing.scatter(ns, tuple(z for z, _ in restored))
         return tuple(ns.rows(z, self._rows) for z in whole), sum(parts[1:], parts[0])
-
-
-def _overlap(i: Block, j: Block) -> bool:
-    return bool(i.start < j.start + j.size and j.start < i.start + i.size)
