@@ -342,7 +342,7 @@ def reals(named: Mapping[str, Any], *, exact: bool = False) -> tuple[Namespace, 
     """Real arrays of one framework in one floating dtype; `exact` keeps integers of one dtype."""
     named = {name: unwrapped(x) for name, x in named.items()}
     ns = namespace_of(named.items())
-    like = next((x for x in named.values() if ns.is_array(x)), None)
+    like = [*(x for x in named.values() if ns.is_array(x)), None][0]
     arrays = []
     for name, x in named.items():
         if not ns.is_array(x):

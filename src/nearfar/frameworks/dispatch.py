@@ -71,7 +71,7 @@ def namespace_of(arrays: Iterable[tuple[str, Any]]) -> Namespace:
             f"expected arrays of one framework, received several: {listed}; "
             "convert them to the framework that is to be differentiated"
         )
-    return _FRAMEWORKS[next(iter(found), "numpy")]().ns
+    return _FRAMEWORKS[[*found, "numpy"][0]]().ns
 
 
 def glue_of(ns: Namespace) -> Glue:
