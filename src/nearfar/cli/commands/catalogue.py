@@ -51,7 +51,9 @@ def show_presets(console: Console, word: str | None) -> None:
                 console.print(Text(str(rows[0] if rows else describe(word))), soft_wrap=True)
             return
     for loss in dict.fromkeys(type(row.loss) for row in rows if row.loss):
-        grid = Table(Column(loss.__name__, overflow="fold"), Column("version", no_wrap=True))
+        # Ten columns leave every name whole at a width of 80, to be copied and searched.
+        version = Column("version", overflow="fold", max_width=10)
+        grid = Table(Column(loss.__name__, overflow="fold"), version)
         grid.box, grid.pad_edge = box.SIMPLE_HEAD, False
         for row in rows:
             if isinstance(row.loss, loss):
