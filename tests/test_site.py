@@ -11,14 +11,12 @@ from website import assistants, commands, implementations, losspage, reference, 
 from website.batches import batch
 from website.docstring import described
 
-LOSSES = losspage.losses()
+LOSSES = losspage.every_loss()
 
 
 def tab(cls, framework):
     """The code that a loss's page shows for a framework."""
-    found = re.search(
-        rf"tab-item\}} {framework}\n.*?```python\n(.*?)```", losspage.tabs(cls()), re.S
-    )
+    found = re.search(rf"tab-item\}} {framework}\n.*?```python\n(.*?)```", losspage.tabs(cls), re.S)
     return found[1]
 
 
@@ -27,19 +25,25 @@ def tab(cls, framework):
 def test_the_code_of_every_framework_runs(name, framework):
     cls = LOSSES[name]
     (backend,) = [found for found in BACKENDS.values() if found.title == framework]
+    embeddings = set(losspage.shown(cls).embeddings)
     inputs = {
-        key: backend.asarray(x, "float32") if key in cls.embeddings else x
-        for key, x in batch(cls()).items()
+        key: backend.asarray(x, "float32") if key in embeddings else x
+        for key, x in batch(losspage.shown(cls)).items()
     }
     if framework == "PyTorch":
-        for key in cls.embeddings:
-            if key in inputs:
-                inputs[key].requires_grad_()
+        for key in embeddings & set(inputs):
+            inputs[key].requires_grad_()
     exec(tab(cls, framework), inputs)
     if framework == "PyTorch":
-        assert np.isfinite(inputs[cls.embeddings[0]].grad.numpy()).all()
+        assert all(np.isfinite(inputs[key].grad.numpy()).all() for key in embeddings & set(inputs))
     else:
         assert np.isfinite(float(inputs["value"]))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_page_has_its_citation(name):
+    (entry,) = re.findall(r"```bibtex\n(.*?)```", losspage.page(LOSSES[name]), re.S)
+    assert entry.startswith("@misc{nearfar:")
 
 
 @pytest.mark.parametrize("part", ["Formula:", "Source:", "Call ", "Range"])

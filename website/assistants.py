@@ -106,10 +106,11 @@ def _skill() -> str:
 
 def _losses(link: str | None) -> list[str]:
     lines = []
-    for name, cls in losspage.losses().items():
-        loss = cls()
+    for name, cls in losspage.every_loss().items():
+        loss = losspage.shown(cls)
         inputs = ", ".join(f"{x}=None" if x in loss.optional else x for x in loss.inputs)
-        title = f"[{name}]({link.format(name.lower())})" if link else f"`{loss!r}`"
+        code = repr(loss) if name in losspage.losses() else f"{name}, {losspage.written(cls)}"
+        title = f"[{name}]({link.format(name.lower())})" if link else f"`{code}`"
         lines.append(f"- {title}: `loss({inputs})`. {' '.join(described(cls).summary.split())}")
     return lines
 

@@ -4,6 +4,8 @@ import inspect
 import re
 from typing import NamedTuple
 
+from nearfar import WeightedSum
+
 PARTS = ("Formula", "Source", "Call", "Range")
 
 
@@ -29,13 +31,19 @@ def described(cls: type) -> Described:
         head = next((p for p in PARTS if re.match(rf"{p}\b", paragraph)), None)
         part = head or part
         found.setdefault(part, []).append(paragraph)
-    missing = [p for p in (*PARTS, "Parameters", "Examples") if not _has(p, found, fields, example)]
+    needed = [part for part in (*PARTS, "Parameters", "Examples") if part not in _spared(cls)]
+    missing = [part for part in needed if not _has(part, found, fields, example)]
     if missing:
         raise ValueError(f"{cls.__name__}: its docstring has no {', '.join(missing)}")
     whole = {name: re.sub(rf"^{name}:\s*", "", "\n\n".join(p)) for name, p in found.items()}
     return Described(
-        *(whole[name] for name in ("Summary", *PARTS)), _fields(fields), example.strip()
+        *(whole.get(name, "") for name in ("Summary", *PARTS)), _fields(fields), example.strip()
     )
+
+
+def _spared(cls: type) -> tuple[str, ...]:
+    """A sum of losses is nobody's invention."""
+    return ("Source",) if cls is WeightedSum else ()
 
 
 def _has(part: str, found: dict[str, list[str]], fields: str, example: str) -> bool:

@@ -26,8 +26,9 @@ def _make_pages(app: Sphinx, config: Config) -> None:
         "losses/index.md": losspage.overview(),
         "reference/index.md": reference.overview(),
     }
-    for name, cls in losspage.losses().items():
+    for name, cls in losspage.every_loss().items():
         made[f"losses/{name.lower()}.md"] = losspage.page(cls)
+    for name, cls in losspage.losses().items():
         made[f"losses/{name.lower()}.svg"] = losspage.picture(cls)
     made |= implementations.pages() | commands.pages() | zh.pages()
     with mock(config.autodoc_mock_imports):  # modules of frameworks that need not be there

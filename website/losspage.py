@@ -1,6 +1,6 @@
 """The page of a loss, made from the loss itself: docstring, fields, presets, a picture."""
 
-import inspect
+import dataclasses
 import io
 import re
 import tomllib
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import nearfar as nf
+from nearfar.losses.citation import citation
 from nearfar.losses.composed import Composed
 from nearfar.losses.families import GivenTriplets, TwoSides
 from nearfar.presets import Preset
@@ -38,17 +39,34 @@ _FRAMEWORKS = {
 }
 
 
+# What a page shows of losses that are made of others and have no default.
+_COMPOSED = {
+    "Matryoshka": "nf.Matryoshka(nf.SupCon(), dims=(2, 4, 6))",
+    "WeightedSum": "nf.SupCon() + 0.5 * nf.SmoothAP()",
+}
+
+
 def losses() -> dict[str, type]:
     """Every public loss once, by its name; those made of other losses apart (`composed`)."""
-    return {name: cls for name, cls in _all().items() if not issubclass(cls, Composed)}
+    return {name: cls for name, cls in every_loss().items() if not issubclass(cls, Composed)}
 
 
 def composed() -> dict[str, type]:
-    """Losses of losses, which have no call and no picture of their own."""
-    return {name: cls for name, cls in _all().items() if issubclass(cls, Composed)}
+    """Losses of losses, which have the inputs and the pictures of these."""
+    return {name: cls for name, cls in every_loss().items() if issubclass(cls, Composed)}
 
 
-def _all() -> dict[str, type]:
+def shown(cls: type) -> Any:
+    """The loss of a class that its page shows."""
+    return eval(written(cls), {"nf": nf})
+
+
+def written(cls: type) -> str:
+    """How `shown` is written."""
+    return _COMPOSED.get(cls.__name__, f"nf.{cls.__name__}()")
+
+
+def every_loss() -> dict[str, type]:
     found = {}
     for name in nf.__all__:
         thing = getattr(nf, name)
@@ -62,8 +80,9 @@ def page(cls: type) -> str:
     name = cls.__name__
     if name not in FORMULAS:
         raise ValueError(f"{name}: website/formulas.toml has no formula")
-    parts, loss = described(cls), cls()
-    undocumented = sorted({f for f in loss.to_dict() if f != "loss"} - set(parts.parameters))
+    parts, loss = described(cls), shown(cls)
+    known = {field.name for field in dataclasses.fields(loss)}
+    undocumented = sorted(known - set(parts.parameters))
     if undocumented:
         raise ValueError(f"{name}: its docstring does not name {', '.join(undocumented)}")
     return "\n\n".join(
@@ -72,26 +91,39 @@ def page(cls: type) -> str:
             parts.summary,
             f"$${FORMULAS[name].strip()}$$",
             f"**In plain letters.** {escaped(parts.formula)}",
-            f"**Source.** {_linked(escaped(parts.source))}",
+            *([f"**Source.** {_linked(escaped(parts.source))}"] if parts.source else []),
             f"**Call.** {parts.call.removeprefix('Call').strip()}",
-            tabs(loss),
+            tabs(cls),
             f"**Range** {escaped(parts.range).removeprefix('Range').strip()}",
             "## Fields",
             _fields(loss, parts.parameters),
             "## Who pulls on whom",
-            f"![Anchors of a small batch against their candidates]({name.lower()}.svg)",
-            "A small batch: anchors against candidates. Blue are an anchor's positives, orange its "
-            "negatives, grey is not compared; the bars are each anchor's share of the gradient. "
-            "`loss.explain(...).plot()` draws your own.",
+            _who(cls),
             "## Cost",
             _cost(cls),
             "## Implementations that equal it",
             _implementations(cls),
             "## Example",
             f"```python\n{_session(parts.example)}\n```",
+            "## Citation",
+            f"```bibtex\n{citation(loss)}\n```",
             "## Reference",
             f"```{{eval-rst}}\n.. autoclass:: nearfar.{name}\n   :members: {_MEMBERS}\n```",
         ]
+    )
+
+
+def _who(cls: type) -> str:
+    if issubclass(cls, Composed):
+        return (
+            "Its losses say so, each on its own page: here [SupCon](supcon.md). "
+            "`loss.explain(...).plot()` draws your own batch."
+        )
+    return (
+        f"![Anchors of a small batch against their candidates]({cls.__name__.lower()}.svg)\n\n"
+        "A small batch: anchors against candidates. Blue are an anchor's positives, orange its "
+        "negatives, grey is not compared; the bars are each anchor's share of the gradient. "
+        "`loss.explain(...).plot()` draws your own."
     )
 
 
@@ -118,18 +150,18 @@ def overview() -> str:
         rows.append(f"| [{name}]({name.lower()}.md) | `({call})` | {described(cls).summary} |")
     rows += ["", "Made of other losses:", "", "| loss | what it is |", "|---|---|"]
     for name, cls in composed().items():
-        summary = escaped(inspect.getdoc(cls).split("\n\n")[0])
-        rows.append(f"| [{name}](../reference/nearfar.md) | {summary} |")
-    pages = "\n".join(name.lower() for name in losses())
+        rows.append(f"| [{name}]({name.lower()}.md) | {described(cls).summary} |")
+    pages = "\n".join(name.lower() for name in every_loss())
     return "# Losses\n\n" + "\n".join(rows) + f"\n\n```{{toctree}}\n:hidden:\n{pages}\n```"
 
 
-def tabs(loss: Any) -> str:
+def tabs(cls: type) -> str:
     """The call in each framework."""
+    loss = shown(cls)
     inputs = ", ".join(name for name in loss.inputs if name not in loss.optional)
     found = [":::::{tab-set}"]
     for framework, (imports, use) in _FRAMEWORKS.items():
-        code = f"{imports}\n\nloss = nf.{type(loss).__name__}()\n{use.format(inputs=inputs)}"
+        code = f"{imports}\n\nloss = {written(cls)}\n{use.format(inputs=inputs)}"
         found.append(
             f"::::{{tab-item}} {framework}\n:sync: {framework}\n\n```python\n{code}\n```\n::::"
         )
@@ -138,11 +170,14 @@ def tabs(loss: Any) -> str:
 
 def _fields(loss: Any, meanings: dict[str, str]) -> str:
     rows = ["| field | default | meaning | other values, and who uses them |", "|---|---|---|---|"]
-    stated = {name: value for name, value in loss.to_dict().items() if name != "loss"}
+    needed = {"terms", "loss"} if isinstance(loss, Composed) else set()
+    defaults = {field.name: field.default for field in dataclasses.fields(loss)}
     for name, meaning in meanings.items():
-        if name in stated:
+        if name in needed:
+            rows.append(f"| `{name}` | must be given | {escaped(meaning)} | |")
+        elif name in defaults:
             used = _used(type(loss), name, getattr(loss, name))
-            rows.append(f"| `{name}` | `{stated[name]!r}` | {escaped(meaning)} | {used} |")
+            rows.append(f"| `{name}` | `{defaults[name]!r}` | {escaped(meaning)} | {used} |")
         elif name in loss.keywords:
             rows.append(f"| `{name}=` | none | {escaped(meaning)} | |")
     return "\n".join(rows)
@@ -201,7 +236,11 @@ def _linked(source: str) -> str:
 
 def _cost(cls: type) -> str:
     """Products and memory, by how it is evaluated."""
-    loss = cls()
+    if issubclass(cls, Composed):
+        return (
+            "Value and gradient: those of its losses, one after the other; memory of the largest."
+        )
+    loss = shown(cls)
     if loss.family is GivenTriplets:
         return "Value and gradient: O(N d) of time and memory, for N triplets."
     sides = len([name for name in loss.embeddings if name not in loss.optional])

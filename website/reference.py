@@ -61,7 +61,7 @@ def entry(module: str, name: str) -> str:
         return f"## {module}.{name}\n\n{keys}"
     if not inspect.getdoc(thing):
         raise ValueError(f"{module}.{name} is public and has no docstring")
-    if inspect.isclass(thing) and thing in losspage.losses().values():
+    if inspect.isclass(thing) and thing in losspage.every_loss().values():
         return f"- [{name}](../losses/{thing.__name__.lower()}.md)"
     if module != "nearfar" and getattr(nf, name, None) is thing:
         return f"- [{name}](nearfar.md)"

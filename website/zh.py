@@ -29,7 +29,7 @@ def _page(cls: type) -> str:
             f"$${losspage.FORMULAS[name].strip()}$$",
             f"**何时使用。** {words['use']}",
             f"**调用。** `loss({', '.join(loss.inputs)})`",
-            losspage.tabs(loss),
+            losspage.tabs(cls),
             f"**取值范围。** {words['range']}",
             "## 字段",
             _fields(loss),

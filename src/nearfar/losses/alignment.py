@@ -11,8 +11,8 @@ class Alignment(ViewsAlone):
     Formula: with unit rows u of `a` and v of `b`, L = 1/N sum_i |u_i - v_i|^alpha, the maximum of
     each term being 2^alpha.
 
-    Source: Wang and Isola 2020, Alignment and Uniformity on the Hypersphere, arXiv 2005.10242, eq.
-    4.
+    Source: Wang and Isola 2020, Understanding Contrastive Representation Learning through Alignment
+    and Uniformity on the Hypersphere, arXiv 2005.10242, eq. 4.
 
     Call ``loss(a, b)`` with two views (N, d); row i of each is a pair. Alone it collapses all rows
     into one: add `Uniformity`.

@@ -12,8 +12,9 @@ class AnglE(ScoredPairs):
     imaginary, s_k = | u . v + sum over features of (im u re v - re u im v) |,
     L = log( 1 + sum over pairs k, l with target_k > target_l of exp((s_l - s_k) / temperature) ).
 
-    Source: Li and Li 2023, AnglE, arXiv 2309.12871, eq. 6 and 7, as its authors' code computes
-    them: the sum of real and imaginary part of the quotient, by absolute value.
+    Source: Li and Li 2023, AnglE-optimized Text Embeddings, arXiv 2309.12871, eq. 6 and 7, as its
+    authors' code computes them: the sum of real and imaginary part of the quotient, by absolute
+    value.
 
     Call ``loss(x, y, targets)`` with the two sides (N, d) of the pairs, rows matched, and targets
     (N,): only their order matters, and equal ones are not compared. With an odd d the last

@@ -15,8 +15,9 @@ class ArcFace(AgainstProxies):
     and e_iy = exp(cos(a_iy + margin) / temperature); where a_iy exceeds pi - margin,
     exp((c_iy - margin sin(pi - margin)) / temperature).
 
-    Source: Deng et al. 2019, ArcFace, arXiv 1801.07698, eq. 3; what is beyond pi - margin as in the
-    authors' code; temperature is 1 over its scale s.
+    Source: Deng et al. 2019, ArcFace: Additive Angular Margin Loss for Deep Face Recognition, arXiv
+    1801.07698, eq. 3; what is beyond pi - margin as in the authors' code; temperature is 1 over its
+    scale s.
 
     Call ``loss(embeddings, labels, proxies)`` with embeddings (n, d), labels (n,) of whole numbers
     that are rows of `proxies`, (C, d), which get a gradient. Both are normalised

@@ -18,7 +18,8 @@ class BarlowTwins(ViewsAlone):
     L = sum_k (1 - c_kk)^2 + off_diagonal sum_{k != l} c_kl^2, where variances are over N with eps
     added; its square root divides, and max |c_kl| is 1.
 
-    Source: Zbontar et al. 2021, Barlow Twins, arXiv 2103.03230, eq. 1 and 2.
+    Source: Zbontar et al. 2021, Barlow Twins: Self-Supervised Learning via Redundancy Reduction,
+    arXiv 2103.03230, eq. 1 and 2.
 
     Call ``loss(a, b)`` with two views (N, d), N at least 2; row i of each is a pair. Rows are taken
     as they are. No row is compared with another: what is added up is d x d.

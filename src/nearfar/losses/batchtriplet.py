@@ -15,8 +15,9 @@ class BatchTriplet(LabelledRows):
     class, a row n of another class), L = 1/|T| sum max(0, d(a, p) - d(a, n) + margin); with
     count="active" |T| is the number of those with a loss above 0.
 
-    Source: Hermans et al. 2017, arXiv 1703.07737, eq. 5 ("hard") and 6 ("all"); "semihard":
-    Schroff et al. 2015, FaceNet, arXiv 1503.03832, section 3.2.
+    Source: Hermans et al. 2017, In Defense of the Triplet Loss for Person Re-Identification, arXiv
+    1703.07737, eq. 5 ("hard") and 6 ("all"); "semihard": Schroff et al. 2015, FaceNet, arXiv
+    1503.03832, section 3.2.
 
     Call ``loss(embeddings, labels)`` with embeddings (n, d) and labels (n,) of any dtype with
     equality, or multi-hot (n, c) in {0, 1}, where a positive shares a label. Rows are taken as

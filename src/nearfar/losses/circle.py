@@ -15,8 +15,8 @@ class Circle(LabelledRows):
     log(1 + sum_{n in N(i)} exp(gamma [s_in + m]_+ (s_in - m))
     sum_{p in P(i)} exp(-gamma [1 + m - s_ip]_+ (s_ip - 1 + m))).
 
-    Source: Sun et al. 2020, Circle Loss, arXiv 2002.10857, eq. 6 with O_p = 1 + m, O_n = -m and
-    margins 1 - m and m (section 3.3).
+    Source: Sun et al. 2020, Circle Loss: A Unified Perspective of Pair Similarity Optimization,
+    arXiv 2002.10857, eq. 6 with O_p = 1 + m, O_n = -m and margins 1 - m and m (section 3.3).
 
     Call ``loss(embeddings, labels)`` with embeddings (n, d) and labels (n,) of any dtype with
     equality, or multi-hot (n, c) in {0, 1}, where a positive shares a label.

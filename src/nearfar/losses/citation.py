@@ -9,7 +9,7 @@ from nearfar.losses.composed import Composed
 _SOURCE = re.compile(r"^Source: (.+?)(?:\n\n|\Z)", re.DOTALL | re.MULTILINE)
 _FIRST = re.compile(
     r'(?P<who>(?:(?:van|den|der|de|von) )*[A-Z][^,;"]*?(?:, [^,;"]+? and [^,;"]+?)?) '
-    r"(?P<year>\d{4})(?:, (?!arXiv |doi |http)(?P<title>[^,;]+))?"
+    r"(?P<year>\d{4})(?:, (?!arXiv |doi |http)(?P<title>[^,;(]+?)(?: \([^)]*\))?)?(?=[,;]|$)"
     r"(?:[^;]*?(?:arXiv (?P<arxiv>\d{4}\.\d{5})|doi (?P<doi>10\.[^\s,;]+)))?"
 )
 

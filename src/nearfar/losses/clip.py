@@ -13,8 +13,9 @@ class CLIP(TwoSides):
     Formula: with s_ij = similarity(x_i, y_j) / temperature,
     L = 1/(2N) sum_i ( log sum_j exp(s_ij) - s_ii + log sum_j exp(s_ji) - s_ii ).
 
-    Source: Radford et al. 2021, CLIP, arXiv 2103.00020, figure 3; the symmetric form of
-    van den Oord et al. 2018, arXiv 1807.03748, eq. 4.
+    Source: Radford et al. 2021, Learning Transferable Visual Models From Natural Language
+    Supervision (CLIP), arXiv 2103.00020, figure 3; the symmetric form of van den Oord et al. 2018,
+    arXiv 1807.03748, eq. 4.
 
     Call ``loss(x, y)`` with the two sides (N, d); row i of each is a positive pair, and rows of
     one side are never compared with each other.

@@ -12,7 +12,8 @@ class CosFace(AgainstProxies):
     -log( e_iy / (e_iy + sum_{k != y} exp(c_ik / temperature)) ), y the label of row i and
     e_iy = exp((c_iy - margin) / temperature).
 
-    Source: Wang et al. 2018, CosFace, arXiv 1801.09414, eq. 4; temperature is 1 over its scale s.
+    Source: Wang et al. 2018, CosFace: Large Margin Cosine Loss for Deep Face Recognition, arXiv
+    1801.09414, eq. 4; temperature is 1 over its scale s.
 
     Call ``loss(embeddings, labels, proxies)`` with embeddings (n, d), labels (n,) of whole numbers
     that are rows of `proxies`, (C, d), which get a gradient. Both are normalised

@@ -20,9 +20,9 @@ class HCL(TwoViews):
     M exp(-1 / temperature) ),
     L = 1/(2N) sum_i log(1 + G_i / exp(p)).
 
-    Source: Robinson et al. 2021, HCL, arXiv 2010.04592, eq. 4 and the official code;
-    beta=0 is the debiased loss of Chuang et al. 2020, arXiv 2007.00224, eq. 8;
-    beta=0, tau_plus=0 is NT-Xent.
+    Source: Robinson et al. 2021, Contrastive Learning with Hard Negative Samples (HCL), arXiv
+    2010.04592, eq. 4 and the official code; beta=0 is the debiased loss of Chuang et al. 2020,
+    arXiv 2007.00224, eq. 8; beta=0, tau_plus=0 is NT-Xent.
 
     Call ``loss(a, b)`` with two views (N, d); row i of each is a positive pair. With ids (N,),
     ``loss(a, b, ids)``, rows of the anchor's id are left out, but for its positive.

@@ -13,8 +13,9 @@ class InfoNCE(Queries):
     Formula: with s(x, y) = similarity(x, y) / temperature,
     L = 1/N sum_i ( log( exp s(q_i, p_i) + sum_k exp s(q_i, n_k) ) - s(q_i, p_i) ).
 
-    Source: van den Oord et al. 2018, CPC, arXiv 1807.03748, eq. 4; with a queue of negatives
-    He et al. 2020, MoCo, arXiv 1911.05722, eq. 1.
+    Source: van den Oord et al. 2018, Representation Learning with Contrastive Predictive Coding
+    (CPC), arXiv 1807.03748, eq. 4; with a queue of negatives He et al. 2020, MoCo, arXiv
+    1911.05722, eq. 1.
 
     Call ``loss(query, positive)``: both (N, d), the negatives are the other rows of `positive`;
     ``loss(query, positive, negatives)``: (K, d), shared by all queries (a queue), or (N, K, d),

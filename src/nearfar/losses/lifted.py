@@ -16,8 +16,9 @@ class Lifted(LabelledRows):
     mean over ordered positive pairs i, p of 1/2 [ d_ip
     + log( sum_{n in N(i)} exp(margin - d_in) + sum_{n in N(p)} exp(margin - d_pn) ) ]_+^2.
 
-    Source: "generalised" is Hermans et al. 2017, arXiv 1703.07737, section 2; "pairs" Song et al.
-    2016, Lifted Structured Feature Embedding, arXiv 1511.06452, eq. 4.
+    Source: "generalised" is Hermans et al. 2017, In Defense of the Triplet Loss for Person
+    Re-Identification, arXiv 1703.07737, section 2; "pairs" Song et al. 2016, Lifted Structured
+    Feature Embedding, arXiv 1511.06452, eq. 4.
 
     Call ``loss(embeddings, labels)`` with embeddings (n, d) and labels (n,) of any dtype with
     equality, or multi-hot (n, c) in {0, 1}, where a positive shares a label. Rows are taken as

@@ -40,13 +40,16 @@ class Matryoshka(Composed, composed=True):
     Source: Kusupati et al. 2022, Matryoshka Representation Learning, arXiv 2205.13147, eq. 1, where
     all weights are 1.
 
-    Call it as its loss is called, with embeddings (n, d), d at least the largest of `dims`;
-    features beyond that have no gradient. A temperature at the call is refused: state it.
+    Call ``loss(...)`` with what the loss of one prefix takes, embeddings (n, d) with d at least the
+    largest of `dims`; features beyond that have no gradient. A temperature at the call is refused:
+    state it.
+
+    Range: that of its loss times the sum of the weights, and so is chance level.
 
     Parameters
     ----------
     loss
-        Of one prefix; its reduction is "mean" or "sum". It may be given without its name.
+        The loss of one prefix; its reduction is "mean" or "sum". It may be given without its name.
     dims
         Numbers of features, rising.
     weights

@@ -15,8 +15,8 @@ class MultiSimilarity(LabelledRows):
     1/alpha log(1 + sum_{p in P(i)} exp(-alpha (s_ip - base)))
     + 1/beta log(1 + sum_{n in N(i)} exp(beta (s_in - base))).
 
-    Source: Wang et al. 2019, Multi-Similarity Loss, CVPR, arXiv 1904.06627, eq. 15; the mining is
-    eq. 9 and 10.
+    Source: Wang et al. 2019, Multi-Similarity Loss with General Pair Weighting for Deep Metric
+    Learning, CVPR, arXiv 1904.06627, eq. 15; the mining is eq. 9 and 10.
 
     Call ``loss(embeddings, labels)`` with embeddings (n, d) and labels (n,) of any dtype with
     equality, or multi-hot (n, c) in {0, 1}, where a positive shares a label.

@@ -14,8 +14,9 @@ class NTXent(TwoViews):
     s_ij = similarity(z_i, z_j) / temperature,
     L = 1/(2N) sum_i ( log sum_{j != i} exp(s_ij) - s_{i,p(i)} ).
 
-    Source: Chen et al. 2020, SimCLR, arXiv 2002.05709, eq. 1;
-    denominator="negatives" is Yeh et al. 2021, DCL, arXiv 2110.06848, eq. 6.
+    Source: Chen et al. 2020, A Simple Framework for Contrastive Learning of Visual Representations
+    (SimCLR), arXiv 2002.05709, eq. 1; denominator="negatives" is Yeh et al. 2021, DCL, arXiv
+    2110.06848, eq. 6.
 
     Call ``loss(a, b)`` with two views (N, d); row i of each is a positive pair. Both views are
     candidates and, by default, anchors.

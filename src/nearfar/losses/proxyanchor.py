@@ -12,7 +12,7 @@ class ProxyAnchor(AgainstProxies):
     L = 1/|P+| sum_{k in P+} log( 1 + sum_{y_i = k} exp(-alpha (c_ik - margin)) )
     + 1/C sum_k log( 1 + sum_{y_i != k} exp(alpha (c_ik + margin)) ).
 
-    Source: Kim et al. 2020, Proxy Anchor Loss, arXiv 2003.13911, eq. 4.
+    Source: Kim et al. 2020, Proxy Anchor Loss for Deep Metric Learning, arXiv 2003.13911, eq. 4.
 
     Call ``loss(embeddings, labels, proxies)`` with embeddings (n, d), labels (n,) of whole numbers
     that are rows of `proxies`, (C, d), which get a gradient. Both are normalised

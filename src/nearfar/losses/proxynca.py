@@ -11,8 +11,9 @@ class ProxyNCA(AgainstProxies):
     Formula: with unit rows u and unit proxies w, d_ik = |u_i - w_k|, L = 1/n sum_i
     ( log sum_k exp(-d_ik^2 / temperature) + d_iy^2 / temperature ), y the label of row i.
 
-    Source: Teh et al. 2020, ProxyNCA++, arXiv 2004.01113, eq. 6; Movshovitz-Attias et al. 2017,
-    arXiv 1703.07464, leave a row's own proxy out of the sum.
+    Source: Teh et al. 2020, ProxyNCA++: Revisiting and Revitalizing Proxy Neighborhood Component
+    Analysis, arXiv 2004.01113, eq. 6; Movshovitz-Attias et al. 2017, arXiv 1703.07464, leave a
+    row's own proxy out of the sum.
 
     Call ``loss(embeddings, labels, proxies)`` with embeddings (n, d), labels (n,) of whole numbers
     that are rows of `proxies`, (C, d), which get a gradient. Both are normalised

@@ -15,7 +15,8 @@ class SigLIP(TwoSides):
     Formula: with s_ij = similarity(x_i, y_j) / temperature + bias,
     L = 1/N sum_i ( log(1 + exp(-s_ii)) + sum_{j != i} log(1 + exp(s_ij)) ).
 
-    Source: Zhai et al. 2023, SigLIP, arXiv 2303.15343, eq. 1 and algorithm 1.
+    Source: Zhai et al. 2023, Sigmoid Loss for Language Image Pre-Training (SigLIP), arXiv
+    2303.15343, eq. 1 and algorithm 1.
 
     Call ``loss(x, y)`` with the two sides (N, d); row i of each is a positive pair.
 

@@ -13,7 +13,8 @@ class SmoothAP(LabelledRows):
     1 - 1/|P(i)| sum_{p in P(i)} ( 1 + sum_{q in P(i), q != p} sg(s_iq - s_ip) )
     / ( 1 + sum_{k != i, p} sg(s_ik - s_ip) ); without positives the maximum with 0 is 0.
 
-    Source: Brown et al. 2020, Smooth-AP, arXiv 2007.12163, eq. 6 and 7.
+    Source: Brown et al. 2020, Smooth-AP: Smoothing the Path Towards Large-Scale Image Retrieval,
+    arXiv 2007.12163, eq. 6 and 7.
 
     Call ``loss(embeddings, labels)`` with embeddings (n, d) and labels (n,) of any dtype with
     equality, or multi-hot (n, c) in {0, 1}, where a positive shares a label. Classes may have any

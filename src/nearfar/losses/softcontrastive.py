@@ -12,8 +12,9 @@ class SoftContrastive(GradedRows):
     Formula: with s_ij = similarity(z_i, z_j) / temperature and weights w_ij,
     L = mean over anchors i of sum_{j != i} w_ij ( log sum_{k != i} exp(s_ik) - s_ij ).
 
-    Source: y-Aware, Dufumier et al. 2021, arXiv 2106.08808, eq. 4 (weights="rbf"); X-CLR, Sobal et
-    al. 2024, arXiv 2407.18134, eq. 3 (weights="cosine"); MultiSupCon, NeurIPS 2022 workshop on
+    Source: Dufumier et al. 2021, Contrastive Learning with Continuous Proxy Meta-Data for 3D MRI
+    Classification (y-Aware), arXiv 2106.08808, eq. 4 (weights="rbf"); X-CLR, Sobal et al. 2024,
+    arXiv 2407.18134, eq. 3 (weights="cosine"); MultiSupCon, NeurIPS 2022 workshop on
     self-supervised learning, "Supervised contrastive learning for multi-label", weights="jaccard"
     with normalise="positives".
 

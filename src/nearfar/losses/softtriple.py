@@ -15,8 +15,8 @@ class SoftTriple(AgainstProxies):
     -log( e_iy / (e_iy + sum_{k != y} exp(S_ik / temperature)) ), y the label of row i and
     e_iy = exp((S_iy - margin) / temperature).
 
-    Source: Qian et al. 2019, SoftTriple Loss, arXiv 1909.05235, eq. 8 and 9, without the
-    regulariser of eq. 10; temperature is 1 over its lambda.
+    Source: Qian et al. 2019, SoftTriple Loss: Deep Metric Learning Without Triplet Sampling, arXiv
+    1909.05235, eq. 8 and 9, without the regulariser of eq. 10; temperature is 1 over its lambda.
 
     Call ``loss(embeddings, labels, proxies)`` with embeddings (n, d), labels (n,) of whole numbers
     that are rows of `proxies`, (C, K, d) with K centres of each class, which get a gradient. Both

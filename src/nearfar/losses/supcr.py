@@ -13,8 +13,8 @@ class SupCR(RankedRows, also=("RankNContrast",)):
     rows i and j,
     L = 1/n sum_i 1/(n-1) sum_{k != i} ( log sum_{j != i, d_ij >= d_ik} exp(s_ij) - s_ik ).
 
-    Source: Zha et al. 2023, Rank-N-Contrast (SupCR in its first version), arXiv 2210.01189, eq. 1
-    and 2.
+    Source: Zha et al. 2023, Rank-N-Contrast: Learning Continuous Representations for Regression
+    (SupCR in its first version), arXiv 2210.01189, eq. 1 and 2.
 
     Call ``loss(embeddings, targets)`` with embeddings (n, d) and targets (n,) or (n, t) of real
     numbers.

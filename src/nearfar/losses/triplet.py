@@ -11,8 +11,8 @@ class Triplet(GivenTriplets):
 
     Formula: L = 1/N sum_i max(0, d(a_i, p_i) - d(a_i, n_i) + margin).
 
-    Source: Schroff et al. 2015, FaceNet, arXiv 1503.03832, eq. 3 (a sum there), with
-    distance="sqeuclidean".
+    Source: Schroff et al. 2015, FaceNet: A Unified Embedding for Face Recognition and Clustering,
+    arXiv 1503.03832, eq. 3 (a sum there), with distance="sqeuclidean".
 
     Call ``loss(anchor, positive, negative)``: three arrays (N, d) whose rows are matched. Rows are
     taken as they are; FaceNet's are unit rows.

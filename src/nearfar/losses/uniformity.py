@@ -10,8 +10,8 @@ class Uniformity(RowsAlone):
 
     Formula: with unit rows u, L = log( 1/(n (n - 1)) sum_{i != j} exp(-t |u_i - u_j|^2) ).
 
-    Source: Wang and Isola 2020, Alignment and Uniformity on the Hypersphere, arXiv 2005.10242, eq.
-    5 and the code of section 5.
+    Source: Wang and Isola 2020, Understanding Contrastive Representation Learning through Alignment
+    and Uniformity on the Hypersphere, arXiv 2005.10242, eq. 5 and the code of section 5.
 
     Call ``loss(embeddings)`` with rows (n, d): a term to add to another loss. `Alignment` is its
     counterpart.

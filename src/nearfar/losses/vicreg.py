@@ -19,7 +19,8 @@ class VICReg(ViewsAlone):
     + variance 1/2 sum over sides of mean_k [ 1 - sqrt(C_kk + eps) ]_+
     + covariance sum over sides of 1/d sum_{k != l} C_kl^2.
 
-    Source: Bardes et al. 2022, VICReg, arXiv 2105.04906, eq. 6 and algorithm 1.
+    Source: Bardes et al. 2022, VICReg: Variance-Invariance-Covariance Regularization for
+    Self-Supervised Learning, arXiv 2105.04906, eq. 6 and algorithm 1.
 
     Call ``loss(a, b)`` with two views (N, d), N at least 2; row i of each is a pair. Rows are taken
     as they are. No row is compared with another: what is added up is d x d.

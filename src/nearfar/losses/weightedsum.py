@@ -20,14 +20,15 @@ def _losses(owner: str, value: Any) -> tuple[Loss, ...]:
 class WeightedSum(Composed, composed=True):
     """Several losses of the same inputs, each times its own scale, added up.
 
-    ``a + 0.5 * b`` of two losses makes one: ``0.5 * b`` is `b` with half its scale. It is a loss as
-    any other, with a text of its own in JSON, and one call gives value and gradients of the whole.
-
     Formula: L = scale sum_k L_k.
 
-    Call it as its losses are called, all with the same inputs, embeddings (n, d) first. Options of
-    `with_options` are handed to every term; a temperature at the call is not, since each has its
-    own.
+    Call ``loss(...)`` with what its losses take, all of which have the same inputs.
+    ``a + 0.5 * b`` of two losses makes one: ``0.5 * b`` is `b` with half its scale. It is a loss as
+    any other, with a text of its own in JSON, and one call gives value and gradients of the whole.
+    Options of `with_options` are handed to every term; a temperature at the call is not, since each
+    has its own.
+
+    Range: the sum of the ranges of its terms, and so is chance level.
 
     Parameters
     ----------
