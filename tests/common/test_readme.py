@@ -1,7 +1,7 @@
 """The README and the pages say what there is, and what the tests run."""
 
 import pytest
-from support.readme import KINDS, PAGES, built_in, standing, written
+from support.readme import KINDS, PAGES, built_in, losses, standing, written
 
 TABLES = [(page, table) for page, tables in PAGES.items() for table in tables]
 
@@ -23,3 +23,8 @@ def test_every_loss_fits_some_data():
     somewhere = {name for kind in KINDS for name in standing(kind)}
     missing = sorted({cls.__name__ for cls in built_in()} - somewhere)
     assert not missing, f"website/kinds.toml has no row for {', '.join(missing)}"
+
+
+def test_every_loss_has_its_row():
+    listed = "\n".join(losses())
+    assert not [cls.__name__ for cls in built_in() if f"| `nf.{cls.__name__}(" not in listed]

@@ -11,7 +11,14 @@ import re
 import tomllib
 from pathlib import Path
 
-from nearfar.losses import LOSSES, Loss, families, families_at_once, families_of_proxies
+from nearfar.losses import (
+    LOSSES,
+    Loss,
+    families,
+    families_at_once,
+    families_of_grades,
+    families_of_proxies,
+)
 from support.backends import BACKENDS
 
 ROOT = Path(__file__).parents[2]
@@ -63,6 +70,7 @@ def _by_family() -> list[tuple[type, list[type[Loss]]]]:
     for family in {
         **vars(families),
         **vars(families_at_once),
+        **vars(families_of_grades),
         **vars(families_of_proxies),
     }.values():
         members = [cls for cls in built_in() if cls().family is family]
