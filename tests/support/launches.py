@@ -22,8 +22,10 @@ _FREE = {
 class Launches(TorchDispatchMode):
     """Counts what a GPU would be asked to do inside the block."""
 
-    def __init__(self) -> None:
+    def __init__(self, number: int = 0) -> None:
+        """`number`: what every whole number is that the host reads; flags are false."""
         super().__init__()
+        self._number = number
         self.launches: Counter[str] = Counter()
         self.waits: Counter[str] = Counter()
         """Values that the host reads, and copies between the host and the device."""
@@ -49,7 +51,7 @@ class Launches(TorchDispatchMode):
         meta = any(x.device.type == "meta" for x in tensors)
         if name in ("aten::_local_scalar_dense", "aten::is_nonzero") and meta:
             self.waits[name] += 1
-            return False if args[0].dtype == torch.bool else 0
+            return False if args[0].dtype == torch.bool else self._number
         device = (kwargs or {}).get("device")
         if name in ("aten::_to_copy", "aten::copy_") and _crosses(args, device):
             self.waits[name] += 1

@@ -202,6 +202,9 @@ class Picked(NamedTuple):
 class WithinRule:
     """A loss of rows among their like that needs all logits of an anchor at once."""
 
+    steps: ClassVar[bool] = False
+    """Whether it takes a step for each positive, so that to wait for their number saves more."""
+
     @property
     def picks(self) -> int:
         """How many logits of an anchor its loss depends on, if they are few; 0: on all."""

@@ -1,6 +1,7 @@
 """The rule of Smooth-AP: ranks by sigmoids of differences."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from nearfar.frameworks import Array, Block, BlockTuples, Namespace, SymbolicBlocks
 from nearfar.rules.protocol import Others, WithinRule
@@ -13,6 +14,7 @@ class SmoothRanks(WithinRule):
     anchor of a block at a time."""
 
     count_self: bool
+    steps: ClassVar[bool] = True
 
     def buffers(self, most: int | None) -> int:
         return 10

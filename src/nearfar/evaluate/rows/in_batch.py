@@ -48,6 +48,9 @@ class InBatch(RowBatch):
         self.side = settings.side(self.n, side)
         empty = ns.zeros((self.n,), like)
         positives = self.among.positives(ns, empty, self.side)
+        self.most = self.among.most
+        if self.most is None and self.rule.steps:
+            self.most = ns.waited_for(ns.xp.max(positives))
         self.one = ns.xp.ones_like(empty)
         others = ns.number(self.m, like) - self.among.itself
         self._usable = self.rule.usable(positives, others - positives)
@@ -215,7 +218,7 @@ class InBatch(RowBatch):
         if self._numbers is not None:
             met = Met((self.ns.rows(self._numbers, i), self._numbers), self._weights)
         same = rows == columns
-        return Others(diagonal, same, window, None, scratch, who.most, met, who.itself)
+        return Others(diagonal, same, window, None, scratch, self.most, met, who.itself)
 
 
 @dataclass(frozen=True, kw_only=True)

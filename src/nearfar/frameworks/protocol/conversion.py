@@ -50,6 +50,12 @@ class Conversion(Required):
         """A size as a factor of arrays like `like`."""
         return n if isinstance(n, int) else self.asarray(n, like)
 
+    def waited_for(self, x: Array) -> int | None:
+        """The whole number in an array without axes, for which the host waits; None where it cannot
+        or must not."""
+        seen = self.peek(x)
+        return None if seen is None else int(seen)
+
     def compute_dtype(self, *arrays: Array) -> DType:
         """float64 if one of the arrays is, otherwise float32."""
         wide = any(x.dtype == self.xp.float64 for x in arrays)

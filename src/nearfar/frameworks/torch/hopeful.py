@@ -2,7 +2,8 @@
 
 Some decisions cost too much to be taken for granted either way: whether pairs of rows are too near
 for products, whether logits spread too far for plain exponentials. On an accelerator a call hopes
-that none of it is so, asks once in the end, and begins again if it was wrong.
+that none of it is so, asks once in the end, and begins again if it was wrong. While a graph is
+captured nobody can ask: the device then takes what is right for every input.
 """
 
 from collections.abc import Callable
@@ -32,11 +33,31 @@ class Hopeful(Torch):
         return not self._flags or not bool(torch.stack(self._flags).any())
 
 
+class Recorded(Torch):
+    """Reads nothing; of a flag `cond` takes what is right whatever it is."""
+
+    def decide(self, flag: Array) -> Any:
+        return flag
+
+    def waited_for(self, x: Array) -> int | None:
+        return None
+
+
+RECORDED = Recorded()
+
+
 def evaluated(arrays: tuple[Array, ...], run: Callable[[Pure], T]) -> T:
     """``run(ns)`` in the namespace that these arrays call for."""
     ns = namespace_for(arrays)
     if not ns.in_place or not ns.accelerated(arrays[0]):
         return run(ns)
+    if _capturing(arrays[0].device):
+        return run(RECORDED)
     hopeful = Hopeful()
     found = run(hopeful)
     return found if hopeful.was_right() else run(ns)
+
+
+def _capturing(device: torch.device) -> bool:
+    """Whether a CUDA graph records what is launched, and nothing may wait."""
+    return device.type == "cuda" and bool(torch.cuda.is_current_stream_capturing())

@@ -41,6 +41,9 @@ class Pure(Namespace):
     def accelerated(self, x: Array) -> bool:
         return not x.is_cpu
 
+    def waited_for(self, x: Array) -> int | None:
+        return None if is_wrapped(x) else int(x.detach())
+
     def to_numpy(self, x: Array) -> np.ndarray:
         return np.asarray(x.detach().cpu())
 
