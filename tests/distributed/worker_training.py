@@ -130,6 +130,7 @@ def disagreements() -> dict[str, str]:
         "learned": lambda: Loss(nf.CLIP(temperature=0.1), learn_temperature=odd)(x, y),
         "number": lambda: Loss(nf.CLIP())(x, y, temperature=0.2 if odd else 0.1),
         "scaling": lambda: Loss(nf.CLIP(), gradient="sum" if odd else "ddp_mean")(x, y),
+        "proxies": lambda: Loss(nf.ProxyAnchor())(x, labels, torch.ones(5, DIM) * (1 + odd)),
     }
     told = {}
     for name, call in calls.items():

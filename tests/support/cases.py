@@ -68,7 +68,6 @@ class Entry:
     """Why `nearfar.torch.distributed` refuses it, where it does."""
 
 
-ONE_SET = "proxies are one set for all ranks, and not gathered with their rows"
 NO_FORM = "the forms that it tries have none of this shape"
 
 _RNG = np.random.default_rng(11)
@@ -563,7 +562,6 @@ LOSSES = {
         conventions=conventions.PROXYNCA,
         cases={"proxynca": Case(nf.ProxyNCA(temperature=0.5), (X, PROXIES), (CLASSES,))},
         not_in_check=NO_FORM,
-        not_distributed=ONE_SET,
     ),
     "NormalizedSoftmax": Entry(
         fields={"temperature": 0.05, "scale": 1.0, "reduction": "mean"},
@@ -577,7 +575,6 @@ LOSSES = {
             )
         },
         not_in_check=NO_FORM,
-        not_distributed=ONE_SET,
     ),
     "CosFace": Entry(
         fields={"temperature": 1 / 64, "margin": 0.35, "scale": 1.0, "reduction": "mean"},
@@ -587,7 +584,6 @@ LOSSES = {
         conventions=conventions.COSFACE,
         cases={"cosface": Case(nf.CosFace(temperature=0.1), (X, PROXIES), (CLASSES,))},
         not_in_check=NO_FORM,
-        not_distributed=ONE_SET,
     ),
     "ArcFace": Entry(
         fields={"temperature": 1 / 64, "margin": 0.5, "scale": 1.0, "reduction": "mean"},
@@ -597,7 +593,6 @@ LOSSES = {
         conventions=conventions.ARCFACE,
         cases={"arcface": Case(nf.ArcFace(temperature=0.1), (X, PROXIES), (CLASSES,))},
         not_in_check=NO_FORM,
-        not_distributed=ONE_SET,
     ),
     "SoftTriple": Entry(
         fields={
@@ -613,7 +608,6 @@ LOSSES = {
         conventions=conventions.SOFTTRIPLE,
         cases={"softtriple": Case(nf.SoftTriple(), (X, CENTRES), (CLASSES,))},
         not_in_check=NO_FORM,
-        not_distributed=ONE_SET,
     ),
     "ProxyAnchor": Entry(
         fields={"alpha": 32.0, "margin": 0.1, "scale": 1.0, "reduction": "mean"},
@@ -623,7 +617,6 @@ LOSSES = {
         conventions=conventions.PROXYANCHOR,
         cases={"proxyanchor": Case(nf.ProxyAnchor(), (X, PROXIES), (CLASSES,))},
         not_in_check=NO_FORM,
-        not_distributed=ONE_SET,
     ),
 }
 

@@ -66,7 +66,19 @@ LOSSES = {
     "angle": nf.AnglE(temperature=0.3),
     "smoothap": nf.SmoothAP(temperature=0.1),
     "triplet": nf.Triplet(margin=2.0),
+    "proxynca": nf.ProxyNCA(),
+    "normalizedsoftmax": nf.NormalizedSoftmax(temperature=0.3, reduction="sum", scale=0.1),
+    "cosface": nf.CosFace(temperature=0.2).with_options(memory=400),
+    "arcface": nf.ArcFace(temperature=0.3),
+    "softtriple": nf.SoftTriple(),
+    "proxyanchor": nf.ProxyAnchor(alpha=8.0),
+    "weightedsum": nf.SupCon(temperature=0.3) + 0.5 * nf.BatchTriplet() + 0.2 * nf.SmoothAP(),
+    "weightedsum, proxies": 0.3 * (nf.ProxyAnchor(alpha=8.0) + nf.ProxyNCA(temperature=0.2)),
+    "matryoshka": nf.Matryoshka(nf.CLIP(temperature=0.2), dims=(2, 4), weights=(1.0, 0.5)),
+    "matryoshka, proxies": nf.Matryoshka(nf.CosFace(temperature=0.2), dims=(2, 3)),
 }
+
+CLASSES, CENTRES = 5, 2
 
 COUNTED = {
     "ntxent": {"V": 2, "S": 2, "P": 2, "f": 0, "k": 1},
@@ -88,7 +100,7 @@ def batch(name: str, step: int, dtype: torch.dtype) -> tuple[list[torch.Tensor],
     seed = torch.Generator().manual_seed(step)
     n = sum(SHARDS[1][step % 2])
     loss = LOSSES[name]
-    inputs = len([x for x in loss.embeddings if x not in loss.optional])
+    inputs = len([x for x in loss.embeddings if x not in (*loss.optional, "proxies")])
     x = [torch.randn(n, FEATURES, generator=seed, dtype=torch.float64) for _ in range(inputs)]
     facts: list = []
     if name == "infonce, queue":
@@ -119,17 +131,25 @@ def encoder(dtype: torch.dtype) -> torch.nn.Module:
     return torch.nn.Sequential(*layers).to(dtype)
 
 
+def proxies(loss: nf.Loss) -> tuple[int, ...] | None:
+    """The shape of the loss's proxies, if it takes any."""
+    if "proxies" not in loss.inputs:
+        return None
+    return (CLASSES, CENTRES, DIM) if isinstance(loss, nf.SoftTriple) else (CLASSES, DIM)
+
+
 def train(
     name: str, dtype: torch.dtype, ddp: bool, gradient: str, chunk: int | None = None
 ) -> dict[str, list]:
     """Values, and parameters at the end, of a few steps; on one process if there is one."""
     ranks = dist.get_world_size() if dist.is_initialized() else 1
     model = encoder(dtype)
-    learn = "temperature" in LOSSES[name].parameters
+    loss = LOSSES[name]
+    learn, held = "temperature" in loss.parameters, proxies(loss)
     if ranks == 1:
-        criterion = nearfar.torch.Loss(LOSSES[name], learn)
+        criterion = nearfar.torch.Loss(loss, learn, proxies=held)
     else:
-        criterion = Loss(LOSSES[name], learn, gradient=gradient)
+        criterion = Loss(loss, learn, gradient=gradient, proxies=held)
     criterion = criterion.to(dtype)
     wrapped = torch.nn.parallel.DistributedDataParallel(model) if ddp else model
     parameters = [*model.parameters(), *criterion.parameters()]

@@ -46,8 +46,8 @@ def agree(
     others = [rank for rank, (_, told, *_) in enumerate(table) if told != table[0][1]]
     if others:
         raise ValueError(
-            f"expected one loss with the same options, gradient= and parameters on all ranks; "
-            f"received others on rank {others[0]} than on rank 0; here: {call}"
+            f"expected one loss with the same options, gradient=, parameters and proxies on all "
+            f"ranks; received others on rank {others[0]} than on rank 0; here: {call}"
         )
     described = [row[2:] for row in table]
     for name in names:

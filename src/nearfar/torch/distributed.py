@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, cast
 
 import torch
 
-from nearfar.evaluate import CandidateEvaluation, PartitionEvaluation
+from nearfar.evaluate import PartitionEvaluation
 from nearfar.evaluate.partition.sharded import strip
 from nearfar.evaluate.rows.evaluation import RowEvaluation
 from nearfar.frameworks import Block, glue_of
@@ -14,9 +14,13 @@ from nearfar.losses import CLIP, InfoNCE, SigLIP, arguments
 from nearfar.losses import Loss as Statement
 from nearfar.losses import inputs as checks
 from nearfar.losses.composed import Composed
+from nearfar.rules import ProxyRule
 from nearfar.torch import given, module, ring
 from nearfar.torch.agreement import agree, refuse
 from nearfar.torch.collectives import Ranks
+
+Gradients = dict[str, torch.Tensor]
+"""By the name of the input or parameter."""
 
 
 class Loss(module.Loss):
@@ -36,7 +40,13 @@ class Loss(module.Loss):
     and send no gradients; the others compute a share of the anchors each and send gradients back.
     With several sets of candidates (references, queues, ids, weights, ``exclude``, graded targets)
     losses of partition sums are computed whole by every rank, which keeps its own rows' gradients:
-    exact, and no faster than on one process.
+    exact, and no faster than on one process. A sum of losses, or one of several prefixes of the
+    features, gathers rows once, and each of its losses goes its own way.
+
+    Proxies are a parameter of all ranks, as a temperature is, and have to be the same on each: of
+    ProxyNCA, CosFace, SoftTriple and their kin a rank computes its own rows and sends one number
+    and the proxies' gradient; ProxyAnchor, whose rows meet in a proxy's sum, gathers rows and is
+    computed whole by every rank.
     All communication is in the forward call; the backward call multiplies. Memory per rank is
     O(n d + tile) for n rows in all. See docs/scaling.md. torch.compile leaves the call as it is, a
     break in the graph.
@@ -60,6 +70,9 @@ class Loss(module.Loss):
         "gather": every rank gathers all rows. "ring", for CLIP, SigLIP and InfoNCE of two sides:
         the rows of the second side go round the ranks, and a rank holds O(m d + tile) for the m
         rows of the longest; it sends more, see docs/scaling.md.
+    proxies
+        As for `nearfar.torch.Loss`; seed all ranks alike where it is made, or hand it one rank's
+        state, as DistributedDataParallel does with the model's.
 
     Raises
     ------
@@ -79,8 +92,9 @@ class Loss(module.Loss):
         gradient: str = "ddp_mean",
         group: Any = None,
         exchange: str = "gather",
+        proxies: tuple[int, ...] | None = None,
     ) -> None:
-        super().__init__(loss, learn_temperature)
+        super().__init__(loss, learn_temperature, proxies)
         if exchange not in ("gather", "ring"):
             raise ValueError(
                 f'expected exchange to be "gather" or "ring"; received {exchange!r}; give "ring" '
@@ -90,17 +104,6 @@ class Loss(module.Loss):
             raise ValueError(
                 f'expected gradient to be "ddp_mean" or "sum"; received {gradient!r}; give '
                 '"ddp_mean" under DistributedDataParallel'
-            )
-        if isinstance(loss, Composed):
-            raise TypeError(
-                f"expected a loss that is not made of others; received a {type(loss).__name__}; "
-                "make a nearfar.torch.distributed.Loss of each of its losses, and add their values"
-            )
-        if "proxies" in loss.inputs:
-            raise TypeError(
-                f"expected a loss whose embeddings are rows of every rank; received a "
-                f"{type(loss).__name__}, whose proxies are one set for all; call the loss itself "
-                "on each rank, whose gradients DistributedDataParallel averages"
             )
         if loss.reduction == "none":
             raise ValueError(
@@ -127,8 +130,8 @@ class Loss(module.Loss):
         except Exception:
             refuse(ranks, (*inputs, *named.values()))
             raise
-        learned = {k: x for k, x in replaced.items() if isinstance(x, torch.Tensor)}
-        tensors = (*rows.values(), *learned.values())
+        shared = {k: x for k, x in replaced.items() if isinstance(x, torch.Tensor)}
+        tensors = (*rows.values(), *shared.values())
         wanted = torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
         sizes, wanted = agree(ranks, self.loss, rows, call, wanted)
         task = _Task(
@@ -137,7 +140,7 @@ class Loss(module.Loss):
             tuple(rows),
             sizes,
             replaced,
-            tuple(learned),
+            tuple(shared),
             self.gradient,
             self.exchange,
             wanted,
@@ -148,7 +151,7 @@ class Loss(module.Loss):
     def _own(
         self, inputs: tuple[Any, ...], named: dict[str, Any]
     ) -> tuple[dict[str, torch.Tensor], dict[str, Any], str]:
-        """This rank's rows, what replaces the loss's parameters, and what ranks have to share."""
+        """This rank's rows, what all ranks have alike, and what they have to agree on in words."""
         replaced = {name: named.pop(name) for name in self.loss.parameters if name in named}
         parameters = self.loss._parameters(NAMESPACE, replaced)
         loss, name = self.loss, type(self.loss).__name__
@@ -157,12 +160,18 @@ class Loss(module.Loss):
             f"parameters={parameters}"
         )
         bound = arguments.bind(name, loss.inputs, loss.optional, inputs, named, loss.keywords)
+        if "proxies" in bound:
+            proxies = bound.pop("proxies")
+            call += f", proxies of {given.fingerprint('proxies', proxies)}"
+            replaced = {"proxies": proxies, **replaced}
         rows = given.taken(loss, bound)
+        # Where rows stay on their rank nobody else will see what is wrong with them.
         if self.exchange == "ring":
-            # Nobody else will see them.
             for key, x in rows.items():
                 if key in loss.embeddings and len(x):
                     checks.embeddings(NAMESPACE, key, x, loss.options.check_finite)
+        elif _of_rows_alone(loss) and len(rows[loss.embeddings[0]]):
+            loss._open((), given.called(loss, rows) | replaced)
         return rows, replaced, call
 
     def extra_repr(self) -> str:
@@ -177,35 +186,74 @@ class _Task(NamedTuple):
     sizes: list[list[int]]
     """Rows of each input: a list for each rank."""
     replaced: dict[str, Any]
-    learned: tuple[str, ...]
+    shared: tuple[str, ...]
+    """Arrays that are alike on all ranks: proxies and parameters."""
     gradient: str
     exchange: str
     wanted: bool
     """Whether any rank wants gradients."""
 
     def run(
-        self, rows: tuple[torch.Tensor, ...], learned: tuple[torch.Tensor, ...]
+        self, rows: tuple[torch.Tensor, ...], shared: tuple[torch.Tensor, ...]
     ) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
-        """The global value and, if wanted, the gradients of `rows` and `learned`."""
+        """The global value and, if wanted, the gradients of `rows` and `shared`."""
+        values = self.replaced | dict(zip(self.shared, shared, strict=True))
         if self.exchange == "ring":
-            return self._by_ring(rows, learned)
-        every = self.ranks.gather("embeddings", rows, self.sizes)
-        values = self.replaced | dict(zip(self.learned, learned, strict=True))
-        named = dict(zip(self.names, every, strict=True))
-        call = self.loss._open((), given.called(self.loss, named) | values)
-        given.check_aligned(self.loss, named, self.sizes)
-        evaluation = call.evaluation
-        if isinstance(evaluation, PartitionEvaluation):
-            return self._by_strips(evaluation, call.arrays)
-        if isinstance(evaluation, CandidateEvaluation):
-            return self._by_each(evaluation, call.arrays)
-        return self._by_shares(cast(RowEvaluation, evaluation), call.arrays)
+            value, found = self._by_ring(rows, values)
+        else:
+            own = dict(zip(self.names, rows, strict=True))
+            given.check_aligned(self.loss, own, self.sizes)
+            every = own
+            if not _of_rows_alone(self.loss):
+                gathered = self.ranks.gather("embeddings", rows, self.sizes)
+                every = dict(zip(self.names, gathered, strict=True))
+            own, every = (given.called(self.loss, x) | values for x in (own, every))
+            value, found = self._computed(self.loss, own, every)
+        return value, self._scaled(found) if self.wanted else []
+
+    def _computed(
+        self, loss: Statement, own: dict[str, Any], every: dict[str, Any]
+    ) -> tuple[torch.Tensor, Gradients]:
+        """The value, whole gradients of the own rows, and parts of those of what is shared."""
+        if isinstance(loss, Composed):
+            return self._of_terms(loss, own, every)
+        if _of_rows_alone(loss):
+            return self._by_rows(loss, own)
+        call = loss._open((), every)
+        if isinstance(call.evaluation, PartitionEvaluation):
+            return self._by_strips(call)
+        # Proxies are no rows, of which an evaluation by rows would send parts.
+        if isinstance(call.evaluation, RowEvaluation) and "proxies" not in call.names:
+            return self._by_shares(call)
+        return self._by_each(call)
+
+    def _of_terms(
+        self, loss: Composed, own: dict[str, Any], every: dict[str, Any]
+    ) -> tuple[torch.Tensor, Gradients]:
+        """Each term by itself, of the features that it sees."""
+        total: Any = 0.0
+        gradients: Gradients = {}
+        for term in loss._terms:
+            seen = (
+                {
+                    k: x[..., : term.features] if k in loss.embeddings else x
+                    for k, x in given.items()
+                }
+                for given in (own, every)
+            )
+            value, found = self._computed(term.loss, *seen)
+            weight = loss.scale * term.weight
+            total = total + weight * value
+            for name, g in found.items():
+                rest = every[name].shape[-1] - g.shape[-1] if g.ndim else 0
+                whole = torch.nn.functional.pad(weight * g, (0, rest)) if rest else weight * g
+                gradients[name] = gradients[name] + whole if name in gradients else whole
+        return total, gradients
 
     def _by_ring(
-        self, rows: tuple[torch.Tensor, ...], learned: tuple[torch.Tensor, ...]
-    ) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
-        loss, arrays = self.loss, (*rows, *learned)
-        values = self.replaced | dict(zip(self.learned, learned, strict=True))
+        self, rows: tuple[torch.Tensor, ...], values: dict[str, Any]
+    ) -> tuple[torch.Tensor, Gradients]:
+        loss, arrays = self.loss, (*rows, *(values[name] for name in self.shared))
         parameters = loss._parameters(NAMESPACE, values)
         evaluation = loss._evaluation(arrays, parameters, self.names)
         why = ring.refusal(evaluation)
@@ -218,14 +266,13 @@ class _Task(NamedTuple):
         sizes = [each[0] for each in self.sizes]
         found = ring.travel(evaluation, self.ranks, arrays, sizes, self.wanted)
         if not self.wanted:
-            return found.value, []
+            return found.value, {}
         slopes = dict(zip(loss.parameters, found.slopes, strict=True))
-        return found.value, self._scaled(found.gradients, [slopes[name] for name in self.learned])
+        gradients = dict(zip(self.names, found.gradients, strict=True))
+        return found.value, gradients | {name: slopes[name] for name in self.shared}
 
-    def _by_strips(
-        self, evaluation: PartitionEvaluation, arrays: tuple[torch.Tensor, ...]
-    ) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
-        ranks = self.ranks
+    def _by_strips(self, call: Any) -> tuple[torch.Tensor, Gradients]:
+        ranks, evaluation = self.ranks, call.evaluation
         counts = [each[0] for each in self.sizes]
         shares = [Block(sum(counts[:rank]), count) for rank, count in enumerate(counts)]
         times = 2 if evaluation.pairing == "views" else 1
@@ -234,63 +281,95 @@ class _Task(NamedTuple):
             lengths = [[n * times] * len(parts) for n in counts]
             return ranks.gather("partition sums", parts, lengths)
 
+        arrays = call.arrays
         found = strip(evaluation, NAMESPACE, arrays, shares, ranks.number, complete, self.wanted)
         if not self.wanted:
-            return found.value, []
-        slopes = [] if found.by_temperature is None else [found.by_temperature]
-        return found.value, self._scaled(found.gradients, slopes[: len(self.learned)])
+            return found.value, {}
+        slopes = dict.fromkeys(self.shared, found.by_temperature)
+        return found.value, dict(zip(call.embeddings, found.gradients, strict=True)) | slopes
 
-    def _by_shares(
-        self, evaluation: RowEvaluation, arrays: tuple[torch.Tensor, ...]
-    ) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
-        ranks = self.ranks
-        evaluation = replace(evaluation, share=(ranks.number, ranks.count))
-        facts = range(evaluation.parts, len(arrays) - len(self.learned))
-        part = evaluation.partial(
-            NAMESPACE, arrays, tuple(self.wanted and k not in facts for k in range(len(arrays)))
-        )
+    def _by_shares(self, call: Any) -> tuple[torch.Tensor, Gradients]:
+        ranks, names = self.ranks, self._named(call)
+        evaluation = replace(call.evaluation, share=(ranks.number, ranks.count))
+        part = evaluation.partial(NAMESPACE, call.arrays, self._differentiated(call))
         sums = ranks.add("sums", torch.stack([part.loss, part.terms]))
         factor = evaluation.reduction.factor(NAMESPACE, sums[1], part.usable, part.weights)
         if not self.wanted:
-            return sums[0] * factor, []
-        gradients = [cast(torch.Tensor, g) for g in part.gradients[: evaluation.parts]]
-        own = ranks.add_and_share(gradients, [each[: evaluation.parts] for each in self.sizes])
-        slopes = [cast(torch.Tensor, g) for g in part.gradients[len(arrays) - len(self.learned) :]]
-        return sums[0] * factor, self._scaled(
-            [g * factor for g in own], [g * factor for g in slopes] if self.learned else []
-        )
+            return sums[0] * factor, {}
+        found = dict(zip(names, part.gradients, strict=True))
+        rows = [found[name] for name in call.embeddings]
+        own = ranks.add_and_share(rows, [each[: len(rows)] for each in self.sizes])
+        found |= dict(zip(call.embeddings, own, strict=True))
+        return sums[0] * factor, {k: g * factor for k, g in found.items() if g is not None}
 
-    def _by_each(
-        self, evaluation: CandidateEvaluation, arrays: tuple[torch.Tensor, ...]
-    ) -> tuple[torch.Tensor, list[torch.Tensor | None]]:
+    def _by_rows(self, loss: Statement, own: dict[str, Any]) -> tuple[torch.Tensor, Gradients]:
+        """Own rows, whose terms ask for nobody else's."""
+        rows = own[loss.embeddings[0]]
+        factor = loss._settings["reduction"].weight(sum(each[0] for each in self.sizes))
+        gradients: Gradients = {}
+        if len(rows):
+            call = loss._open((), own)
+            part = call.evaluation.partial(NAMESPACE, call.arrays, self._differentiated(call))
+            pairs = zip(self._named(call), part.gradients, strict=True)
+            gradients = {name: g * factor for name, g in pairs if g is not None}
+            found = part.loss
+        else:
+            found = rows.new_zeros((), dtype=NAMESPACE.compute_dtype(rows))
+            if self.wanted:
+                of = (*loss.embeddings, *self.shared)
+                gradients = {name: torch.zeros_like(own[name]) for name in of}
+        return self.ranks.add("sums", found) * factor, gradients
+
+    def _by_each(self, call: Any) -> tuple[torch.Tensor, Gradients]:
         """Every rank computes the whole, and keeps what is its own."""
-        parts, learned = evaluation.parts, len(arrays) - len(self.learned)
-        wanted = tuple(self.wanted and not parts <= k < learned for k in range(len(arrays)))
-        value, found = glue_of(NAMESPACE).value_and_grad(evaluation, arrays, wanted)
-        if not self.wanted:
-            return value, []
-        own = [
-            cast(torch.Tensor, g).split([each[k] for each in self.sizes])[self.ranks.number]
-            for k, g in enumerate(found[:parts])
-        ]
-        return value, self._scaled(own, [g / self.ranks.count for g in found[learned:]])
+        glue = glue_of(NAMESPACE)
+        wanted = self._differentiated(call)
+        value, found = glue.value_and_grad(call.evaluation, call.arrays, wanted)
+        gradients: Gradients = {}
+        for name, g in zip(self._named(call), found, strict=True):
+            if g is not None and name in self.names:
+                sizes = [each[self.names.index(name)] for each in self.sizes]
+                gradients[name] = g.split(sizes)[self.ranks.number]
+            elif g is not None:
+                gradients[name] = g / self.ranks.count
+        return value, gradients
 
-    def _scaled(self, gradients: Any, slopes: list[torch.Tensor]) -> list[torch.Tensor | None]:
-        facts = [None] * (len(self.names) - len(gradients))
-        mean = self.gradient == "ddp_mean"
-        if mean:
-            gradients = [g * self.ranks.count for g in gradients]
-            if slopes:
-                slopes = list(self.ranks.add("parameters", torch.stack(slopes)))
-        return [*gradients, *facts, *slopes]
+    def _named(self, call: Any) -> tuple[str, ...]:
+        """Of a call's arrays; the last of them are parameters."""
+        parameters = [name for name in self.shared if name not in call.names]
+        return (*call.names, *parameters)
+
+    def _differentiated(self, call: Any) -> tuple[bool, ...]:
+        of = {*call.embeddings, *self.shared}
+        return tuple(self.wanted and name in of for name in self._named(call))
+
+    def _scaled(self, found: Gradients) -> list[torch.Tensor | None]:
+        rows = [found.get(name) for name in self.names]
+        shared = [found[name] for name in self.shared]
+        if self.gradient == "ddp_mean":
+            rows = [None if g is None else g * self.ranks.count for g in rows]
+            numbers = [k for k, g in enumerate(shared) if not g.ndim]
+            if numbers:
+                added = self.ranks.add("parameters", torch.stack([shared[k] for k in numbers]))
+                for k, g in zip(numbers, added, strict=True):
+                    shared[k] = g
+            shared = [self.ranks.add("proxies", g) if g.ndim else g for g in shared]
+        return [*rows, *shared]
+
+
+def _of_rows_alone(loss: Statement) -> bool:
+    """Whether a row's term asks for no other rows: nothing but proxies."""
+    if isinstance(loss, Composed):
+        return all(_of_rows_alone(term.loss) for term in loss._terms)
+    return isinstance(loss.rule(), ProxyRule)
 
 
 class _Glue(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, task: _Task, *inputs: torch.Tensor) -> torch.Tensor:
-        rows, learned = inputs[: len(task.names)], inputs[len(task.names) :]
+        rows, shared = inputs[: len(task.names)], inputs[len(task.names) :]
         with full_precision(inputs):
-            value, found = task.run(rows, learned)
+            value, found = task.run(rows, shared)
         ctx.gives = [g is not None for g in found]
         ctx.like = [(x.dtype, x.shape) for x in inputs]
         ctx.save_for_backward(*(g for g in found if g is not None))

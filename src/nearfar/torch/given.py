@@ -11,6 +11,12 @@ DTYPES = (
     torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32,
     torch.int16, torch.int8, torch.uint8, torch.bool,
 )  # fmt: skip
+_BITS = {
+    torch.float64: torch.int64,
+    torch.float32: torch.int32,
+    torch.float16: torch.int16,
+    torch.bfloat16: torch.int16,
+}
 
 _SEVERAL = ("ids", "log_q", "guide")
 """Facts that may be one array or several, "guide.0" and "guide.1"."""
@@ -67,6 +73,20 @@ def called(loss: Statement, every: dict[str, torch.Tensor]) -> dict[str, Any]:
         if parts:
             found[name] = torch.cat(parts) if name == "log_q" and _in_two(loss, every) else parts
     return found
+
+
+def fingerprint(name: str, x: Any) -> str:
+    """In words what an array of all ranks is: shape, dtype, and a sum of its bits.
+
+    A sum of whole numbers, which no order of summing changes.
+    """
+    if not isinstance(x, torch.Tensor) or x.dtype not in _BITS:
+        raise TypeError(
+            f"expected {name} to be a tensor of floats, the same on all ranks; received "
+            f"{x.dtype if isinstance(x, torch.Tensor) else type(x).__name__}"
+        )
+    bits = x.detach().contiguous().view(_BITS[x.dtype]).sum(dtype=torch.int64)
+    return f"shape {tuple(x.shape)} and {x.dtype}, whose bits add up to {bits.item()}"
 
 
 def check_aligned(loss: Statement, rows: dict[str, torch.Tensor], sizes: list[list[int]]) -> None:
