@@ -58,16 +58,23 @@ def test_bytes_are_those_of_the_page(found):
 
 
 def test_memory_is_that_of_the_own_rows(found):
-    """A third rank costs one array at most, of the visitors that come while others go, however
-    many rows it has; as many more of one's own cost as much again."""
-    two, three = (found[count][0]["peaks"] for count in (2, 3))
+    """With a third rank visitors come while others go, one array of rows more, and with a fourth
+    nothing; as many more of one's own cost as much again. The gather's is that of all rows."""
+    two, three = (least(found[count]) for count in (2, 3))
     for name in ("CLIP", "SigLIP", "InfoNCE"):
         for rows in (512, 1024):
-            visitors = 1.1 * rows * 64 * 4
-            assert three["ring", name, rows] <= two["ring", name, rows] + visitors
-            assert three["gather", name, rows] > two["gather", name, rows]
-        assert two["ring", name, 1024] <= 2.1 * two["ring", name, 512]
-        assert three["ring", name, 1024] < three["gather", name, 1024]
+            visitors = rows * 64 * 4
+            more = three["ring", name, rows] - two["ring", name, rows]
+            assert 0.9 * visitors <= more <= 1.1 * visitors
+            assert three["gather", name, rows] >= 1.4 * two["gather", name, rows]
+        assert two["ring", name, 1024] <= 2.02 * two["ring", name, 512]
+        assert three["ring", name, 1024] < 0.8 * three["gather", name, 1024]
+
+
+def least(ranks):
+    """Of the ranks: a thread of gloo's may hold the buffers of a finished gather for a while."""
+    peaks = [told["peaks"] for told in ranks]
+    return {key: min(each[key] for each in peaks) for key in peaks[0]}
 
 
 def test_what_it_does_not_serve_is_refused(found):
