@@ -51,7 +51,7 @@ def test_small(path, tmp_path):
         env=os.environ | {"NEARFAR_DATA": str(tmp_path)},  # small runs need no download
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

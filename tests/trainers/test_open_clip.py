@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from support import peers
 from torch.nn import functional
 
 import nearfar as nf
@@ -130,7 +131,7 @@ def test_a_training_step_as_open_clips():
 
 
 def test_open_clips_own_losses():
-    losses = pytest.importorskip("open_clip.loss")
+    losses = peers.open_clip_loss()
     for loss, theirs in ((nf.CLIP, losses.ClipLoss()), (nf.SigLIP, losses.SigLipLoss())):
         _, call = inputs(normalise=True)
         call["logit_bias"] = call["logit_bias"] if loss is nf.SigLIP else None
