@@ -8,7 +8,7 @@ import torch
 
 from benchmarks.gpu import sections
 from benchmarks.gpu.clock import DRY, Run
-from benchmarks.gpu.table import table
+from benchmarks.gpu.table import report
 
 
 def main() -> int:
@@ -29,13 +29,12 @@ def main() -> int:
     run.section("machine", sections.machine, 15)
     run.section("compiling", sections.compile_all, 70)
     run.section("correct", sections.correct, 45)
-    run.section("goals", sections.goals, 90)
-    run.section("streams and graphs", sections.streams_and_graphs, 60)
+    run.section("goals", sections.goals, 105)
+    run.section("streams and graphs", sections.streams_and_graphs, 55)
+    run.section("largest", sections.largest, 25)
+    run.section("times", sections.times, 110)
     run.section("blocks", sections.blocks, 25)
-    run.section("largest", sections.largest, 30)
-    run.section("times", sections.times, 120)
-    run.note(run.found.get("machine"))
-    print(table(run.found))
+    print(report(run.found))
     return 0
 
 

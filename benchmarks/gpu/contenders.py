@@ -37,7 +37,9 @@ def inputs(name: str, n: int, d: int, dtype: torch.dtype) -> tuple[torch.Tensor,
 
 def dense(name: str, given: tuple[torch.Tensor, ...]) -> torch.Tensor:
     """The formula with its n x n array, as it is commonly written."""
-    if name in ("NTXent", "HCL"):
+    if name == "HCL":
+        return _hcl(*given)
+    if name == "NTXent":
         z = F.normalize(torch.cat(given))
         n = len(z)
         itself = torch.eye(n, dtype=torch.bool, device=z.device)
@@ -64,6 +66,18 @@ def dense(name: str, given: tuple[torch.Tensor, ...]) -> torch.Tensor:
     return one if name == "InfoNCE" else (one + F.cross_entropy(logits.T, target)) / 2
 
 
+def _hcl(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """As its authors wrote it: temperature 0.5, beta 1, tau+ 0.1."""
+    u, v = F.normalize(a), F.normalize(b)
+    z, others = torch.cat([u, v]), 2 * len(a) - 2
+    pairs = torch.exp((u * v).sum(1).float() / 0.5).repeat(2)
+    place = torch.arange(len(z), device=z.device) % len(a)
+    e = torch.exp((z @ z.T).float() / 0.5).masked_fill(place[:, None] == place, 0)
+    reweighted = (e * e).sum(1) / (e.sum(1) / others)
+    negative = ((reweighted - 0.1 * others * pairs) / 0.9).clamp_min(others * math.exp(-2))
+    return -torch.log(pairs / (pairs + negative)).mean()
+
+
 def chunked(x: torch.Tensor, y: torch.Tensor, rows: int = 2048) -> tuple[torch.Tensor, ...]:
     """CLIP as chunked linear cross-entropy computes it, the gradient with the value."""
     u, v = F.normalize(x), F.normalize(y)
@@ -81,6 +95,15 @@ def chunked(x: torch.Tensor, y: torch.Tensor, rows: int = 2048) -> tuple[torch.T
             ga[i : i + rows] += g @ b
             gb += g.T @ a[i : i + rows]
     return value / (2 * n), gu, gv
+
+
+def _linear_cross_entropy(given: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """CLIP by PyTorch's own."""
+    u, v = (F.normalize(x) for x in given)
+    target = torch.arange(len(u), device=u.device)
+    chunks = torch.nn.LinearCrossEntropyOptions()
+    one = F.linear_cross_entropy(u / 0.07, v, target, options=chunks)
+    return (one + F.linear_cross_entropy(v / 0.07, u, target, options=chunks)) / 2
 
 
 def differentiated(
@@ -105,14 +128,17 @@ def contenders(
     if tiles:
         plain = loss.with_options(kernel="tiles")
         found["nearfar, tiles"] = lambda: plain.value_and_grad(*given)
-    if n <= _DENSE and name != "HCL":
+    if n <= _DENSE:
         found["dense"] = differentiated(lambda z: dense(name, z), given)
         if given[0].dtype == torch.float32:
             found["dense, autocast"] = differentiated(lambda z: dense(name, z), given, True)
+    if name == "CLIP":
+        found["chunked"] = lambda: chunked(*given)
+        if hasattr(torch.nn, "LinearCrossEntropyOptions"):
+            found["torch, chunked"] = differentiated(_linear_cross_entropy, given)
     if DRY:
         return found
     if name == "CLIP":
-        found["chunked"] = lambda: chunked(*given)
         found |= _clip_peers(given)
     if name == "SigLIP":
         found |= _siglip_peer(given)

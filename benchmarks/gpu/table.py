@@ -1,18 +1,16 @@
-"""The times as a table for the docs: python -m benchmarks.gpu.table gpu.json"""
+"""The answers to the goals and the times, for the docs: python -m benchmarks.gpu.table gpu.json"""
 
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.gpu.answers import Times, answers
+
 
 def table(found: dict[str, Any]) -> str:
-    rows = [
-        row
-        for section in ("goals", "times")
-        for row in (found.get(section) or [])
-        if isinstance(row, dict) and "ms" in row
-    ]
+    """Milliseconds, and MiB in brackets, of a size by each contender."""
+    rows = Times(found).rows
     names = list(dict.fromkeys(row["who"] for row in rows))
     cells: dict[tuple[Any, ...], dict[str, str]] = {}
     for row in rows:
@@ -26,5 +24,13 @@ def table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def report(found: dict[str, Any]) -> str:
+    machine = found.get("machine")
+    told = machine if isinstance(machine, dict) else {}
+    card = f"{told.get('device', 'unknown card')}, PyTorch {told.get('torch', '?')}"
+    goals = "\n".join(f"- {answer}" for answer in answers(found))
+    return f"{card}\n\n{goals}\n\n{table(found)}"
+
+
 if __name__ == "__main__":
-    print(table(json.loads(Path(sys.argv[1]).read_text())))
+    print(report(json.loads(Path(sys.argv[1]).read_text())))
