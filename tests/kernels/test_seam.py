@@ -352,6 +352,65 @@ def test_fits_says_yes_or_why_not(kernel):
     nf.CLIP().with_options(kernel="fused")(x, y)
 
 
+class Anything:
+    """A kernel that says yes to whatever it is asked."""
+
+    name = "anything"
+    whole = False
+
+    def fits(self, problem):
+        return True, ""
+
+    def partition(self, *_):
+        raise AssertionError("a call was given to a kernel that cannot know what it asks")
+
+    queries = partition
+
+
+R, LABELS = torch.linspace(-1, 2, 40).reshape(8, 5).sin(), torch.arange(8) % 3
+MORE = {
+    "ids": (nf.CLIP(), (R, R.cos(), LABELS), {}),
+    "ids of siglip": (nf.SigLIP(), (R, R.cos(), LABELS), {}),
+    "reference": (nf.SupCon(), (R, LABELS, R.cos(), LABELS), {}),
+    "exclude": (nf.SupCon(exclude=nf.Exclude(by="self")), (R, LABELS), {}),
+    "exclude of siglip": (nf.SigLIP(exclude=nf.Exclude(by="self")), (R, R.cos()), {}),
+    "guide": (nf.NTXent(exclude=nf.Exclude()), (R, R.cos()), {"guide": (R, R.cos())}),
+    "sample_weight": (nf.NTXent(), (R, R.cos()), {"sample_weight": torch.arange(8.0)}),
+    "sample_weight of siglip": (nf.SigLIP(), (R, R.cos()), {"sample_weight": torch.arange(8.0)}),
+    "log_q": (nf.CLIP(), (R, R.cos()), {"log_q": (-torch.arange(8.0),) * 2}),
+    "queue": (nf.InfoNCE(), (R, R.cos()), {"queue": R.exp()}),
+    "valid": (
+        nf.InfoNCE(),
+        (R, R.cos(), R[:, None].exp()),
+        {"valid": torch.arange(8)[:, None] > 2},
+    ),
+    "directions": (nf.InfoNCE(directions=("qp", "qq")), (R, R.cos()), {}),
+    "targets": (nf.SoftContrastive(weights="rbf"), (R, LABELS.float()), {}),
+    "uneven sides": (nf.CLIP(), (R, R[:6].cos(), (LABELS, LABELS[:6])), {}),
+}
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_what_no_kernel_knows_is_not_given_to_one(monkeypatch, name):
+    """The reason names what was given beyond two views, sides, labels or queries."""
+    loss, given, named = MORE[name]
+    monkeypatch.setattr(Torch, "kernels", lambda self, like, asked: (Anything(),))
+    fits, reason = nf.kernels.fits(loss, *given, **named)
+    assert not fits
+    assert name.split()[0] in reason or name == "uneven sides"
+    value, _ = loss.value_and_grad(*given, **named)
+    assert value.isfinite()
+    with pytest.raises(ValueError, match="expected a call that a fused kernel takes"):
+        loss.with_options(kernel="fused").value_and_grad(*given, **named)
+
+
+def test_a_sum_of_losses_fits_where_each_does(kernel):
+    assert nf.kernels.fits(nf.SupCon() + 0.5 * nf.SupCon(temperature=1.0), R, LABELS)[0]
+    fits, reason = nf.kernels.fits(nf.SupCon() + 0.5 * nf.SmoothAP(), R, LABELS)
+    assert not fits
+    assert "SmoothRanks" in reason
+
+
 def test_without_kernels():
     x = np.eye(3)
     assert nf.kernels.fits(nf.CLIP(), x, x)[0] is False

@@ -82,10 +82,11 @@ class ComposedEvaluation:
         return ((), *(shape for each in shapes for shape in each[1:]))
 
     def kernel(self, ns: Namespace, inputs: tuple[Array, ...]) -> tuple[Kernel | None, str]:
-        """Every part has its own; here are those of the first."""
-        part = self.parts[0]
-        found: tuple[Kernel | None, str] = part.evaluation.kernel(ns, self._seen(part, inputs))
-        return found
+        """That of the first part, where every part has one."""
+        found: list[tuple[Kernel | None, str]] = [
+            part.evaluation.kernel(ns, self._seen(part, inputs)) for part in self.parts
+        ]
+        return next((each for each in found if each[0] is None), found[0])
 
     def _evaluation(self, part: Part) -> Evaluation:
         found: Evaluation = part.evaluation

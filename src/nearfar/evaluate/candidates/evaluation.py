@@ -25,6 +25,9 @@ _NOTHING_TO_DO = (
     "no gradient; give batches, or references, with more rows of a class and more than one class"
 )
 
+# What a call may have and take a kernel.
+_PLAIN = ("embeddings", "labels", "a", "b", "x", "y", "query", "positive")
+
 
 @dataclass(frozen=True, kw_only=True)
 class CandidateEvaluation(Settings):
@@ -146,7 +149,14 @@ class CandidateEvaluation(Settings):
         return 2 * len(rule.sums) + rule.linear + (0 if pair is None else 1 + pair.log)
 
     def problem(self, ns: Namespace, inputs: tuple[Array, ...], own: Block | None) -> Problem | str:
-        return f"there are no fused kernels for a call with {', '.join(self.names)}"
+        # "log_q.0" is of the first array that was given as log_q.
+        given = dict.fromkeys(name.partition(".")[0] for name in self.names)
+        more = [name for name in given if name not in _PLAIN]
+        if self.threshold is not None:
+            more.append("exclude")
+        if self.meeting == "queries":
+            more.append(f"directions {', '.join(self.directions)}")
+        return f"there are no fused kernels for a call with {', '.join(more) or 'uneven sides'}"
 
     def outline(
         self, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]

@@ -93,4 +93,4 @@ class SidesEvaluation(RowEvaluation):
     batch: ClassVar[type[RowBatch]] = SidesBatch
 
     def problem(self, ns: Namespace, inputs: tuple[Array, ...], own: Any) -> str:
-        return "there are no fused kernels for a call with ids, or one that leaves out candidates"
+        return "there are no fused kernels for a call of SigLIP with ids or exclude"
