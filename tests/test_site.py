@@ -7,7 +7,7 @@ import pytest
 from support.backends import BACKENDS
 
 import nearfar as nf
-from website import assistants, commands, implementations, losspage, reference, zh
+from website import assistants, commands, implementations, losspage, reference
 from website.batches import batch
 from website.docstring import described
 
@@ -104,9 +104,3 @@ def test_assistants_are_told_of_every_loss_and_command():
             assert f"`nearfar {name}`" in text
     (code,) = re.findall(r"```python\n(.*?)```", made["SKILL.md"], re.S)
     exec(code, {})
-
-
-def test_chinese_pages_have_the_losses_fields():
-    (path,) = [path for path in zh.pages() if path.endswith("/supcon.md")]
-    assert "分母" in zh.pages()[path]
-    assert "| `temperature` | `0.1` | 温度" in zh.pages()[path]

@@ -27,7 +27,8 @@ def _make_pages(app: Sphinx, config: Config) -> None:
         "reference/index.md": reference.overview(),
     }
     for name, cls in losspage.every_loss().items():
-        made[f"losses/{name.lower()}.md"] = losspage.page(cls)
+        parts = losspage.page(cls), losspage.reference(cls)
+        made[f"losses/{name.lower()}.md"] = "\n\n".join(parts)
     for name, cls in losspage.losses().items():
         made[f"losses/{name.lower()}.svg"] = losspage.picture(cls)
     made |= implementations.pages() | commands.pages() | zh.pages()

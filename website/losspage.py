@@ -4,8 +4,10 @@ import dataclasses
 import io
 import re
 import tomllib
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import nearfar as nf
 from nearfar.losses.citation import citation
@@ -75,7 +77,30 @@ def every_loss() -> dict[str, type]:
     return found
 
 
-def page(cls: type) -> str:
+class Language(NamedTuple):
+    """What a page says around what the loss says of itself."""
+
+    words: dict[str, str]
+    translated: Callable[[str], str]
+    site: str
+    """The root of the site, seen from the folder of the losses."""
+    other: str
+    """The folder of the losses in the other language."""
+
+    def said(self, text: str) -> str:
+        """Paragraph by paragraph."""
+        return "\n\n".join(self.translated(paragraph) for paragraph in text.split("\n\n"))
+
+
+ENGLISH = Language(
+    tomllib.loads((Path(__file__).parent / "words.toml").read_text(encoding="utf8")),
+    lambda text: text,
+    "../",
+    "../zh/losses/",
+)
+
+
+def page(cls: type, language: Language = ENGLISH, use: str = "") -> str:
     """Markdown; raises where a part of the page has nothing to be made from."""
     name = cls.__name__
     if name not in FORMULAS:
@@ -85,46 +110,50 @@ def page(cls: type) -> str:
     undocumented = sorted(known - set(parts.parameters))
     if undocumented:
         raise ValueError(f"{name}: its docstring does not name {', '.join(undocumented)}")
+    words, said = language.words, language.said
+    source = [f"{words['source']} {_linked(escaped(said(parts.source)))}"] if parts.source else []
     return "\n\n".join(
         [
             f"# {name}",
-            parts.summary,
+            f"[{words['other']}]({language.other}{name.lower()}.md)",
+            said(parts.summary),
             f"$${FORMULAS[name].strip()}$$",
-            f"**In plain letters.** {escaped(parts.formula)}",
-            *([f"**Source.** {_linked(escaped(parts.source))}"] if parts.source else []),
-            f"**Call.** {parts.call.removeprefix('Call').strip()}",
+            f"{words['plain']} {escaped(said(parts.formula))}",
+            *source,
+            *([f"{words['use']} {use}"] if use else []),
+            f"{words['call']} {said(parts.call).removeprefix('Call ')}",
             tabs(cls),
-            f"**Range** {escaped(parts.range).removeprefix('Range').strip()}",
-            "## Fields",
-            _fields(loss, parts.parameters),
-            "## Who pulls on whom",
-            _who(cls),
-            "## Cost",
-            _cost(cls),
-            "## Implementations that equal it",
-            _implementations(cls),
-            "## Example",
+            f"{words['range']} {escaped(said(parts.range)).removeprefix('Range ')}",
+            f"## {words['fields']}",
+            _fields(loss, parts.parameters, language),
+            f"## {words['who']}",
+            _who(cls, language),
+            f"## {words['cost']}",
+            _cost(cls, language),
+            f"## {words['equal']}",
+            _implementations(cls, language),
+            f"## {words['example']}",
             f"```python\n{_session(parts.example)}\n```",
-            "## Citation",
+            f"## {words['citation']}",
             f"```bibtex\n{citation(loss)}\n```",
-            "## Reference",
-            f"```{{eval-rst}}\n.. autoclass:: nearfar.{name}\n   :members: {_MEMBERS}\n```",
         ]
     )
 
 
-def _who(cls: type) -> str:
-    if issubclass(cls, Composed):
-        return (
-            "Its losses say so, each on its own page: here [SupCon](supcon.md). "
-            "`loss.explain(...).plot()` draws your own batch."
-        )
+def reference(cls: type) -> str:
+    """What ends the page in English: the names in the code, which other pages link to."""
     return (
-        f"![Anchors of a small batch against their candidates]({cls.__name__.lower()}.svg)\n\n"
-        "A small batch: anchors against candidates. Blue are an anchor's positives, orange its "
-        "negatives, grey is not compared; the bars are each anchor's share of the gradient. "
-        "`loss.explain(...).plot()` draws your own."
+        "## Reference\n\n"
+        f"```{{eval-rst}}\n.. autoclass:: nearfar.{cls.__name__}\n   :members: {_MEMBERS}\n```"
     )
+
+
+def _who(cls: type, language: Language) -> str:
+    words = language.words
+    if issubclass(cls, Composed):
+        return words["who_composed"]
+    drawn = f"{language.site}losses/{cls.__name__.lower()}.svg"
+    return f"![{words['picture']}]({drawn})\n\n{words['who_drawn']}"
 
 
 def picture(cls: type) -> bytes:
@@ -143,16 +172,26 @@ def picture(cls: type) -> bytes:
     return out.getvalue()
 
 
-def overview() -> str:
-    rows = ["| loss | call | what it is |", "|---|---|---|"]
+def overview(language: Language = ENGLISH, uses: Mapping[str, str] = MappingProxyType({})) -> str:
+    words = language.words
+    more = ["---"] if uses else []
+
+    def row(name: str, cls: type, *cells: str) -> str:
+        told = [uses[name]] if uses else []
+        summary = language.said(described(cls).summary).replace("\n", " ")
+        return f"| {' | '.join([f'[{name}]({name.lower()}.md)', *cells, summary, *told])} |"
+
+    rows = [words["losses_head"], f"|{'|'.join(['---'] * 3 + more)}|"]
     for name, cls in losses().items():
-        call = ", ".join(cls().inputs)
-        rows.append(f"| [{name}]({name.lower()}.md) | `({call})` | {described(cls).summary} |")
-    rows += ["", "Made of other losses:", "", "| loss | what it is |", "|---|---|"]
-    for name, cls in composed().items():
-        rows.append(f"| [{name}]({name.lower()}.md) | {described(cls).summary} |")
+        rows.append(row(name, cls, f"`({', '.join(cls().inputs)})`"))
+    rows += ["", words["composed"], "", words["composed_head"], f"|{'|'.join(['---'] * 2 + more)}|"]
+    rows += [row(name, cls) for name, cls in composed().items()]
     pages = "\n".join(name.lower() for name in every_loss())
-    return "# Losses\n\n" + "\n".join(rows) + f"\n\n```{{toctree}}\n:hidden:\n{pages}\n```"
+    return (
+        f"# {words['losses']}\n\n"
+        + "\n".join(rows)
+        + (f"\n\n```{{toctree}}\n:hidden:\n{pages}\n```")
+    )
 
 
 def tabs(cls: type) -> str:
@@ -168,18 +207,20 @@ def tabs(cls: type) -> str:
     return "\n".join([*found, ":::::"])
 
 
-def _fields(loss: Any, meanings: dict[str, str]) -> str:
-    rows = ["| field | default | meaning | other values, and who uses them |", "|---|---|---|---|"]
+def _fields(loss: Any, meanings: dict[str, str], language: Language) -> str:
+    words = language.words
+    rows = [words["fields_head"], "|---|---|---|---|"]
     needed = {"terms", "loss"} if isinstance(loss, Composed) else set()
     defaults = {field.name: field.default for field in dataclasses.fields(loss)}
     for name, meaning in meanings.items():
+        told = escaped(language.said(meaning))
         if name in needed:
-            rows.append(f"| `{name}` | must be given | {escaped(meaning)} | |")
+            rows.append(f"| `{name}` | {words['needed']} | {told} | |")
         elif name in defaults:
             used = _used(type(loss), name, getattr(loss, name))
-            rows.append(f"| `{name}` | `{defaults[name]!r}` | {escaped(meaning)} | {used} |")
+            rows.append(f"| `{name}` | `{defaults[name]!r}` | {told} | {used} |")
         elif name in loss.keywords:
-            rows.append(f"| `{name}=` | none | {escaped(meaning)} | |")
+            rows.append(f"| `{name}=` | {words['none']} | {told} | |")
     return "\n".join(rows)
 
 
@@ -208,14 +249,14 @@ def equal(cls: type) -> list[Preset]:
     return [row for row in nf.presets.table() if type(row.loss) is cls]
 
 
-def _implementations(cls: type) -> str:
-    rows = equal(cls)
+def _implementations(cls: type, language: Language) -> str:
+    rows, words = equal(cls), language.words
     if not rows:
-        return "None is recorded."
-    lines = ["| implementation | equals | differs from the paper |", "|---|---|---|"]
+        return words["no_equal"]
+    lines = [words["equal_head"], "|---|---|---|"]
     for row in rows:
-        where = implementations.link(row, "../implementations/")
-        lines.append(f"| {where} | `{row.loss!r}` | {escaped(row.differs)} |")
+        where = implementations.link(row, f"{language.site}implementations/")
+        lines.append(f"| {where} | `{row.loss!r}` | {escaped(language.said(row.differs))} |")
     return "\n".join(lines)
 
 
@@ -234,23 +275,17 @@ def _linked(source: str) -> str:
     return re.sub(r"doi (10\.\S+\w)", r"[doi \1](https://doi.org/\1)", text)
 
 
-def _cost(cls: type) -> str:
+def _cost(cls: type, language: Language) -> str:
     """Products and memory, by how it is evaluated."""
+    words = language.words
     if issubclass(cls, Composed):
-        return (
-            "Value and gradient: those of its losses, one after the other; memory of the largest."
-        )
+        return words["cost_composed"]
     loss = shown(cls)
     if loss.family is GivenTriplets:
-        return "Value and gradient: O(N d) of time and memory, for N triplets."
+        return words["cost_triplets"]
     sides = len([name for name in loss.embeddings if name not in loss.optional])
     if isinstance(loss.rule(), PartitionRule):
-        products = 4 if loss.family is TwoSides else 2
-        passes = f"{products} matrix products of all pairs, in two passes over tiles"
+        products = words["cost_partition"].format(4 if loss.family is TwoSides else 2)
     else:
-        passes = "3 matrix products of its pairs at most, in one pass over blocks of anchors"
-    return (
-        f"Value and gradient: {passes}; memory O(n d) for {sides} array{'s' * (sides > 1)} of "
-        "embeddings and what `with_options(memory=...)` allows, 64 MiB by default: "
-        "[from equation to tiles](../equation-to-tiles.md)."
-    )
+        products = words["cost_rows"]
+    return words["cost_of"].format(products=products, sides=sides)

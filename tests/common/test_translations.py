@@ -5,7 +5,10 @@ import re
 import pytest
 from support import translations
 from support.readme import ROOT
-from support.translations import TRANSLATED, digest, digest_of, source, stale, stamp, words
+from support.translations import TRANSLATED, digest, source, stale, stamp, unasked, untold
+
+import nearfar as nf
+from website import losspage, zh
 
 
 @pytest.mark.parametrize("page", TRANSLATED, ids=lambda page: page.name)
@@ -26,11 +29,24 @@ def test_its_code_is_that_of_its_source(page):
     assert blocks(page) == blocks(source(page))
 
 
-def test_what_is_said_of_losses_is_as_new_as_their_docstrings():
-    told = words()
-    assert told["digests"] == {name: digest_of(name) for name in told["losses"]}, (
-        "bring website/zh.toml up to date, then python -m support.translations losses"
-    )
+def test_every_paragraph_of_a_loss_is_translated():
+    assert not untold(), "add these to website/zh.toml"
+    assert not unasked(), "no docstring says these any more: take them out of website/zh.toml"
+
+
+def test_a_paragraph_that_changed_is_named(monkeypatch):
+    changed = nf.SupCon.__doc__.replace("A factor on the result.", "A factor on the value.")
+    monkeypatch.setattr(nf.SupCon, "__doc__", changed)
+    assert untold() == ["SupCon: A factor on the value."]
+
+
+def test_a_page_says_in_both_languages_the_same_things():
+    assert set(losspage.ENGLISH.words) == set(zh.CHINESE.words)
+    chinese = zh.pages()["zh/losses/supcon.md"]
+    headings = re.findall("^## .*", losspage.page(nf.SupCon), re.M)
+    assert len(headings) == len(re.findall("^## .*", chinese, re.M)) == 6
+    assert "| `sample_weight=` | 无 | 调用时传入" in chinese
+    assert "没有正样本的锚点不计入平均" in chinese
 
 
 def test_a_page_made_stale_is_noticed(tmp_path, monkeypatch):

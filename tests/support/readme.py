@@ -20,6 +20,7 @@ from nearfar.losses import (
     families_of_proxies,
 )
 from support.backends import BACKENDS
+from website import zh
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = {"tensorflow": "tensorflow-cpu"}
@@ -51,18 +52,13 @@ def losses() -> list[str]:
 
 
 def losses_zh() -> list[str]:
-    """The same in Chinese, as far as website/zh.toml has the words."""
-    known = _words_zh()
+    """The same in Chinese."""
     rows = ["| 损失 | 调用 | 含义 |", "|---|---|---|"]
     for _, members in _by_family():
         for cls in members:
-            what = known.get(cls.__name__, {}).get("summary", _summary(cls)).rstrip("。")
+            what = zh.translated(inspect.getdoc(cls).split("\n\n")[0]).rstrip("。")
             rows.append(f"| `nf.{cls()!r}` | {_call(cls)} | {what} |")
     return rows
-
-
-def _words_zh() -> dict[str, dict[str, str]]:
-    return tomllib.loads((ROOT / "website" / "zh.toml").read_text(encoding="utf-8"))["losses"]
 
 
 def _by_family() -> list[tuple[type, list[type[Loss]]]]:
@@ -98,14 +94,12 @@ def which_zh() -> list[str]:
 
 
 def _by_data(language: str) -> list[str]:
-    told = _words_zh() if language == "zh" else {}
-
     def link(name: str) -> str:
-        elsewhere = language == "zh" and name not in told  # there in English only
-        return f"[{name}]({'../' * elsewhere}losses/{name.lower()}.md)"
+        return f"[{name}](losses/{name.lower()}.md)"
 
+    give = "give_zh" if language == "zh" else "give"
     return [
-        f"| {kind[language]} | {kind['give']} | {', '.join(map(link, found))} |"
+        f"| {kind[language]} | {kind.get(give, kind['give'])} | {', '.join(map(link, found))} |"
         for kind in KINDS
         if (found := standing(kind))
     ]

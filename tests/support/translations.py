@@ -5,22 +5,20 @@ from. After a page was brought up to date,
 
     PYTHONPATH=tests python -m support.translations PAGE ...
 
-stamps it anew (`losses` in place of PAGE what website/zh.toml says of losses). Tables that are made
-from the code have no part in it: they are made in every language.
+stamps it anew. Tables that are made from the code have no part in it: they are made in every
+language. Pages of losses are made from their docstrings, whose paragraphs website/zh.toml has with
+their translation: `untold` and `unasked` tell what it lacks and what nobody says any more.
 """
 
 import hashlib
-import inspect
 import re
 import sys
-import tomllib
 from pathlib import Path
 
-import nearfar as nf
 from support.readme import PAGES, ROOT
+from website import losspage, zh
 
 STAMP = re.compile(r"\A<!-- translated from (\S+), digest ([0-9a-f]{12}) -->\n")
-WORDS = ROOT / "website" / "zh.toml"
 TRANSLATED = [ROOT / "README.zh.md", *sorted((ROOT / "docs" / "zh").glob("*.md"))]
 
 
@@ -51,27 +49,31 @@ def stamp(page: Path) -> None:
     page.write_text(head + text, encoding="utf-8")
 
 
-def words() -> dict:
-    return tomllib.loads(WORDS.read_text(encoding="utf-8"))
+def asked() -> dict[str, str]:
+    """Every paragraph that a loss's page in Chinese looks up, and the first loss that does."""
+    found: dict[str, str] = {}
+    for name, cls in losspage.every_loss().items():
+
+        def note(text: str, name: str = name) -> str:
+            found.setdefault(" ".join(text.split()), name)
+            return text
+
+        losspage.page(cls, zh.CHINESE._replace(translated=note))
+    return found
 
 
-def digest_of(name: str) -> str:
-    """Of what a loss's docstring says that zh.toml says too: the summary and the range."""
-    text = inspect.getdoc(getattr(nf, name))
-    parts = text.split("\n\n")
-    told = [parts[0], *(part for part in parts if part.startswith("Range"))]
-    return hashlib.sha256(" ".join(" ".join(told).split()).encode()).hexdigest()[:12]
+def untold() -> list[str]:
+    """What has no translation, "loss: paragraph", and losses without a word on their use."""
+    lacking = [f"{name}: {text}" for text, name in asked().items() if text not in zh.SAID]
+    return lacking + [f"{name}: use" for name in losspage.every_loss() if name not in zh.USES]
 
 
-def stamp_losses() -> None:
-    text = WORDS.read_text(encoding="utf-8").partition("\n[digests]\n")[0].rstrip()
-    lines = [f'{name} = "{digest_of(name)}"' for name in words()["losses"]]
-    WORDS.write_text("\n".join([text, "", "[digests]", *lines, ""]), encoding="utf-8")
+def unasked() -> list[str]:
+    """Translations of paragraphs that no page has."""
+    known = asked()
+    return [text for text in zh.SAID if text not in known]
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:]:
-        if name == "losses":
-            stamp_losses()
-        else:
-            stamp(Path(name).resolve())
+    for page_name in sys.argv[1:]:
+        stamp(Path(page_name).resolve())

@@ -11,10 +11,10 @@ from nearfar.similarity import DISTANCES
 class Lifted(LabelledRows):
     """An anchor's positives, or a pair, against all their negatives by a smooth hardest one.
 
-    Formula, with d_ij the distance of two rows and [x]_+ = max(0, x): "generalised", L = mean over
+    Formula: with d_ij the distance of two rows and [x]_+ = max(0, x): "generalised", L = mean over
     i of [ log sum_{p in P(i)} exp(d_ip) + log sum_{n in N(i)} exp(margin - d_in) ]_+; "pairs", L =
-    mean over ordered positive pairs i, p of 1/2 [ d_ip
-    + log( sum_{n in N(i)} exp(margin - d_in) + sum_{n in N(p)} exp(margin - d_pn) ) ]_+^2.
+    mean over ordered positive pairs i, p of 1/2 [ d_ip + log( sum_{n in N(i)} exp(margin - d_in) +
+    sum_{n in N(p)} exp(margin - d_pn) ) ]_+^2.
 
     Source: "generalised" is Hermans et al. 2017, In Defense of the Triplet Loss for Person
     Re-Identification, arXiv 1703.07737, section 2; "pairs" Song et al. 2016, Lifted Structured
