@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 import typer
+from support.backends import BACKENDS
 
 import nearfar as nf
 import nearfar.torch
@@ -107,6 +108,10 @@ READER = {
 }
 
 
+# The README's first block is said to run in every framework.
+EVERYWHERE = {"README"}
+
+
 def code() -> list[Any]:
     found = []
     for page in PAGES:
@@ -126,6 +131,17 @@ def one_rank():
     )
     yield
     torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("backend", BACKENDS.values(), ids=BACKENDS)
+@pytest.mark.parametrize("page", EVERYWHERE)
+def test_code_runs_in_every_framework(page, backend):
+    names = {key: backend.asarray(x, "float32") for key, x in READER[page]().items()}
+    kinds = {type(x) for x in names.values()}
+    exec(compile("\n".join(blocks(ROOT / f"{page}.md")), page, "exec"), names)
+    value, gradients = names["loss"].value_and_grad(names["a"], names["b"])
+    assert {type(x) for x in gradients} == kinds
+    assert np.isfinite(float(value))
 
 
 @pytest.mark.parametrize(("page", "text"), code())

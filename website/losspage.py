@@ -13,8 +13,11 @@ import nearfar as nf
 from nearfar.losses.citation import citation
 from nearfar.losses.composed import Composed
 from nearfar.losses.families import GivenTriplets, TwoSides
+from nearfar.losses.families_at_once import RowsAlone, ScoredPairs, ViewsAlone
 from nearfar.presets import Preset
-from nearfar.rules import PartitionRule
+from nearfar.rules import AnchoredProxies, PartitionRule, ProxyRule
+from nearfar.rules.moments import CrossCorrelation, VarianceCovariance
+from nearfar.rules.smooth_ap import SmoothRanks
 from website import implementations
 from website.batches import batch
 from website.docstring import described
@@ -23,6 +26,17 @@ from website.markdown import escaped
 FORMULAS = tomllib.loads((Path(__file__).parent / "formulas.toml").read_text(encoding="utf8"))
 
 _MEMBERS = "__call__, value_and_grad, explain, with_options, to_dict"
+
+# Families and rules whose cost is a sentence of its own.
+_WHOLE = {
+    GivenTriplets: "cost_triplets",
+    ScoredPairs: "cost_scored",
+    CrossCorrelation: "cost_features",
+    VarianceCovariance: "cost_features",
+    ViewsAlone: "cost_triplets",
+    RowsAlone: "cost_spread",
+    SmoothRanks: "cost_ranks",
+}
 
 _FRAMEWORKS = {
     "PyTorch": ("import torch, nearfar as nf", "loss({inputs}).backward()"),
@@ -280,12 +294,15 @@ def _cost(cls: type, language: Language) -> str:
     words = language.words
     if issubclass(cls, Composed):
         return words["cost_composed"]
-    loss = shown(cls)
-    if loss.family is GivenTriplets:
-        return words["cost_triplets"]
+    loss, rule = shown(cls), shown(cls).rule()
+    whole = _WHOLE.get(type(rule), _WHOLE.get(loss.family))
+    if whole is not None:
+        return words[whole]
     sides = len([name for name in loss.embeddings if name not in loss.optional])
-    if isinstance(loss.rule(), PartitionRule):
+    if isinstance(rule, PartitionRule):
         products = words["cost_partition"].format(4 if loss.family is TwoSides else 2)
+    elif isinstance(rule, ProxyRule | AnchoredProxies):
+        products = words["cost_proxies" if isinstance(rule, ProxyRule) else "cost_anchored"]
     else:
         products = words["cost_rows"]
     return words["cost_of"].format(products=products, sides=sides)
