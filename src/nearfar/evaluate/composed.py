@@ -37,12 +37,12 @@ class ComposedEvaluation:
             seen = self._seen(part, inputs)
             own = None if residuals is None else Residuals()
             found, kept = self._evaluation(part).forward(ns, seen, wanted, own)
-            # As many arrays as are foretold, so that the gradient finds those of every part.
-            missing = self._count(ns, part, seen, wanted) - len(kept)
-            kept += tuple(0 * found for _ in range(missing))
             value = part.weight * found if value is None else value + part.weight * found
-            saved += kept
-            left.append(own)
+            left.append((own, kept))
+            if residuals is None:
+                # As many arrays as are foretold, so that the gradient finds those of every part.
+                missing = self._count(ns, part, seen, wanted) - len(kept)
+                saved += kept + tuple(0 * found for _ in range(missing))
         if residuals is not None:
             residuals.leave(left)
         return value, saved
@@ -56,14 +56,10 @@ class ComposedEvaluation:
         wanted: tuple[bool, ...],
         residuals: Residuals | None = None,
     ) -> Gradients:
-        left = (residuals and residuals.take()) or [None] * len(self.parts)
+        left = (residuals and residuals.take()) or self._recalled(ns, inputs, saved, wanted)
         total: list[Array | None] = [None] * len(inputs)
-        start = 0
-        for part, own in zip(self.parts, left, strict=True):
+        for part, (own, kept) in zip(self.parts, left, strict=True):
             seen = self._seen(part, inputs)
-            end = start + self._count(ns, part, seen, wanted)
-            kept = saved[start:end]
-            start = end
             found = self._evaluation(part).backward(ns, seen, kept, upstream, wanted, own)
             for k, gradient in enumerate(found):
                 if gradient is None:
@@ -71,6 +67,23 @@ class ComposedEvaluation:
                 whole = self._whole(ns, part.weight * gradient, inputs[k])
                 total[k] = whole if total[k] is None else total[k] + whole
         return tuple(total)
+
+    def _recalled(
+        self,
+        ns: Namespace,
+        inputs: tuple[Array, ...],
+        saved: tuple[Array, ...],
+        wanted: tuple[bool, ...],
+    ) -> list[tuple[None, tuple[Array, ...]]]:
+        """What each part saved."""
+        if not saved:  # where it was left, and taken once
+            _, saved = self.forward(ns, inputs, wanted)
+        found, start = [], 0
+        for part in self.parts:
+            end = start + self._count(ns, part, self._seen(part, inputs), wanted)
+            found.append((None, saved[start:end]))
+            start = end
+        return found
 
     def outline(
         self, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]

@@ -10,6 +10,7 @@ from nearfar.evaluate.partition.exponentials import Exponentials, exponentials_f
 from nearfar.evaluate.partition.forward import TileSums, accumulate
 from nearfar.evaluate.partition.fused import FusedPasses
 from nearfar.evaluate.partition.matched import MatchedPairs
+from nearfar.evaluate.partition.small import SmallBatch
 from nearfar.evaluate.partition.tile import TileContext, each_once
 from nearfar.evaluate.partition.tile_cache import TileCache
 from nearfar.evaluate.plan import Plan, all_pairs, by_class, rectangular, tile_side, uniform
@@ -54,6 +55,13 @@ class PartitionEvaluation(Settings):
         whole = self._whole(ns, inputs)
         if whole is not None:
             return whole.forward(wanted, residuals)
+        small = None if residuals is None else SmallBatch.of(self, ns, inputs)
+        if small is not None and residuals is not None:
+            value = small.forward()
+            if small.counted is not None:
+                ns.warn_if(~ns.xp.any(small.counted), _NOTHING_TO_DO)
+            residuals.leave(small)
+            return value, ()
         batch = PartitionBatch(self, ns, inputs)
         passes = batch.passes(inputs, store=residuals is not None and any(wanted))
         seen = batch.sums(passes)
@@ -86,6 +94,14 @@ class PartitionEvaluation(Settings):
         whole = self._whole(ns, inputs)
         if whole is not None:
             return whole.backward(saved, upstream, wanted, residuals)
+        if not saved:
+            residuals = residuals or Residuals()
+            small: SmallBatch | None = residuals.take(SmallBatch)
+            if small is None:  # the gradient is asked for again, and has to be the same
+                _, saved = self.forward(ns, inputs, wanted, residuals)
+                small = residuals.take(SmallBatch)
+            if small is not None:
+                return small.backward(upstream, wanted)
         pairing, rows, slope = self._pulled(ns, inputs, saved, upstream, residuals)
         embeddings = rows if pairing is None else pairing.scatter(ns, rows)
         aligned = self.align(ns, inputs, wanted, embeddings, (slope,))

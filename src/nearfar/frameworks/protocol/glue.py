@@ -57,8 +57,10 @@ class Residuals:
     def leave(self, left: Any) -> None:
         self._left = left
 
-    def take(self) -> Any:
-        """What was left; None the second time."""
+    def take(self, kind: type = object) -> Any:
+        """What was left, if it is of a kind; None the second time."""
+        if not isinstance(self._left, kind):
+            return None
         left, self._left = self._left, None
         return left
 

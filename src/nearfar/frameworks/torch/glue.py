@@ -23,7 +23,7 @@ class _TorchGlue(Glue):
             return _compiled().value(statement, inputs)
         recording = torch.is_grad_enabled()
         wanted = tuple(recording and x.requires_grad for x in inputs)
-        residuals = Residuals() if any(wanted) else None
+        residuals = Residuals()
         glue = _Transformed if torch._C._are_functorch_transforms_active() else _Glue
         value: Array = glue.apply(evaluation, wanted, residuals, *inputs)[0]
         return value

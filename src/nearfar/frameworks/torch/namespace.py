@@ -40,6 +40,9 @@ def _keeps(x: Array) -> bool:
 
 _SPARE, _STORES = Spare(_empty, _keeps), Stores(_empty, _keeps)
 
+# Norms whose squares, and those of entries that count, are inside the dtype.
+_SQUARES = {torch.float32: (1e-15, 1e15), torch.float64: (1e-140, 1e140)}
+
 
 class _Untouched(NamedTuple):
     """An accumulator of zeros that nothing was added to yet: the first sum takes its place."""
@@ -110,7 +113,7 @@ class Torch(Pure):
         return self.zeros(x.shape, x.like) if isinstance(x, _Untouched) else x
 
     def weighted_sum(self, x: Array, weights: Any) -> Array:
-        if not (isinstance(weights, float) and self.accelerated(x)):
+        if not isinstance(weights, float):
             return super().weighted_sum(x, weights)
         return x.mean() if weights * x.shape[0] == 1 else x.sum() * weights
 
@@ -131,9 +134,14 @@ class Torch(Pure):
         return torch.bmm(x[:, None, :], y[:, :, None]).view(-1)
 
     def unit_rows(self, z: Array, factor: Any) -> tuple[Array, Array]:
-        if not self.accelerated(z):
-            return super().unit_rows(z, factor)
         norm = torch.linalg.vector_norm
+        if not self.accelerated(z):
+            length = norm(z, 2, 1, True)
+            low, high = _SQUARES[z.dtype]
+            if length.shape[0] and float(length.min()) > low and float(length.max()) < high:
+                scale = factor / length
+                return z * scale, scale
+            return super().unit_rows(z, factor)
         largest = norm(z, float("inf"), 1, True).clamp_(min=torch.finfo(z.dtype).tiny)
         p = z / largest
         # Of zeros infinity: the row and its scale are 0.
@@ -143,12 +151,16 @@ class Torch(Pure):
         return p.mul_(scale), scale / largest
 
     def without_(self, x: Array, p: Array, times: Any) -> tuple[Array, Array]:
-        if not self.accelerated(x):
-            return super().without_(x, p, times)
         along = self.dots(p, x)[:, None]
         if isinstance(times, torch.Tensor):
             return x.addcmul_(p, along * -times), along
         return x.addcmul_(p, along, value=-times), along
+
+    def row_sums(self, x: Array) -> Array:
+        return x.sum(1)
+
+    def column_sums(self, x: Array) -> Array:
+        return x.sum(0)
 
     def set_rows_(self, x: Array, block: Block, value: Array) -> Array:
         x[block.start : block.start + block.size] = value
