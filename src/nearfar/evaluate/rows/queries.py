@@ -117,12 +117,17 @@ class QueryBatch(RowBatch):
             return (loss, gradients), None
         if self.learns_bias:
             gradients = added(ns, gradients, _BIAS, i, ns.row_sums(slopes) + slope)
-        to_query, to_positive = self.similarity.paired_vjp(ns, query, positive, slope)
+        if self.settings.negatives == "batch" and not self.similarity.keeps_logits:
+            # The positive's logit is one of the tile's: what it pulls comes with the products.
+            slopes = ns.set_diagonal_(slopes, i, everyone, slope)
+        else:
+            to_query, to_positive = self.similarity.paired_vjp(ns, query, positive, slope)
+            gradients = added(ns, gradients, QUERY, i, to_query)
+            gradients = added(ns, gradients, POSITIVE, i, to_positive)
         if self.rule.norms and weight is not None:
             by_norm = (self.rule.norms * weight)[:, None]
-            to_query, to_positive = to_query + by_norm * query.p, to_positive + by_norm * positive.p
-        gradients = added(ns, gradients, QUERY, i, to_query)
-        gradients = added(ns, gradients, POSITIVE, i, to_positive)
+            gradients = added(ns, gradients, QUERY, i, by_norm * query.p)
+            gradients = added(ns, gradients, POSITIVE, i, by_norm * positive.p)
         if self.own is None:
             flow = self.similarity.pair_weights_(ns, slopes, tile)
             gradients = self.flows(gradients, QUERY, i, flow, query, others, scratch)

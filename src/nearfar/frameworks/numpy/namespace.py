@@ -273,6 +273,11 @@ class NumPy(Namespace):
         x[numbers - i.start, numbers - j.start] = value
         return x
 
+    def set_diagonal_(self, x: Array, i: Block, j: Block, values: Array) -> Array:
+        numbers = np.arange(i.size)
+        x[numbers, numbers + (i.start - j.start)] = values
+        return x
+
     def relu_(self, x: Array) -> Array:
         return np.maximum(x, 0, out=x)
 

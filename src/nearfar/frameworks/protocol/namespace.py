@@ -165,3 +165,8 @@ class Namespace(RowWise):
         Of a tile on the diagonal, also where both are in one run of `width` rows.
         """
         return self.fill_(x, self.same(i, j, x, width), value)
+
+    def set_diagonal_(self, x: Array, i: Block, j: Block, values: Array) -> Array:
+        """`x`, the tile of these blocks, with `values` (i.size,) where row and column number are
+        equal."""
+        return self.xp.where(self.same(i, j, x), values[:, None], x)

@@ -118,8 +118,6 @@ class Torch(Pure):
         return x.mean() if weights * x.shape[0] == 1 else x.sum() * weights
 
     def exponentials_(self, x: Array) -> tuple[Array, Array, Array, Array]:
-        if not self.accelerated(x):
-            return super().exponentials_(x)
         shift = x.amax(1).nan_to_num_(float("nan"), float("inf"), 0.0)
         e = x.sub_(shift[:, None]).exp_()
         total = e.sum(1)
@@ -297,6 +295,10 @@ class Torch(Pure):
             x.diagonal(i.start - j.start).fill_(value)
         else:
             x.view(-1, width, i.size // width, width).diagonal(0, 0, 2).fill_(value)
+        return x
+
+    def set_diagonal_(self, x: Array, i: Block, j: Block, values: Array) -> Array:
+        x.diagonal(i.start - j.start)[: i.size].copy_(values)
         return x
 
     def relu_(self, x: Array) -> Array:
