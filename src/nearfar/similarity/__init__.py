@@ -40,7 +40,9 @@ DISTANCES: dict[str, Similarity] = {
 __all__ = [
     "DISTANCES",
     "SIMILARITIES",
+    "Cosine",
     "Diagonal",
+    "Dot",
     "PairWeights",
     "PairwiseDifferences",
     "Place",

@@ -2,8 +2,8 @@
 
 Of few rows most time goes into beginning operations, and most of these are what tiles need: plans,
 masks, sums carried along. Here the matrix is exponentiated as it stands: partners are two of its
-diagonals, classes a matrix of ones and zeros. What it cannot do (logits that want a shift, functions
-of positive pairs) tiles do.
+diagonals, classes a matrix of ones and zeros. Logits that want a shift and functions of positive
+pairs are left to tiles.
 """
 
 from functools import lru_cache
@@ -151,7 +151,8 @@ class SmallBatch(AnchorSet):
                     total = ns.xp.concat((total, ns.column_sums(terms)), axis=0)
             self.terms.append(terms)
             self.logs.append(self.exponentials.log(ns, (total,), rule.empty(over)))
-        losses, self.slopes = rule.finish(ns, self.anchors(TileSums(tuple(self.logs), linear, None)))
+        seen = TileSums(tuple(self.logs), linear, None)
+        losses, self.slopes = rule.finish(ns, self.anchors(seen))
         losses = self.only_counted(losses)
         if self.settings.reduction.reduction != "none":
             return ns.weighted_sum(losses, self.weights)
@@ -207,4 +208,5 @@ class SmallBatch(AnchorSet):
         if slopes.temperature is not None:
             slope = slope + ns.xp.sum(slopes.temperature)
         aligned = settings.align(ns, self.inputs, wanted, embeddings, (slope,))
-        return settings.in_their_dtypes(ns, self.inputs, aligned)
+        found: tuple[Array | None, ...] = settings.in_their_dtypes(ns, self.inputs, aligned)
+        return found
