@@ -8,9 +8,9 @@ from nearfar.check.batches import batches
 from nearfar.check.identity.expecting import compare, read_expected
 from nearfar.check.identity.identify import Identity
 from nearfar.check.identity.implementations import sharing
-from nearfar.check.identity.naming import NORMALISED, Statement
+from nearfar.check.identity.naming import Statement
 from nearfar.check.identity.search import Evidence
-from nearfar.check.identity.space import Stack
+from nearfar.check.identity.space import NORMALISED, Stack
 
 
 def found(loss, kind, *changes, **facts):

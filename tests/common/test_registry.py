@@ -155,5 +155,8 @@ def test_check_names_it(name):
     assert found.statement.changes == ()
     # It may be a convention of another loss, whose name is as right.
     case = next(iter(entry(name).cases.values()))
-    inputs = (*case.embeddings, *case.labels)
-    np.testing.assert_allclose(found.statement.loss(*inputs), loss(*inputs), rtol=1e-12)
+    rest = [name for name in loss.inputs if name not in loss.embeddings]
+    inputs = dict(zip(loss.embeddings, case.embeddings, strict=False))
+    inputs |= dict(zip(rest, case.labels, strict=False))
+    own = found.statement.loss(*(inputs[name] for name in loss.inputs if name in inputs))
+    np.testing.assert_allclose(own, loss(**inputs), rtol=1e-12)

@@ -402,7 +402,6 @@ LOSSES = {
                 (MANY,),
             ),
         },
-        not_in_check=NO_FORM,
     ),
     "Circle": Entry(
         fields={
@@ -427,7 +426,6 @@ LOSSES = {
                 (LABELS,),
             ),
         },
-        not_in_check=NO_FORM,
     ),
     "Lifted": Entry(
         fields={
@@ -452,7 +450,6 @@ LOSSES = {
                 (MANY,),
             ),
         },
-        not_in_check=NO_FORM,
     ),
     "NPair": Entry(
         fields={"l2": 0.0, "scale": 1.0, "reduction": "mean"},
@@ -469,7 +466,6 @@ LOSSES = {
         dense=None,
         conventions=conventions.KOLEO,
         cases={"koleo": Case(nf.KoLeo(), (X,), ())},
-        not_in_check=NO_FORM,
     ),
     "Uniformity": Entry(
         fields={"t": 2.0, "scale": 1.0, "reduction": "mean"},
@@ -479,7 +475,6 @@ LOSSES = {
         conventions=conventions.UNIFORMITY,
         cases={"uniformity": Case(nf.Uniformity(), (X,), ())},
         not_in_presets="beside Alignment only, in one sum",
-        not_in_check=NO_FORM,
     ),
     "Alignment": Entry(
         fields={"alpha": 2.0, "scale": 1.0, "reduction": "mean"},
@@ -489,7 +484,6 @@ LOSSES = {
         conventions=conventions.ALIGNMENT,
         cases={"alignment": Case(nf.Alignment(), (A, B), ())},
         not_in_presets="beside Uniformity only, in one sum",
-        not_in_check=NO_FORM,
     ),
     "VICReg": Entry(
         fields={
@@ -505,7 +499,6 @@ LOSSES = {
         dense=None,
         conventions=conventions.VICREG,
         cases={"vicreg": Case(nf.VICReg(), (A, B), ())},
-        not_in_check=NO_FORM,
     ),
     "BarlowTwins": Entry(
         fields={"off_diagonal": 5e-3, "eps": 1e-5, "scale": 1.0, "reduction": "mean"},
@@ -514,7 +507,6 @@ LOSSES = {
         dense=None,
         conventions=conventions.BARLOWTWINS,
         cases={"barlowtwins": Case(nf.BarlowTwins(), (A, B), ())},
-        not_in_check=NO_FORM,
     ),
     "CoSENT": Entry(
         fields={"temperature": 0.05, "scale": 1.0, "reduction": "mean"},
@@ -523,7 +515,6 @@ LOSSES = {
         dense=None,
         conventions=conventions.COSENT,
         cases={"cosent": Case(nf.CoSENT(), (A, B), (TARGETS[:10],))},
-        not_in_check=NO_FORM,
     ),
     "AnglE": Entry(
         fields={"temperature": 0.05, "scale": 1.0, "reduction": "mean"},
@@ -532,7 +523,6 @@ LOSSES = {
         dense=None,
         conventions=conventions.ANGLE,
         cases={"angle": Case(nf.AnglE(), (A, B), (TARGETS[:10],))},
-        not_in_check=NO_FORM,
     ),
     "SmoothAP": Entry(
         fields={
@@ -552,7 +542,6 @@ LOSSES = {
                 nf.SmoothAP(temperature=0.5, count_self=True, similarity="dot"), (X,), (MANY,)
             ),
         },
-        not_in_check=NO_FORM,
     ),
     "ProxyNCA": Entry(
         fields={"temperature": 1 / 3, "scale": 1.0, "reduction": "mean"},
@@ -561,7 +550,6 @@ LOSSES = {
         dense=None,
         conventions=conventions.PROXYNCA,
         cases={"proxynca": Case(nf.ProxyNCA(temperature=0.5), (X, PROXIES), (CLASSES,))},
-        not_in_check=NO_FORM,
     ),
     "NormalizedSoftmax": Entry(
         fields={"temperature": 0.05, "scale": 1.0, "reduction": "mean"},
@@ -574,7 +562,6 @@ LOSSES = {
                 nf.NormalizedSoftmax(temperature=0.2), (X, PROXIES), (CLASSES,)
             )
         },
-        not_in_check=NO_FORM,
     ),
     "CosFace": Entry(
         fields={"temperature": 1 / 64, "margin": 0.35, "scale": 1.0, "reduction": "mean"},
@@ -583,7 +570,6 @@ LOSSES = {
         dense=None,
         conventions=conventions.COSFACE,
         cases={"cosface": Case(nf.CosFace(temperature=0.1), (X, PROXIES), (CLASSES,))},
-        not_in_check=NO_FORM,
     ),
     "ArcFace": Entry(
         fields={"temperature": 1 / 64, "margin": 0.5, "scale": 1.0, "reduction": "mean"},
@@ -592,7 +578,6 @@ LOSSES = {
         dense=None,
         conventions=conventions.ARCFACE,
         cases={"arcface": Case(nf.ArcFace(temperature=0.1), (X, PROXIES), (CLASSES,))},
-        not_in_check=NO_FORM,
     ),
     "SoftTriple": Entry(
         fields={
@@ -607,7 +592,6 @@ LOSSES = {
         dense=None,
         conventions=conventions.SOFTTRIPLE,
         cases={"softtriple": Case(nf.SoftTriple(), (X, CENTRES), (CLASSES,))},
-        not_in_check=NO_FORM,
     ),
     "ProxyAnchor": Entry(
         fields={"alpha": 32.0, "margin": 0.1, "scale": 1.0, "reduction": "mean"},
@@ -616,7 +600,6 @@ LOSSES = {
         dense=None,
         conventions=conventions.PROXYANCHOR,
         cases={"proxyanchor": Case(nf.ProxyAnchor(), (X, PROXIES), (CLASSES,))},
-        not_in_check=NO_FORM,
     ),
 }
 

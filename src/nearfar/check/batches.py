@@ -5,16 +5,22 @@ temperature is low only the latter show what is in a denominator, where it is hi
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nearfar.losses import Loss
+
 Floats = NDArray[np.float64]
 
 KINDS = ("views", "labels", "labelled_views", "targets", "wide_targets", "queue", "own", "triplets",
-         "target_views")  # fmt: skip
+         "target_views", "rows", "proxies", "centres", "scored")  # fmt: skip
 """What a loss may be given: two views, embeddings with labels or with targets, ..."""
+
+_BETWEEN = ("proxies", "centres")
+"""Kinds whose facts come after the first part."""
 
 _CONES = (0.0, 1.5, 5.0, 0.6, 12.0, 2.5)  # how far the cone's axis outweighs the directions
 
@@ -41,7 +47,20 @@ class Batch:
 
     def scaled(self, factor: float) -> "Batch":
         """The same with longer rows."""
-        return Batch(self.kind, tuple(factor * x for x in self.parts), self.facts)
+        return replace(self, parts=tuple(factor * x for x in self.parts))
+
+    def inputs(self, swapped: bool = False) -> tuple[Any, ...]:
+        """What a loss of nearfar is called with."""
+        parts = self.parts[::-1] if swapped else self.parts
+        if self.facts is None:
+            return parts
+        if self.kind in _BETWEEN:
+            return (parts[0], self.facts, *parts[1:])
+        return (*parts, self.facts)
+
+    def value_of(self, loss: Loss, swapped: bool = False) -> Any:
+        """The value of a loss."""
+        return loss(*self.inputs(swapped))
 
 
 def batches(kind: str, count: int, seed: int = 0) -> list[Batch]:
@@ -67,7 +86,7 @@ def whole(batch: Batch) -> Batch:
     else:
         names, places, counts = np.unique(facts, return_inverse=True, return_counts=True)
         facts = np.where(counts[places] > 1, facts, names[counts.argmax()])
-    return Batch(batch.kind, batch.parts, facts)
+    return replace(batch, facts=facts)
 
 
 def rows(rng: np.random.Generator, shape: tuple[int, ...], axis: Floats, cone: float) -> Floats:
@@ -80,7 +99,7 @@ def rows(rng: np.random.Generator, shape: tuple[int, ...], axis: Floats, cone: f
 
 # Features, unlike any number of rows of the same batch: what broadcasts by chance is no call.
 _FEATURES = {"views": (5, 7, 9), "queue": (5, 7, 10), "own": (5, 7, 10), "triplets": (5, 8, 4),
-             "targets": (5, 4, 7)}  # fmt: skip
+             "targets": (5, 4, 7), "rows": (4, 6, 5)}  # fmt: skip
 _PAIRS = (4, 6, 3, 8)
 
 
@@ -180,8 +199,41 @@ def _triplets(rng: np.random.Generator, k: int) -> Batch:
     return Batch("triplets", (anchor, _near(rng, anchor, cone), _near(rng, anchor, cone / 2)))
 
 
+def _rows(rng: np.random.Generator, k: int) -> Batch:
+    d, axis, cone = _frame(rng, k, "rows")
+    return Batch("rows", (rows(rng, ((9, 7, 11, 8)[k % 4], d), axis, cone),))
+
+
+def _proxies(rng: np.random.Generator, k: int) -> Batch:
+    """Of a class more than there are rows of, and of some classes none."""
+    batch = _labels(rng, k)
+    (z,), labels = batch.parts, batch.facts
+    assert labels is not None
+    _, axis, cone = _frame(rng, k)
+    proxies = rows(rng, (int(labels.max()) + 2 + k % 2, z.shape[1]), axis[: z.shape[1]], cone)
+    own = np.stack([z[labels == c].sum(axis=0) for c in range(len(proxies))])
+    return Batch("proxies", (z, proxies + 0.4 * own), labels)
+
+
+def _centres(rng: np.random.Generator, k: int) -> Batch:
+    batch = _proxies(rng, k)
+    z, proxies = batch.parts
+    noise = rng.normal(size=(len(proxies), 2 + k % 2, z.shape[1]))
+    spread = np.abs(proxies).mean() * noise
+    return Batch("centres", (z, proxies[:, None] + spread), batch.facts)
+
+
+def _scored(rng: np.random.Generator, k: int) -> Batch:
+    """Pairs, some as near as two views, and grades, of which some tie."""
+    batch = _views(rng, k + 1)
+    targets = rng.integers(0, 5, len(batch.parts[0])) / 4
+    targets[0], targets[1] = 0.25, 0.75
+    return Batch("scored", batch.parts, targets)
+
+
 _MAKERS: dict[str, Callable[[np.random.Generator, int], Batch]] = {
     "views": _views, "labels": _labels, "labelled_views": _labelled_views, "targets": _targets,
     "wide_targets": _wide_targets,
     "queue": _queue, "own": _own, "triplets": _triplets, "target_views": _target_views,
+    "rows": _rows, "proxies": _proxies, "centres": _centres, "scored": _scored,
 }  # fmt: skip

@@ -14,13 +14,18 @@ from nearfar.check.target.probing import make_call, probe
 from nearfar.check.target.running import InProcess
 from nearfar.check.target.targets import BadRequest, as_target
 from nearfar.losses import (
+    AgainstProxies,
+    GivenPairs,
     GivenTriplets,
     LabelledRows,
     Loss,
     Queries,
     RankedRows,
+    RowsAlone,
+    ScoredPairs,
     TwoSides,
     TwoViews,
+    ViewsAlone,
 )
 
 _TOLERANCE = {"float64": 1e-7, "float32": 2e-5}
@@ -115,6 +120,11 @@ _KINDS: dict[type[Loss], tuple[str, ...]] = {
     LabelledRows: ("labels", "labelled_views"),
     RankedRows: ("targets",),
     GivenTriplets: ("triplets",),
+    GivenPairs: ("views",),
+    ViewsAlone: ("views",),
+    RowsAlone: ("rows",),
+    AgainstProxies: ("proxies", "centres"),
+    ScoredPairs: ("scored",),
 }
 
 
@@ -124,7 +134,7 @@ def _difference(
     """What is not equal, or nothing."""
     if outcome.value is None:
         return outcome.error
-    inputs = batch.parts if batch.facts is None else (*batch.parts, batch.facts)
+    inputs = batch.inputs()
     right = np.asarray(loss(*inputs))
     value = outcome.value
     if value.shape != right.shape:

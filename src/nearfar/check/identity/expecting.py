@@ -12,7 +12,7 @@ from nearfar.check.identity.alike import (
 )
 from nearfar.check.identity.identify import SMALL, Identity
 from nearfar.check.identity.implementations import is_preset
-from nearfar.check.identity.naming import NORMALISED
+from nearfar.check.identity.space import NORMALISED
 from nearfar.check.target.targets import BadRequest
 from nearfar.losses import LOSSES, Loss, key_of
 from nearfar.presets import Preset, describe, preset, table

@@ -24,8 +24,12 @@ _PARTS = {
     "queue": ("query", "key", "queue"),
     "own": ("query", "key", "negatives"),
     "triplets": ("anchor", "positive", "negative"),
+    "rows": ("embeddings",),
+    "proxies": ("embeddings", "proxies"),
+    "centres": ("embeddings", "proxies"),
+    "scored": ("first side", "second side"),
 }
-_FACTS = {"labels": "labels", "labelled_views": "labels"}
+_FACTS = {kind: "labels" for kind in ("labels", "labelled_views", "proxies", "centres")}
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,7 @@ def _depends(
     """
     given = varied(parameter)[-1:]
     others = batches(probe.form.kind, len(made), seed + 1)
-    moved = [Batch(b.kind, o.parts, b.facts) for b, o in zip(made, others, strict=True)]
+    moved = [replace(b, parts=o.parts) for b, o in zip(made, others, strict=True)]
     found = _run(runner, probe, parameter, given, [*moved, made[0]]).values
     apart, again = np.abs(found[0, :-1] - values), found[0, -1]
     if not (apart > 1e-9 * np.abs(values)).any():
@@ -169,14 +173,13 @@ def _one_moved(made: list[Batch], others: list[Batch]) -> Iterator[tuple[str, li
         for batch in made:
             assert batch.facts is not None
             # By two, so that the views of an object keep one label.
-            turned.append(Batch(kind, batch.parts, np.roll(batch.facts, 2)))
+            turned.append(replace(batch, facts=np.roll(batch.facts, 2)))
         yield _FACTS.get(kind, "targets"), turned
-        return
-    for k, name in enumerate(_PARTS[kind]):
+    for k, name in enumerate(_PARTS.get(kind, ())):
         yield (
             name,
             [
-                Batch(kind, (*b.parts[:k], o.parts[k], *b.parts[k + 1 :]))
+                replace(b, parts=(*b.parts[:k], o.parts[k], *b.parts[k + 1 :]))
                 for b, o in zip(made, others, strict=True)
             ],
         )

@@ -123,7 +123,9 @@ def _identify_one(
     elif not evidence.depends:
         identity = judge(evidence, [], [], told.vectors)
     else:
-        shapes = shapes_for(evidence.stack, told.probe.form.name, numbers)
+        given = told.parameter
+        varied = (given.kind, given.name.lower()) if given else None
+        shapes = shapes_for(evidence.stack, told.probe.form.name, numbers, varied)
         matches, rivals = search(evidence, shapes, solve), list[Match]()
         if matches and matches[0].deviation <= evidence.tolerances[-1]:
             matches, rivals = tell_apart(told, matches)
@@ -254,13 +256,11 @@ def _at_other_numbers(told: Gathered, identity: Identity, numbers: Mapping[str, 
 
 
 def _value(loss: Loss, batch: Batch, swapped: bool) -> float:
-    parts = batch.parts[::-1] if swapped else batch.parts
-    facts = () if batch.facts is None else (batch.facts,)
-    return float(loss(*parts, *facts))
+    return float(batch.value_of(loss, swapped))
 
 
 def _at(loss: Loss, match: Match, value: float) -> Loss:
-    if match.fixed is not None or match.shape.parameter is None:
+    if match.fixed is not None or not match.field:
         return loss
-    changed: Any = {match.shape.parameter: value}
+    changed: Any = {match.field: value}
     return replace(loss, **changed)

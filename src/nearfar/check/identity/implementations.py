@@ -5,7 +5,7 @@ from typing import Any
 
 from nearfar.check.identity.alike import canonical, equal, free_numbers, with_numbers_of
 from nearfar.check.identity.identify import SMALL, Identity
-from nearfar.check.identity.naming import NORMALISED
+from nearfar.check.identity.space import NORMALISED
 from nearfar.losses import Loss
 from nearfar.presets import Preset, table
 

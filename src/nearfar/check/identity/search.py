@@ -5,14 +5,15 @@ the ratio of the values to it, which has to be the same on every batch. A temper
 nobody tells is the one at which that ratio is the same on two batches.
 """
 
+import dataclasses
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from nearfar.check.batches import Floats
-from nearfar.check.identity.space import WHOLE, Shape, Softmax, Stack, View
+from nearfar.check.identity.space import OWN, WHOLE, Shape, Softmax, Stack, Stated, View
 
 LIKELY, UNLIKELY = (-1.0, 2.8), (2.8, 8.0)
 """Costs of conventions, as `search` looks for them."""
@@ -55,7 +56,12 @@ class Match:
     factor: float
     power: int = 0
     fixed: float | None = None  # the parameter, where the function does not take it
-    deviation: float = field(default=np.inf, compare=False)  # the largest, relative
+    deviation: float = dataclasses.field(default=np.inf, compare=False)  # the largest, relative
+
+    @property
+    def field(self) -> str | None:
+        """The field of the loss that the parameter is."""
+        return getattr(self.shape, "field", self.shape.parameter)
 
     @np.errstate(all="ignore")
     def values(self, stack: Stack, given: Floats) -> Floats:
@@ -130,8 +136,8 @@ def _rivals(evidence: Evidence, few: Stack, shapes: Sequence[Shape], best: Match
 
 def cost(match: Match) -> float:
     """How far a statement is from what is published."""
-    plain = {"anchors": 0.05, "used anchors": 0.0, "triplets": 0.1, "active": 0.0, "pairs": 0.3,
-             "anchors times others": 0.6, "nothing": 0.7}  # fmt: skip
+    plain = {OWN: 0.0, "anchors": 0.05, "used anchors": 0.0, "triplets": 0.1, "active": 0.0,
+             "pairs": 0.3, "anchors times others": 0.6, "nothing": 0.7}  # fmt: skip
     if match.divisor == "nothing" and isinstance(match.shape, Softmax):
         plain["nothing"] = 0.0 if match.shape.over in WHOLE else 0.7
     factor = match.factor
@@ -253,6 +259,20 @@ def _solved(evidence: Evidence, few: Stack, shapes: Sequence[Shape]) -> list[Mat
 
 
 def _solved_on(
+    evidence: Evidence, few: Stack, shapes: Sequence[Shape], grid: Floats
+) -> list[Match]:
+    stated = [s for s in shapes if isinstance(s, Stated)]
+    others = [s for s in shapes if not isinstance(s, Stated)]
+    # A loss that is called is worth fewer values than one that is computed for all at once.
+    return [
+        match
+        for some, places in ((others, grid), (stated, grid[::2]))
+        if some
+        for match in _solved_at(evidence, few, some, places)
+    ]
+
+
+def _solved_at(
     evidence: Evidence, few: Stack, shapes: Sequence[Shape], grid: Floats
 ) -> list[Match]:
     rows = _rows(shapes, View(few, grid))

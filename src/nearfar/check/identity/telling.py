@@ -1,6 +1,7 @@
 """Conventions that agree on ordinary batches are told apart on others, made for that."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -22,10 +23,11 @@ def telling_batches(kind: str, nothing_missing: bool) -> list[Batch]:
     """
     fresh = batches(kind, 9, seed=_SEED)
     found = [*fresh, *(b.scaled(f) for f in _FACTORS for b in fresh[:3])]
-    if kind in ("views", "queue", "own"):
+    if kind in ("views", "queue", "own", "scored"):
         for batch in fresh[:3]:
             a, b, *rest = batch.parts
-            found += [Batch(kind, (a, near, *rest)) for near in (0.99 * a + 0.01 * b, 0.1 * b - a)]
+            nearer = (0.99 * a + 0.01 * b, 0.1 * b - a)
+            found += [replace(batch, parts=(a, near, *rest)) for near in nearer]
     return [whole(b) for b in found] if nothing_missing else found
 
 

@@ -18,6 +18,9 @@ CUBIC = 2.6  # the exponent from which memory is a fault
 _SECONDS = 0.4  # of a call, beyond which no larger size is tried
 _BUDGET = 12.0  # seconds for all sizes
 _SLOW = 10.0  # times nearfar's time, from which it is worth a note
+_IN_ORDER = ("views", "labels", "targets", "queue", "triplets", "rows", "proxies", "centres",
+             "scored")  # fmt: skip
+"""Forms whose arguments are those of nearfar's call."""
 _SEEN = 6e6  # bytes above which the kernel's count can be trusted
 
 Facts = dict[str, Any]
@@ -92,8 +95,8 @@ def _measure(
     arguments = parameter.arguments(value) if parameter else {}
     loss = Reference(identity).loss(parameter, value)
     swapped = identity.statement is not None and identity.statement.swapped
-    in_order = probe.form.name in ("views", "labels", "targets", "queue", "negatives", "triplets")
-    if probe.form.name == "negatives" or swapped or not in_order:
+    in_order = probe.form.name in _IN_ORDER
+    if swapped or not in_order:
         loss = None  # its arguments are not those of the call
     dtype = "float64" if probe.framework == "numpy" else "float32"
     if probe.framework != "numpy" and probe.dtype == "float64" and probe.outcome.dtype != "float64":
@@ -125,6 +128,13 @@ def large(kind: str, n: int, d: int = 32) -> Batch:
         return Batch(kind, (rows(n),), rng.integers(0, max(n // 8, 2), n))
     if kind == "labelled_views":
         return Batch(kind, (rows(n),), np.repeat(rng.integers(0, max(n // 16, 2), n // 2), 2))
+    if kind == "rows":
+        return Batch(kind, (rows(n),))
+    if kind == "scored":
+        return Batch(kind, (rows(n // 2), rows(n // 2)), rng.integers(0, 6, n // 2) / 5)
+    if kind in ("proxies", "centres"):
+        shape = (max(n // 8, 2),) if kind == "proxies" else (max(n // 8, 2), 2)
+        return Batch(kind, (rows(n), rows(*shape)), rng.integers(0, shape[0], n))
     if kind == "targets":
         return Batch(kind, (rows(n),), rng.normal(size=n))
     if kind == "own":

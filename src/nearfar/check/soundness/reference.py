@@ -31,9 +31,10 @@ class Reference:
             return None
         if self.identity.vector:
             loss = replace(loss, reduction="sum")
-        if parameter is None or self.identity.fixed or parameter.kind not in loss.declarations:
+        match = self.identity.match
+        if parameter is None or self.identity.fixed or match is None or not match.field:
             return loss
-        changed: dict[str, Any] = {parameter.kind: value}
+        changed: dict[str, Any] = {match.field: value}
         return replace(loss, **changed)
 
     def value(self, batch: Batch, parameter: Parameter | None, value: float) -> float:
@@ -67,5 +68,4 @@ class Reference:
         return statement is not None and statement.swapped
 
     def inputs(self, batch: Batch) -> Sequence[Any]:
-        parts = batch.parts[::-1] if self._swapped else batch.parts
-        return parts if batch.facts is None else (*parts, batch.facts)
+        return batch.inputs(self._swapped)

@@ -131,7 +131,7 @@ def _longest(s: _Setting, batch: Batch, dtype: str) -> Limit:
 
 def _wrong(s: _Setting, batch: Batch, dtype: str, value: float) -> str:
     """How it is wrong, or nothing; the rows are those that the dtype can hold."""
-    batch = Batch(batch.kind, tuple(_held(x, dtype) for x in batch.parts), batch.facts)
+    batch = replace(batch, parts=tuple(_held(x, dtype) for x in batch.parts))
     outcome = s.run(batch, dtype, value)
     if outcome.value is None:
         return outcome.error
@@ -219,17 +219,17 @@ def _cases(kind: str, seed: int) -> Iterator[tuple[str, Batch, bool]]:
         doubled[0][0] = doubled[0][1]
         if len(parts) > 1:
             doubled[1][0] = doubled[0][0]
-    yield "duplicates", Batch(kind, tuple(doubled), batch.facts), True
+    yield "duplicates", replace(batch, parts=tuple(doubled)), True
     zeros = [x.copy() for x in parts]
     zeros[0][0] = 0
-    yield "zero rows", Batch(kind, tuple(zeros), batch.facts), False
+    yield "zero rows", replace(batch, parts=tuple(zeros)), False
     n = len(parts[0])
     if kind == "labels":
-        yield "no positives", Batch(kind, batch.parts, np.arange(n)), True
-    if kind in ("labels", "labelled_views"):
-        yield "one class", Batch(kind, batch.parts, np.zeros(n, int)), True
-    if kind == "targets":
-        yield "all targets tie", Batch(kind, batch.parts, np.zeros(n)), True
+        yield "no positives", replace(batch, facts=np.arange(n)), True
+    if kind in ("labels", "labelled_views", "proxies", "centres"):
+        yield "one class", replace(batch, facts=np.zeros(n, int)), True
+    if kind in ("targets", "scored"):
+        yield "all targets tie", replace(batch, facts=np.zeros(n)), True
     if kind in ("views", "queue"):
         single = tuple(x[:1] for x in parts[:2]) + tuple(parts[2:])
         yield "one pair", Batch(kind, single), False

@@ -26,11 +26,13 @@ class Form:
     """What they are called where they have no names."""
     inputs: str = "{0}, {1}"
     """What a loss of nearfar takes, made of the arguments."""
+    embedded: tuple[int, ...] = ()
+    """Numbers of the arguments that are embeddings, where the kind does not say."""
 
     def embeddings(self, inputs: Inputs) -> tuple[int, ...]:
         """Numbers of the arguments that are embeddings."""
-        if self.name.endswith("_first"):
-            return (1,)
+        if self.embedded:
+            return self.embedded
         return (0,) if self.kind in _WITH_FACTS else tuple(range(len(inputs)))
 
 
@@ -102,6 +104,8 @@ FORMS = {
         Form("negatives", "own", "query (N, d), key (N, d), negatives (N, K, d)", _parts, _same,
              ("", "", "neg"),
              arguments=("query", "key", "negatives"), inputs="{0}, {1}, {2}"),
+        Form("rows", "rows", "embeddings (n, d) alone", _parts, _same,
+             arguments=("z",), inputs="{0}"),
         Form("stacked", "views", "both views stacked, (N, 2, d)",
              lambda b: (np.stack(b.parts, axis=1),), lambda g: (g[0][:, 0], g[0][:, 1]),
              arguments=("views",), inputs="{0}[:, 0], {0}[:, 1]"),
@@ -114,10 +118,10 @@ FORMS = {
              arguments=("z",), inputs="{0}[0::2], {0}[1::2]"),
         Form("labels_first", "labels", "labels (n,), embeddings (n, d)", _facts_first,
              lambda g: g[1:], ("label|target|y", ""),
-             arguments=("labels", "z"), inputs="{1}, {0}"),
+             arguments=("labels", "z"), inputs="{1}, {0}", embedded=(1,)),
         Form("targets_first", "targets", "targets (n,), embeddings (n, d)", _facts_first,
              lambda g: g[1:], ("target|value|y|label", ""),
-             arguments=("targets", "z"), inputs="{1}, {0}"),
+             arguments=("targets", "z"), inputs="{1}, {0}", embedded=(1,)),
         Form("stacked_labels", "labelled_views", "stacked views (N, 2, d), labels (N,)",
              lambda b: (_pairs(b), _facts(b)[::2]), _unpair, ("", "label|target|y"),
              arguments=("views", "labels"), inputs="*nf.flatten_views({0}, {1})"),
@@ -136,6 +140,30 @@ FORMS = {
              lambda b: (*b.parts[:2], b.parts[2].T), lambda g: (*g[:2], g[2].T),
              ("", "", "queue|neg|bank|mem"),
              arguments=("query", "key", "queue"), inputs="{0}, {1}, {2}.T"),
+        Form("proxies", "proxies", "embeddings (n, d), labels (n,), proxies (C, d)",
+             lambda b: (b.parts[0], _facts(b), b.parts[1]), lambda g: (g[0], g[2]),
+             ("", "label|target|y", "prox|w|cent|proto"),
+             arguments=("z", "labels", "proxies"), inputs="{0}, {1}, {2}", embedded=(0, 2)),
+        Form("proxies_second", "proxies", "embeddings (n, d), proxies (C, d), labels (n,)",
+             lambda b: (*b.parts, _facts(b)), lambda g: g[:2],
+             ("", "prox|w|cent|proto", "label|target|y"),
+             arguments=("z", "proxies", "labels"), inputs="{0}, {2}, {1}", embedded=(0, 1)),
+        Form("proxy_columns", "proxies", "embeddings (n, d), labels (n,), proxies (d, C)",
+             lambda b: (b.parts[0], _facts(b), b.parts[1].T), lambda g: (g[0], g[2].T),
+             ("", "label|target|y", "prox|w|cent|proto"),
+             arguments=("z", "labels", "proxies"), inputs="{0}, {1}, {2}.T", embedded=(0, 2)),
+        Form("centres", "centres", "embeddings (n, d), labels (n,), centres (C, K, d)",
+             lambda b: (b.parts[0], _facts(b), b.parts[1]), lambda g: (g[0], g[2]),
+             ("", "label|target|y", "prox|w|cent|proto"),
+             arguments=("z", "labels", "centres"), inputs="{0}, {1}, {2}", embedded=(0, 2)),
+        Form("scored", "scored", "two sides (N, d), targets (N,)",
+             lambda b: (*b.parts, _facts(b)), lambda g: g[:2],
+             ("", "", "target|score|y|label|sim"),
+             arguments=("x", "y", "targets"), inputs="{0}, {1}, {2}", embedded=(0, 1)),
+        Form("scored_in_turn", "scored", "both sides' rows in turn (2N, d), targets (N,)",
+             lambda b: (np.stack(b.parts, axis=1).reshape(-1, b.parts[0].shape[1]), _facts(b)),
+             lambda g: (g[0][0::2], g[0][1::2]), ("", "target|score|y|label|sim"),
+             arguments=("z", "targets"), inputs="{0}[0::2], {0}[1::2], {1}", embedded=(0,)),
     )
 }  # fmt: skip
 """In the order in which they are tried."""

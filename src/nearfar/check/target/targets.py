@@ -11,15 +11,35 @@ from pathlib import Path
 from typing import Any
 
 TEMPERATURES = ("temperature", "tau", "temp", "t", "temperature_init", "softmax_temperature")
-INVERSES = ("logit_scale", "inverse_temperature", "inv_temperature", "inv_tau", "softmax_scale")
+INVERSES = ("logit_scale", "inverse_temperature", "inv_temperature", "inv_tau", "softmax_scale",
+            "la", "scale", "s")  # fmt: skip
 ROWS = ("batch_size", "batchsize", "bsz", "bs")
 MARGINS = ("margin", "m", "alpha")
 NUMBERS = {
     "tau_plus": ("tau_plus", "tau_p", "tauplus", "prior"),
-    "beta": ("beta",),
+    "beta": ("beta", "scale_neg"),
     "bias": ("bias", "logit_bias", "b"),
     "margin": ("margin", "m"),
     "smoothing": ("label_smoothing", "smoothing"),
+    "alpha": ("alpha", "scale_pos"),
+    "base": ("base", "lmda", "thresh"),
+    "gamma": ("gamma", "scale"),
+    "mining": ("mining", "epsilon", "eps"),
+    "hardness": ("hardness", "hardness_strength", "alpha"),
+    "l2": ("l2", "l2_reg", "reg", "l2_reg_weight"),
+    "t": ("t",),
+    "eps": ("eps", "epsilon"),
+    "invariance": (
+        "invariance",
+        "sim_coeff",
+        "invariance_lambda",
+        "lambda_param",
+        "sim_loss_weight",
+    ),
+    "variance": ("variance", "std_coeff", "variance_mu", "mu_param", "var_loss_weight"),
+    "covariance": ("covariance", "cov_coeff", "covariance_v", "nu_param", "cov_loss_weight"),
+    "off_diagonal": ("off_diagonal", "lambda_param", "lambd", "lamb", "lambda_"),
+    "bandwidth": ("bandwidth", "sigma"),
 }
 
 

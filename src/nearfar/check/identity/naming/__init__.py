@@ -6,12 +6,20 @@ from typing import Any
 from nearfar.check.identity.naming.logits import name_hard, name_ranks, name_sigmoid
 from nearfar.check.identity.naming.margins import name_pairs, name_triplets
 from nearfar.check.identity.naming.softmax import name_softmax
+from nearfar.check.identity.naming.stated import name_stated
 from nearfar.check.identity.naming.statement import Statement
-from nearfar.check.identity.naming.words import NORMALISED
 from nearfar.check.identity.search import Match
-from nearfar.check.identity.space import Hard, Pairs, Ranks, Sigmoid, Softmax, Triplets
+from nearfar.check.identity.space import (
+    Hard,
+    Pairs,
+    Ranks,
+    Sigmoid,
+    Softmax,
+    Stated,
+    Triplets,
+)
 
-__all__ = ["NORMALISED", "Statement", "state"]
+__all__ = ["Statement", "state"]
 
 
 def state(match: Match, kind: str, parameter: float) -> Statement:
@@ -37,5 +45,5 @@ def _neat(x: float) -> float:
 
 _NAMERS: dict[type, Any] = {
     Softmax: name_softmax, Ranks: name_ranks, Hard: name_hard, Sigmoid: name_sigmoid,
-    Triplets: name_triplets, Pairs: name_pairs,
+    Triplets: name_triplets, Pairs: name_pairs, Stated: name_stated,
 }  # fmt: skip

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-NORMALISED = "rows are normalised first"
-"""Of distances, which do it nowhere by themselves; libraries that do are losses with this said."""
+from nearfar.check.identity.space import NORMALISED
 
 
 def similarity_of(shape: Any) -> tuple[str, list[str]]:

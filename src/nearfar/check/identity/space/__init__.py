@@ -7,11 +7,14 @@ from nearfar.check.identity.space.ranks import Ranks
 from nearfar.check.identity.space.sigmoid import Sigmoid
 from nearfar.check.identity.space.softmax import HALVES, WHOLE, Softmax
 from nearfar.check.identity.space.stack import Stack
+from nearfar.check.identity.space.stated import NORMALISED, OWN, Stated
 from nearfar.check.identity.space.triplets import Triplets
 from nearfar.check.identity.space.view import Shape, View
 
 __all__ = [
     "HALVES",
+    "NORMALISED",
+    "OWN",
     "WHOLE",
     "Hard",
     "Pairs",
@@ -20,6 +23,7 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Stack",
+    "Stated",
     "Triplets",
     "View",
     "shapes_for",

@@ -9,17 +9,83 @@ from nearfar.check.identity.space.sigmoid import sigmoid_shapes
 from nearfar.check.identity.space.slips import slip_shapes
 from nearfar.check.identity.space.softmax import POWERS, softmax_shapes
 from nearfar.check.identity.space.stack import Stack
+from nearfar.check.identity.space.stated import stated_shapes
 from nearfar.check.identity.space.triplets import triplet_shapes
 from nearfar.check.identity.space.view import Shape
+from nearfar.losses import (
+    LOSSES,
+    AgainstProxies,
+    BatchTriplet,
+    GivenPairs,
+    LabelledRows,
+    Loss,
+    PairMargin,
+    RowsAlone,
+    ScoredPairs,
+    SoftTriple,
+    SupCon,
+    ViewsAlone,
+)
+
+_FAMILIES: dict[str, tuple[type[Loss], ...]] = {
+    "labels": (LabelledRows,),
+    "views": (ViewsAlone, GivenPairs),
+    "rows": (RowsAlone,),
+    "proxies": (AgainstProxies,),
+    "centres": (AgainstProxies,),
+    "scored": (ScoredPairs,),
+}
+"""Families whose losses are stated by themselves, by the kind of a batch."""
+
+_GENERAL = (SupCon, BatchTriplet, PairMargin)
+"""Losses that have a general form, with slips that their fields do not say."""
+
+_HARD: dict[str, dict[str, tuple[str, ...] | None]] = {
+    "views": {"NTXent": ("hardness",), "InfoNCE": ("hardness",)},
+}
+"""Losses with a general form, and fields that it does not have."""
 
 _GRID = ((0.1, 1.0), (0.1, 0.0), (0.05, 1.0), (0.1, 0.5), (0.1, 2.0), (0.0, 1.0), (0.0, 0.5),
          (0.01, 1.0), (0.2, 1.0), (0.05, 0.0), (0.05, 0.5))  # fmt: skip
 _BIASES = (-10.0, 0.0, -5.0)
+_GENERAL_KINDS = ("views", "labels", "targets", "queue", "own", "triplets")
 
 
-def shapes_for(stack: Stack, form: str, numbers: Mapping[str, float]) -> Iterator[Shape]:
-    """Every convention for a stack; numbers that the target names are taken as they are."""
+def _stated(kind: str) -> dict[str, tuple[str, ...] | None]:
+    """Losses of nearfar that take such a batch, each with the fields to vary."""
+    families = _FAMILIES.get(kind, ())
+    found: dict[str, tuple[str, ...] | None] = {
+        cls.__name__: None
+        for cls in LOSSES.values()
+        if issubclass(cls, families) and not issubclass(cls, _GENERAL) and _is_own(cls)
+    }
+    if kind in ("proxies", "centres"):
+        several = SoftTriple.__name__
+        found = {name: None for name in found if (name == several) == (kind == "centres")}
+    return found | _HARD.get(kind, {})
+
+
+def _is_own(cls: type[Loss]) -> bool:
+    """Whether it is one of the library."""
+    return cls.__module__.startswith("nearfar.losses.")
+
+
+def shapes_for(
+    stack: Stack, form: str, numbers: Mapping[str, float], varied: tuple[str, str] | None = None
+) -> Iterator[Shape]:
+    """Every convention for a stack.
+
+    Parameters
+    ----------
+    numbers
+        What the target names, taken as it is.
+    varied
+        Kind and name of the argument that it is given values of.
+    """
     kind, parts = stack.kind, stack.parts
+    yield from stated_shapes(_stated(kind), numbers, varied)
+    if kind not in _GENERAL_KINDS:
+        return
     if kind == "triplets":
         yield from triplet_shapes(given=True)
         return
