@@ -13,6 +13,9 @@ from website import commands, implementations, losspage, reference
 application = pytest.importorskip("sphinx.application")
 errors = pytest.importorskip("sphinx.errors")
 
+# Sphinx's own extensions call what it will take away.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
 DOCS = Path(__file__).parents[1] / "docs"
 INDEX = """# Site
 
