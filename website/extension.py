@@ -17,6 +17,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", _make_pages)
     app.connect("build-finished", _for_assistants)
     app.connect("autodoc-process-docstring", _plain)
+    app.connect("html-page-context", _language)
     app.add_html_math_renderer("mathml", (_inline, None), (_block, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -42,6 +43,12 @@ def _for_assistants(app: Sphinx, exception: Exception | None) -> None:
     if exception is None:
         for name, text in assistants.files().items():
             (Path(app.outdir) / name).write_text(text, encoding="utf8")
+
+
+def _language(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
+    """Browsers choose their fonts for Chinese by it."""
+    if page.startswith("zh/"):
+        context["language"] = "zh-CN"
 
 
 def _plain(app: Sphinx, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:

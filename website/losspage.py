@@ -88,7 +88,7 @@ def every_loss() -> dict[str, type]:
         thing = getattr(nf, name)
         if isinstance(thing, type) and issubclass(thing, nf.Loss) and thing is not nf.Loss:
             found.setdefault(thing.__name__, thing)
-    return found
+    return {name: found[name] for name in sorted(found, key=str.lower)}
 
 
 class Language(NamedTuple):
@@ -132,12 +132,12 @@ def page(cls: type, language: Language = ENGLISH, use: str = "") -> str:
             f"[{words['other']}]({language.other}{name.lower()}.md)",
             said(parts.summary),
             f"$${FORMULAS[name].strip()}$$",
-            f"{words['plain']} {escaped(said(parts.formula))}",
+            f"{words['plain']} {_sentence(escaped(said(parts.formula)))}",
             *source,
             *([f"{words['use']} {use}"] if use else []),
             f"{words['call']} {said(parts.call).removeprefix('Call ')}",
             tabs(cls),
-            f"{words['range']} {escaped(said(parts.range)).removeprefix('Range ')}",
+            f"{words['range']} {_sentence(escaped(said(parts.range)).removeprefix('Range '))}",
             f"## {words['fields']}",
             _fields(loss, parts.parameters, language),
             f"## {words['who']}",
@@ -152,6 +152,11 @@ def page(cls: type, language: Language = ENGLISH, use: str = "") -> str:
             f"```bibtex\n{citation(loss)}\n```",
         ]
     )
+
+
+def _sentence(text: str) -> str:
+    """As one that begins with a word begins."""
+    return text[:1].upper() + text[1:] if re.match("[a-z]{2}", text) else text
 
 
 def reference(cls: type) -> str:
@@ -223,19 +228,22 @@ def tabs(cls: type) -> str:
 
 def _fields(loss: Any, meanings: dict[str, str], language: Language) -> str:
     words = language.words
-    rows = [words["fields_head"], "|---|---|---|---|"]
     needed = {"terms", "loss"} if isinstance(loss, Composed) else set()
     defaults = {field.name: field.default for field in dataclasses.fields(loss)}
+    rows = []
     for name, meaning in meanings.items():
         told = escaped(language.said(meaning))
         if name in needed:
-            rows.append(f"| `{name}` | {words['needed']} | {told} | |")
+            rows.append((f"`{name}`", words["needed"], told, ""))
         elif name in defaults:
             used = _used(type(loss), name, getattr(loss, name))
-            rows.append(f"| `{name}` | `{defaults[name]!r}` | {told} | {used} |")
+            rows.append((f"`{name}`", f"`{defaults[name]!r}`", told, used))
         elif name in loss.keywords:
-            rows.append(f"| `{name}=` | {words['none']} | {told} | |")
-    return "\n".join(rows)
+            rows.append((f"`{name}=`", words["none"], told, ""))
+    head = (words["field"], words["default"], words["meaning"], words["others"])
+    columns = 4 if any(row[3] for row in rows) else 3
+    lines = [head, ("---",) * 4, *rows]
+    return "\n".join(f"| {' | '.join(line[:columns])} |" for line in lines)
 
 
 def _used(cls: type, field: str, default: Any) -> str:
