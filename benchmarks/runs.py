@@ -30,7 +30,7 @@ def in_torch(loss: Loss, given: Arrays) -> Run:
     inputs = [torch.from_numpy(x) for x in given]
 
     def call() -> list[np.ndarray]:
-        leaves = [x.detach().requires_grad_(x.ndim == 2) for x in inputs]
+        leaves = [x.detach().requires_grad_(x.ndim > 1) for x in inputs]
         loss(*leaves).backward()
         return [x.grad.numpy() for x in leaves if x.grad is not None]
 
@@ -42,7 +42,7 @@ def in_jax(loss: Loss, given: Arrays) -> Run:
     import jax
 
     inputs = [jax.numpy.asarray(x) for x in given]
-    wanted = tuple(k for k, x in enumerate(given) if x.ndim == 2)
+    wanted = tuple(k for k, x in enumerate(given) if x.ndim > 1)
     compiled = jax.jit(jax.value_and_grad(loss, wanted)).lower(*inputs).compile()
     temporaries = compiled.memory_analysis().temp_size_in_bytes / 2**20
     return Run(lambda: [np.asarray(g) for g in compiled(*inputs)[1]], temporaries)
@@ -57,7 +57,7 @@ def in_tensorflow(loss: Loss, given: Arrays) -> Run:
 
     @tf.function(input_signature=signature, autograph=False)
     def gradient(*arrays: Any) -> Any:
-        watched = [x for x in arrays if x.shape.rank == 2]
+        watched = [x for x in arrays if x.shape.rank > 1]
         with tf.GradientTape() as tape:
             tape.watch(watched)
             value = loss(*arrays)

@@ -1,0 +1,227 @@
+"""Times of calls as ratios to what they are asked to be held against, in one process.
+
+    python -m benchmarks.ratios [--only Circle] [--rounds 9] [--threads 2]
+
+Value and gradient in PyTorch, float32. Both sides of a ratio take turns; a ratio is told of the
+minima, and of the medians beside. Packages that are not installed are named and passed over. Quote
+what an idle machine gives; the load is printed.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Annotated, Any, NamedTuple
+
+import torch
+import typer
+
+import nearfar as nf
+
+Call = Callable[[], None]
+BLOCK = 4096
+"""Columns of a bare product, so that no product of a floor is larger than it need be."""
+
+
+class Ratio(NamedTuple):
+    """Time of `ours`, less that of `besides`, over the time of `other`; or the other way round."""
+
+    ours: Call
+    other: Call
+    at_most: float | None = None
+    at_least: float | None = None
+    besides: Call | None = None
+
+
+def rows(seed: int, *shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def labels(n: int, classes: int) -> torch.Tensor:
+    return torch.randint(0, classes, (n,), generator=torch.Generator().manual_seed(n))
+
+
+def step(loss: Callable[..., Any], *given: Any, constant: int = -1, **named: Any) -> Call:
+    """Value and gradient by all embeddings but the one of this number."""
+    leaves = [
+        x.clone().requires_grad_()
+        if isinstance(x, torch.Tensor) and x.is_floating_point() and k != constant
+        else x
+        for k, x in enumerate(given)
+    ]
+
+    def call() -> None:
+        for x in leaves:
+            if isinstance(x, torch.Tensor):
+                x.grad = None
+        loss(*leaves, **named).backward()
+
+    return call
+
+
+def products(x: torch.Tensor, y: torch.Tensor, logits: int, to_x: int, to_y: int) -> Call:
+    """So many bare products: of all rows, and of all pairs with the rows of either side."""
+    square = torch.empty(len(x), min(BLOCK, len(y)))
+    out, back = torch.empty_like(x), torch.empty_like(y)
+
+    def call() -> None:
+        for k in range(0, len(y), BLOCK):
+            some = y[k : k + BLOCK]
+            tile = square[:, : len(some)]
+            for _ in range(logits):
+                torch.mm(x, some.T, out=tile)
+            for _ in range(to_x):
+                torch.mm(tile, some, out=out)
+            for _ in range(to_y):
+                torch.mm(tile.T, x, out=back[k : k + BLOCK])
+
+    return call
+
+
+def against_reference() -> dict[str, Ratio]:
+    x, y = rows(0, 4096, 128), rows(1, 65536, 128)
+    given = x, labels(4096, 500), y, labels(65536, 500)
+    return {
+        "SupCon, 4096 x 65536, both gradients / 4 products": Ratio(
+            step(nf.SupCon(), *given), products(x, y, 2, 1, 1), at_most=1.4
+        ),
+        "SupCon, 4096 x 65536, a constant reference / 3 products": Ratio(
+            step(nf.SupCon(), *given, constant=2), products(x, y, 2, 1, 0), at_most=1.4
+        ),
+    }
+
+
+def left_out() -> dict[str, Ratio]:
+    x, y = rows(0, 4096, 128), rows(1, 4096, 128)
+    guide = nf.Exclude(by="guide", margin=0.1)
+    by_self = nf.Exclude(by="self", margin=0.1)
+    found = {
+        "CLIP with ids / without, 4096": Ratio(
+            step(nf.CLIP(), x, y, ids=labels(4096, 3000)), step(nf.CLIP(), x, y), at_most=1.15
+        )
+    }
+    of_guide = products(x, y, 1, 0, 0)
+    for name, loss in (("CLIP", nf.CLIP), ("NTXent", nf.NTXent)):
+        plain = step(loss(), x, y)
+        found[f"{name}, exclude by self / without, 4096"] = Ratio(
+            step(loss(exclude=by_self), x, y), plain, at_most=1.3
+        )
+        found[f"{name}, exclude by a guide, less its product / without, 4096"] = Ratio(
+            step(loss(exclude=guide), x, y, guide=(rows(2, 4096, 128), rows(3, 4096, 128))),
+            plain,
+            at_most=1.3,
+            besides=of_guide,
+        )
+    return found
+
+
+def ranking() -> dict[str, Ratio]:
+    from sentence_transformers import losses  # type: ignore[import-not-found]
+
+    theirs = losses.MultipleNegativesRankingLoss(torch.nn.Identity())
+    ours = nf.InfoNCE(temperature=0.05, in_batch="always", own="all")
+
+    def ranked(query: Any, positive: Any, own: Any) -> Any:
+        every = [query, positive, *own.unbind(1)]
+        return theirs.compute_loss_from_embeddings(every, None)
+
+    given = rows(0, 1024, 256), rows(1, 1024, 256), rows(2, 1024, 1, 256)
+    name = "sentence-transformers' ranking with a hard negative / InfoNCE, 1024 x 256"
+    return {name: Ratio(step(ours, *given), step(ranked, *given), at_least=2)}
+
+
+def of_pairs() -> dict[str, Ratio]:
+    from pytorch_metric_learning import losses
+
+    theirs = {
+        "MultiSimilarity": (losses.MultiSimilarityLoss, nf.MultiSimilarity(), 4096, 5),
+        "Circle": (losses.CircleLoss, nf.Circle(), 4096, 5),
+        "Lifted": (losses.GeneralizedLiftedStructureLoss, nf.Lifted(), 1024, 20),
+    }
+    return {
+        f"pytorch-metric-learning's {name} / {name}, {n}": Ratio(
+            step(ours, rows(0, n, 128), labels(n, n // 8)),
+            step(peer(), rows(0, n, 128), labels(n, n // 8)),
+            at_least=least,
+        )
+        for name, (peer, ours, n, least) in theirs.items()
+    }
+
+
+def with_proxies() -> dict[str, Ratio]:
+    x, proxies = rows(0, 1024, 128), rows(1, 100_000, 128)
+    return {
+        "ProxyAnchor, 1024 x 100000 / 3 products": Ratio(
+            step(nf.ProxyAnchor(), x, labels(1024, 100_000), proxies),
+            products(x, proxies, 1, 1, 1),
+            at_most=1.5,
+        )
+    }
+
+
+def of_prefixes() -> dict[str, Ratio]:
+    x, y = rows(0, 4096, 128), labels(4096, 512)
+    whole = nf.SupCon()
+    return {
+        "Matryoshka of 16, 32, 64 and 128 features / 128 alone, SupCon, 4096": Ratio(
+            step(nf.Matryoshka(whole, dims=(16, 32, 64, 128)), x, y),
+            step(whole, x, y),
+            at_most=1.6,
+        )
+    }
+
+
+SECTIONS = (against_reference, left_out, ranking, of_pairs, with_proxies, of_prefixes)
+
+
+def timed(call: Call) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def measured(ratio: Ratio, rounds: int) -> tuple[float, float]:
+    """The ratio of minima, and of medians, above 1 where what is asked "at least" is met."""
+    calls = [ratio.ours, ratio.other] + ([ratio.besides] if ratio.besides else [])
+    turns = [[timed(call) for call in calls] for _ in range(rounds + 1)][1:]
+    found = []
+    for of in (min, median):
+        ours, other, *besides = (of(each) for each in zip(*turns, strict=True))
+        ours -= sum(besides)
+        found.append(other / ours if ratio.at_least else ours / other)
+    return found[0], found[1]
+
+
+def main(
+    only: Annotated[list[str] | None, typer.Option(help="What the names hold; all.")] = None,
+    rounds: Annotated[int, typer.Option(help="Turns of every call.")] = 9,
+    threads: Annotated[int, typer.Option(help="Threads of PyTorch.")] = 2,
+) -> None:
+    """Print every ratio beside what is asked of it."""
+    torch.set_num_threads(threads)
+    missed = False
+    for section in SECTIONS:
+        try:
+            ratios = section()
+        except ImportError as error:
+            print(f"{section.__name__}: {error}")
+            continue
+        for name, ratio in ratios.items():
+            if only and not any(part in name for part in only):
+                continue
+            minima, medians = measured(ratio, rounds)
+            if ratio.at_least:
+                asked, met = f"at least {ratio.at_least:g}", minima >= ratio.at_least
+            else:
+                assert ratio.at_most is not None
+                asked, met = f"at most {ratio.at_most:g}", minima <= ratio.at_most
+            missed |= not met
+            told = f"{minima:.2f} of minima, {medians:.2f} of medians; asked {asked}"
+            print(f"{name}: {told}: {'met' if met else 'missed'}", flush=True)
+    print(f"load of the machine, {os.cpu_count()} cores: {os.getloadavg()[0]:.1f}")
+    raise typer.Exit(missed)
+
+
+if __name__ == "__main__":
+    sys.exit(typer.run(main))
