@@ -58,6 +58,7 @@ REFUSED = {
         "valid of Booleans",
     ),
     "a narrow queue": (nf.InfoNCE(), (A, B, None, QUEUE[:, 1:]), {}, "queue of shape"),
+    "nobody to compare with": (nf.InfoNCE(in_batch="never"), (A, B), {}, "negatives or a queue"),
     "another keyword": (nf.CLIP(), (A, B), {"weights": np.ones(8)}, "is called with"),
 }
 

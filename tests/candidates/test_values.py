@@ -5,6 +5,8 @@ import pytest
 from candidates.calls import CALLS
 from oracles.differences import along
 
+import nearfar as nf
+
 OPTIONS = {"whole": {}, "tiles": {"tile": 4}, "threads": {"tile": 4, "workers": 2}}
 
 
@@ -57,3 +59,20 @@ def test_float32(name):
     value = call.loss(*given, **call.named)
     assert value.dtype == np.float32
     np.testing.assert_allclose(value, call.oracle(), rtol=3e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("own", ["mine", "all"])
+def test_a_guide_of_own_negatives_with_several_feature_axes(own):
+    """The guide has features of its own, however many axes the embeddings' features have."""
+    rng = np.random.default_rng(7)
+    query, positive, negatives = (rng.normal(size=(*lead, 6)) for lead in ((8,), (8,), (8, 3)))
+    guide = tuple(rng.normal(size=(*x.shape[:-1], 4)) for x in (query, positive, negatives))
+    loss = nf.InfoNCE(in_batch="always", own=own, exclude=nf.Exclude(margin=0.1))
+    flat, gradients = loss.value_and_grad(query, positive, negatives, guide=guide)
+    assert flat != nf.InfoNCE(in_batch="always", own=own)(query, positive, negatives)
+    axes = [x.reshape(*x.shape[:-1], 2, 3) for x in (query, positive, negatives)]
+    value, found = loss.value_and_grad(*axes, guide=guide)
+    assert value == flat
+    for gradient, x, like in zip(gradients, found, axes, strict=True):
+        assert x.shape == like.shape
+        np.testing.assert_array_equal(x, gradient.reshape(like.shape))

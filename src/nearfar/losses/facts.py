@@ -401,7 +401,9 @@ def guide(call: Call, given: Mapping[str, Any]) -> dict[str, Array]:
     found = {}
     for k, (name, part) in enumerate(zip(names, parts, strict=True)):
         rows = call.embeddings[name]
-        batch = tuple(rows.shape[:-1]) if name == "negatives" else (rows.shape[0],)
+        # A query's own negatives have an axis more than the query.
+        lead = 1 + len(rows.shape) - len(call.embeddings[names[0]].shape)
+        batch = tuple(rows.shape[:lead])
         array, foreign = _taken(call, "guide", part)
         if not _fits(array, (*batch, None)):
             told = ", ".join(map(str, batch))
