@@ -210,8 +210,8 @@ class TileContext(NamedTuple):
         def only(x: Array, over: str, nothing: float) -> Array:
             x = some(x, over, nothing)
             if over == "negatives":
-                for gone in self._gone(i, j, axis, logits, scratch):
-                    x = self.ns.fill_(x, gone, nothing)
+                for kept in self._kept(i, j, axis, logits, scratch):
+                    x = self.ns.only_(x, kept, nothing)
             return x
 
         return only
@@ -249,23 +249,27 @@ class TileContext(NamedTuple):
 
         return only
 
-    def _gone(
+    def _kept(
         self, i: Block, j: Block, axis: int, logits: Array | None, scratch: Scratch | None
     ) -> Iterator[Array]:
-        """Masks, true where a pair is left out."""
+        """Who is not left out, for one reason after another; each consumed before the next."""
         ns, left_out = self.ns, self.left_out
         assert left_out is not None
-        kept = ~ns.same(i, j, self.sides[0].p) if left_out.but_diagonal else None
-        found = []
         if left_out.alike is not None:
             row, column = left_out.alike(i, j)
-            found.append(row == column)
+            members = ns.members(row, column, False, self.sides[0].p, scratch)
+            yield self._with_diagonal(members, i, j)
         if left_out.thresholds:
             place = self.owned(i, j)[axis]
             g = logits if left_out.guide is None else self.guide(i, j, scratch)
-            found.append(g > across(ns, left_out.thresholds[place.side], place.block, axis))
-        for gone in found:
-            yield gone if kept is None else gone & kept
+            limit = across(ns, left_out.thresholds[place.side], place.block, axis)
+            yield self._with_diagonal(ns.at_most(g, limit, scratch), i, j)
+
+    def _with_diagonal(self, members: Array, i: Block, j: Block) -> Array:
+        assert self.left_out is not None
+        if not self.left_out.but_diagonal:
+            return members
+        return self.ns.fill_diagonal_(members, i, j, True)
 
     def guide(self, i: Block, j: Block, scratch: Scratch | None) -> Array:
         """Cosines of the guide's rows."""

@@ -253,6 +253,11 @@ class NumPy(Namespace):
         out = scratch.buffer("members", tuple(map(max, x.shape, y.shape)), _BOOLEAN)
         return np.equal(x, y, out=out) if alike else np.not_equal(x, y, out=out)
 
+    def at_most(self, x: Array, limit: Array, scratch: Scratch | None) -> Array:
+        assert scratch is not None
+        out = np.greater(x, limit, out=scratch.buffer("members", x.shape, _BOOLEAN))
+        return np.logical_not(out, out=out)
+
     def only_(self, x: Array, members: Array, nothing: float) -> Array:
         if nothing == 0:
             # As bits, so that NaN does not spread; four times as fast as filling in most of a tile.

@@ -58,6 +58,10 @@ class ElementWise(Conversion):
         """``x == y``, or ``x != y`` if not `alike`, as `only_` takes it of a tile like `like`."""
         return x == y if alike else x != y
 
+    def at_most(self, x: Array, limit: Array, scratch: Scratch | None) -> Array:
+        """Not ``x > limit``, as `only_` takes it of a tile like `x`; the limit broadcasts."""
+        return ~(x > limit)
+
     def only_(self, x: Array, members: Array, nothing: float) -> Array:
         """`x` with `nothing` in the place of those that are no members."""
         return self.xp.where(members, x, self.asarray(nothing, x))

@@ -276,6 +276,12 @@ class Torch(Pure):
         out = scratch.buffer("members", tuple(map(max, x.shape, y.shape)), kind)
         return torch.eq(x, y, out=out) if alike else torch.ne(x, y, out=out)
 
+    def at_most(self, x: Array, limit: Array, scratch: Scratch | None) -> Array:
+        # The sign of the difference, as a whole number: see `only_`.
+        assert scratch is not None
+        signs = torch.sub(limit, x, out=scratch.buffer("at most", tuple(x.shape), x))
+        return signs.view(_BITS[x.dtype]).bitwise_right_shift_(8 * x.element_size() - 1).add_(1)
+
     def only_(self, x: Array, members: Array, nothing: float) -> Array:
         # By ones and zeros of its own size, and as bits, so that NaN does not spread: a mask of
         # Booleans takes eight times as long to make and to use.
