@@ -195,7 +195,8 @@ def test_features(fused, d):
     agree(nf.SupCon(), labelled(37, d), fused)
 
 
-@pytest.mark.parametrize("dtype", [pytest.param(torch.float32, marks=pytest.mark.long), HALF])
+@pytest.mark.long
+@pytest.mark.parametrize("dtype", [torch.float32, HALF])
 def test_many_features_in_several_tiles(fused, monkeypatch, dtype):
     from nearfar.frameworks.triton import tiled
 

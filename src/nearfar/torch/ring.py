@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from nearfar.evaluate import PartitionEvaluation
-from nearfar.evaluate.partition.exponentials import STREAMING, LogSum, State, relative
+from nearfar.evaluate.partition.exponentials import STREAMING, LogSum, State, nothing_yet, relative
 from nearfar.evaluate.rows.queries import QueryEvaluation
 from nearfar.evaluate.settings import Inputs
 from nearfar.frameworks import Block
@@ -152,8 +152,8 @@ class _Journey:
 
     def sums(self, gradient: bool) -> Found:
         """Losses of partition sums: once round for them, and once more for the gradient."""
-        own, linear = STREAMING.start(NS, len(self.x), self.x), self.x.new_zeros(len(self.x))
-        columns = list(STREAMING.start(NS, len(self.y), self.x)) if self.two_ways else []
+        own, linear = nothing_yet(NS, len(self.x), self.x), self.x.new_zeros(len(self.x))
+        columns = list(nothing_yet(NS, len(self.y), self.x)) if self.two_ways else []
         for origin, rows, guests in self.around("ring sums", [self.y], columns):
             columns = guests
             if not rows or not len(rows[0]) or not len(self.x):

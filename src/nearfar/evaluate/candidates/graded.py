@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from nearfar.evaluate.partition.exponentials import STREAMING
+from nearfar.evaluate.partition.exponentials import STREAMING, nothing_yet
 from nearfar.evaluate.partition.tile import across
 from nearfar.evaluate.plan import DIAGONAL, MIXED, Kind, triangle
 from nearfar.evaluate.schedule import Step, over_tiles
@@ -88,7 +88,7 @@ class PairGrades:
 
             return step
 
-        state = self._over_tiles(body, STREAMING.start(ns, self._n, self._like))
+        state = self._over_tiles(body, nothing_yet(ns, self._n, self._like))
         # An anchor alone has none to divide by.
         log = STREAMING.log(ns, state, 0.0)
         return ns.xp.where(state[1] > 0, log.whole(), ns.xp.zeros_like(log.log))

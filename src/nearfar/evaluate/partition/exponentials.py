@@ -103,7 +103,7 @@ class Exponentials(Protocol):
 def exponentials_for(bound: float, itemsize: int, full: bool = False) -> Exponentials:
     """Direct where |times * logit| <= bound is safe, as NaN is not; `full`: no sum is empty."""
     if not bound <= _SAFE[itemsize]:
-        return STREAMING
+        return STREAMING_FULL if full else STREAMING
     return DIRECT_FULL if full else DIRECT
 
 
@@ -153,7 +153,7 @@ class Direct:
     def weigh(self, ns: Namespace, slope: Array, log: LogSum) -> State:
         if log.total is not None:
             return (slope / log.total,)
-        return (slope / ns.xp.exp(log.log if self._full else finite(ns, log.log)),)
+        return (slope / ns.xp.exp(log.log if self._full else ns.finite(log.log)),)
 
     def coefficients(
         self,
@@ -178,6 +178,9 @@ class Streaming:
     guarded: bool = True
     nothing: float = -float("inf")
 
+    def __init__(self, full: bool) -> None:
+        self._full = full
+
     def applied_(self, ns: Namespace, x: Array, times: float) -> Array:
         # Before rows that are no members are made -inf, which is what the largest never is.
         return _least_as_largest(ns, x, times)
@@ -186,8 +189,9 @@ class Streaming:
         return ns.copy(y, scratch, "doubled")
 
     def start(self, ns: Namespace, n: int, like: Array) -> State:
-        zeros = ns.zeros((n,), like)
-        return zeros - float("inf"), ns.zeros((n,), like)
+        if ns.accelerated(like):
+            return ns.accumulator((n,), like), ns.accumulator((n,), like)
+        return nothing_yet(ns, n, like)
 
     def add_(
         self,
@@ -216,21 +220,36 @@ class Streaming:
     ) -> State:
         """Add exp(times * x) along an axis, and rescale what was there to the new maximum."""
         xp = ns.xp
-        largest, total = (ns.rows(array, block) for array in state)
-        peak = ns.stop_gradient(xp.maximum(largest, xp.max(x, axis=axis)))
+        whole = ns.untouched(state[0], block)
+        state = state if whole else self._begun(ns, state)
+        peak = ns.stop_gradient(xp.max(x, axis=axis))
+        if not whole:
+            largest, total = (ns.rows(array, block) for array in state)
+            peak = xp.maximum(largest, peak)
         # A row without members so far has the maximum -inf; any finite shift serves it.
-        shift = finite(ns, peak)
+        shift = ns.finite(peak)
         e = _exponentials(ns, ns.sub_(x, xp.expand_dims(shift, axis=axis)), times)
         sums = ns.row_sums(e) if axis == 1 else ns.column_sums(e)
+        if whole:
+            return peak, sums
         total = total * xp.exp((largest - shift) * abs(times)) + sums
         return ns.set_rows_(state[0], block, peak), ns.set_rows_(state[1], block, total)
 
+    def _begun(self, ns: Namespace, state: State) -> State:
+        if not ns.untouched(state[0]):
+            return state
+        zeros = ns.accumulated(state[0])
+        return nothing_yet(ns, ns.shape(zeros)[0], zeros)
+
     def log(self, ns: Namespace, state: State, empty: float) -> LogSum:
-        return LogSum(state[0], _log(ns, state[1], empty))
+        peak, total = self._begun(ns, state)
+        return LogSum(peak, ns.xp.log(total) if self._full else _log(ns, total, empty))
 
     def weigh(self, ns: Namespace, slope: Array, log: LogSum) -> State:
         # The largest term of a sum is 1 beside its peak, so that no sum is below 1.
-        return slope * ns.xp.exp(-finite(ns, log.log)), finite(ns, log.peak)
+        if self._full:
+            return slope * ns.xp.exp(-log.log), log.peak
+        return slope * ns.xp.exp(-ns.finite(log.log)), ns.finite(log.peak)
 
     def coefficients(
         self,
@@ -264,7 +283,14 @@ def _exponentials(ns: Namespace, x: Array, times: float) -> Array:
 
 DIRECT = Direct(full=False)
 DIRECT_FULL = Direct(full=True)
-STREAMING = Streaming()
+STREAMING = Streaming(full=False)
+STREAMING_FULL = Streaming(full=True)
+
+
+def nothing_yet(ns: Namespace, n: int, like: Array) -> State:
+    """An empty sum for each of n anchors, as `Streaming` holds it."""
+    zeros = ns.zeros((n,), like)
+    return zeros - float("inf"), ns.zeros((n,), like)
 
 
 def relative(
@@ -276,12 +302,15 @@ def relative(
     peaks: list[Array] = [log.peak for log in logs]
     if peaks[0] is None:
         return 0.0, tuple(log.log for log in logs)
+    if len(sums) == 1:
+        shift = ns.finite(peaks[0])
+        return shift if sums[0].times > 0 else -shift, (logs[0].log,)
     empty = [peak == none for peak in peaks]
     ends = [peak if s.times > 0 else -peak for s, peak in zip(sums, peaks, strict=True)]
     shift = xp.full_like(ends[0], none)
     for nobody, end in zip(empty, ends, strict=True):
         shift = xp.where(nobody, shift, xp.maximum(shift, end))
-    shift = finite(ns, shift)
+    shift = ns.finite(shift)
     apart = [xp.where(e, xp.zeros_like(x), x - shift) for e, x in zip(empty, ends, strict=True)]
     return shift, tuple(s.times * x + log.log for s, x, log in zip(sums, apart, logs, strict=True))
 
@@ -291,8 +320,3 @@ def _log(ns: Namespace, total: Array, empty: float) -> Array:
     none = total == 0
     log = xp.log(xp.where(none, xp.ones_like(total), total))
     return xp.where(none, xp.full_like(total, empty), log)
-
-
-def finite(ns: Namespace, log: Array) -> Array:
-    """0 for -inf; NaN and +inf stay, so that they reach the result."""
-    return ns.xp.where(log == -float("inf"), ns.xp.zeros_like(log), log)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, TypeVar
 
-from nearfar.evaluate.partition.exponentials import STREAMING, LogSum, State, finite, relative
+from nearfar.evaluate.partition.exponentials import STREAMING, LogSum, State, nothing_yet, relative
 from nearfar.evaluate.partition.tile import TileContext, across, replaced, zeros
 from nearfar.evaluate.plan import Kind
 from nearfar.evaluate.schedule import Step, over_tiles, unchanged
@@ -205,7 +205,7 @@ def _accumulate_pairs(
 
         return step if kind.positives else unchanged
 
-    start = STREAMING.start if pair.log else (lambda ns, n, like: (zeros(ns, n, like),))
+    start = nothing_yet if pair.log else (lambda ns, n, like: (zeros(ns, n, like),))
     states = _over_positives(walks, body, tuple(walks[0].start_each(start)))
     if not pair.log:
         return tuple(sums for (sums,) in states)
@@ -213,7 +213,7 @@ def _accumulate_pairs(
     if walks[0].exponentials.guarded:
         return found
     # Where logits are small, so are the functions of them: one number is enough.
-    return tuple(LogSum(None, finite(ns, log.peak) + log.log) for log in found)
+    return tuple(LogSum(None, ns.finite(log.peak) + log.log) for log in found)
 
 
 def _add_sums(

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from nearfar.evaluate.partition.exponentials import Exponentials, LogSum, finite
+from nearfar.evaluate.partition.exponentials import Exponentials, LogSum
 from nearfar.evaluate.partition.matched import Partners
 from nearfar.evaluate.partition.tile_cache import TileCache
 from nearfar.evaluate.plan import Kind, Plan
@@ -348,7 +348,7 @@ class TileContext(NamedTuple):
         log = across(ns, log, place.block, axis)
         if peak is None:
             return ns.minus(x, log, scratch, key)
-        peak = across(ns, finite(ns, peak), place.block, axis)
+        peak = across(ns, ns.finite(peak), place.block, axis)
         return ns.sub_(ns.minus(x, peak, scratch, key), log)
 
     def pull(

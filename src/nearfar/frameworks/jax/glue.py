@@ -4,8 +4,12 @@ Every call runs under `jit`, with the settings as the static argument: eager JAX
 operation of each tile. Values are tracers then, so labels are never read and every tile is masked.
 Forward mode cannot pass a custom gradient: `jax.jvp` of a value raises JAX's own error, of a
 gradient it works.
+
+Products are in full precision, whatever the program has chosen: a GPU would round their factors to
+TF32, a TPU to bfloat16.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -33,12 +37,22 @@ class _JaxGlue(Glue):
         return value, found
 
 
+def _exactly(
+    function: Callable[..., Any], arrays: tuple[Array, ...], like: tuple[Array, ...] = ()
+) -> Any:
+    def call(*arrays: Array) -> Any:
+        with jax.default_matmul_precision("highest"):
+            return function(*arrays)
+
+    return devices.anywhere(call, arrays, like)
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _value(evaluation: Evaluation, *inputs: Array) -> Array:
     def value(*inputs: Array) -> Array:
         return evaluation.forward(NAMESPACE, inputs, (False,) * len(inputs))[0]
 
-    result: Array = devices.anywhere(value, inputs)
+    result: Array = _exactly(value, inputs)
     return result
 
 
@@ -46,7 +60,7 @@ def _forward(evaluation: Evaluation, *inputs: Array) -> tuple[Array, Any]:
     def forward(*inputs: Array) -> tuple[Array, tuple[Array, ...]]:
         return evaluation.forward(NAMESPACE, inputs, _floating(inputs))
 
-    value, saved = devices.anywhere(forward, inputs)
+    value, saved = _exactly(forward, inputs)
     return value, (inputs, saved)
 
 
@@ -57,7 +71,7 @@ def _backward(evaluation: Evaluation, kept: Any, upstream: Array) -> tuple[Any, 
         inputs, (upstream, *saved) = arrays[: len(kept[0])], arrays[len(kept[0]) :]
         return evaluation.backward(NAMESPACE, inputs, tuple(saved), upstream, _floating(inputs))
 
-    found = devices.anywhere(backward, (*inputs, upstream, *saved), like=inputs)
+    found = _exactly(backward, (*inputs, upstream, *saved), inputs)
     return tuple(_no_gradient(x) if g is None else g for x, g in zip(inputs, found, strict=True))
 
 
@@ -80,7 +94,7 @@ def _compiled_gradient(
         value, found = value_and_grad(NAMESPACE, evaluation, inputs, wanted)
         return *found, value
 
-    *found, value = devices.anywhere(both, inputs, like=inputs)
+    *found, value = _exactly(both, inputs, inputs)
     return value, tuple(found)
 
 

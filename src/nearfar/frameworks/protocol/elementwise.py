@@ -15,6 +15,10 @@ class ElementWise(Conversion):
         zero = x <= 0
         return self.fill_(self.xp.sqrt(self.fill_(x, zero, 1)), zero, 0)
 
+    def finite(self, x: Array) -> Array:
+        """0 for -inf; NaN and +inf stay, so that they reach the result."""
+        return self.xp.where(x == -float("inf"), self.xp.zeros_like(x), x)
+
     def abs_(self, x: Array) -> Array:
         return self.xp.abs(x)
 

@@ -25,6 +25,10 @@ class RowWise(ElementWise):
         """What an accumulator came to."""
         return x
 
+    def untouched(self, x: Any, block: Block | None = None) -> bool:
+        """Whether nothing was added to an accumulator yet, and the block is all of it."""
+        return False
+
     def ones(self, shape: tuple[int, ...], like: Array) -> Array:
         return self.zeros(shape, like) + 1
 

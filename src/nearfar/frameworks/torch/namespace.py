@@ -112,6 +112,12 @@ class Torch(Pure):
     def accumulated(self, x: Any) -> Array:
         return self.zeros(x.shape, x.like) if isinstance(x, _Untouched) else x
 
+    def untouched(self, x: Any, block: Block | None = None) -> bool:
+        return isinstance(x, _Untouched) and (block is None or block.size == x.shape[0])
+
+    def finite(self, x: Array) -> Array:
+        return torch.nan_to_num(x, float("nan"), float("inf"), 0.0)
+
     def weighted_sum(self, x: Array, weights: Any) -> Array:
         if not isinstance(weights, float):
             return super().weighted_sum(x, weights)
