@@ -45,7 +45,8 @@ class Pure(Namespace):
         return None if is_wrapped(x) else int(x.detach())
 
     def to_numpy(self, x: Array) -> np.ndarray:
-        return np.asarray(x.detach().cpu())
+        x = x.detach().cpu()
+        return np.asarray(x.float() if x.dtype == torch.bfloat16 else x)  # which NumPy lacks
 
     def place(self, x: Array) -> Any:
         return x.device
