@@ -286,7 +286,8 @@ def _distances(a: Any, b: Any, metric: str, p: float, paired: bool) -> Array:
 
 
 def _exponent(p: Any) -> float:
-    if isinstance(p, bool) or not isinstance(p, int | float | np.integer | np.floating):
+    # A tuple: torch.compile of PyTorch 2.6 knows no unions.
+    if isinstance(p, bool) or not isinstance(p, (int, float, np.integer, np.floating)):
         raise TypeError(f"expected p to be a number above 0; received {p!r}; pass a Python number")
     if not p > 0:
         raise ValueError(

@@ -274,10 +274,11 @@ def _reduce(ns: Namespace, x: Array, reduction: str) -> Array:
 
 def _distributions(p: Any, q: Any, reduction: str) -> tuple[Namespace, Array, Array]:
     one_of("reduction", reduction, _REDUCTIONS)
-    ns, arrays = reals({"p": p} if q is None else {"p": p, "q": q})
+    given = {"p": p} if q is None else {"p": p, "q": q}
+    ns, arrays = reals(given)
     p, q = arrays[0], arrays[-1]
     _refuse_other_shape("p", p, "q", q, scalars=False)
-    for name, x in zip("pq", arrays, strict=False):
+    for name, x in zip(given, arrays, strict=True):
         _refuse_outside(ns, name, x, float("inf"))
     return ns, p, q
 
