@@ -286,7 +286,7 @@ def _distances(a: Any, b: Any, metric: str, p: float, paired: bool) -> Array:
 
 
 def _exponent(p: Any) -> float:
-    # A tuple: torch.compile of PyTorch 2.6 knows no unions.
+    # A tuple: torch.compile of PyTorch 2.8 knows no unions.
     if isinstance(p, bool) or not isinstance(p, (int, float, np.integer, np.floating)):
         raise TypeError(f"expected p to be a number above 0; received {p!r}; pass a Python number")
     if not p > 0:
@@ -333,7 +333,7 @@ def _unit(ns: Namespace, x: Array) -> tuple[Array, Array]:
 
 
 def one_of(name: str, value: Any, values: tuple[Any, ...]) -> None:
-    # PyTorch 2.6 does not compile a union of types.
+    # PyTorch 2.8 does not compile a union of types.
     if not isinstance(value, (str, int)) or isinstance(value, bool) or value not in values:
         listed = ", ".join(repr(v) for v in values)
         raise ValueError(f"expected {name} to be one of {listed}; received {value!r}; choose one")

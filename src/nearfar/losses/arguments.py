@@ -79,8 +79,10 @@ def bind(
     """Inputs by name, in call order, then those that come by name only; optional ones that are
     absent or None are left out."""
     unknown = sorted(set(named) - set(names) - set(keywords))
-    twice = sorted(set(named) & set(names[: len(inputs)]))
-    given = dict(zip(names, inputs, strict=False)) | dict(named)
+    placed = names[: len(inputs)]
+    twice = sorted(set(named) & set(placed))
+    # Of one length: torch.compile of PyTorch 2.8 refuses any other, strict or not.
+    given = dict(zip(placed, inputs[: len(names)], strict=True)) | dict(named)
     missing = [n for n in names if n not in given and n not in optional]
     if unknown or twice or missing or len(inputs) > len(names):
         call = [f"{n}=None" if n in optional else n for n in names]

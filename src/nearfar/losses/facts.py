@@ -2,6 +2,7 @@
 weights, frequencies, a guide's embeddings."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,8 @@ from nearfar.frameworks import Array, Namespace, framework_name, missing
 from nearfar.losses.inputs import host_array, refuse_infinite, refuse_rows
 
 
-class Call(NamedTuple):
+@dataclass(frozen=True)
+class Call:
     """What is known of a call before its facts are read."""
 
     ns: Namespace
@@ -41,8 +43,9 @@ def read(call: Call, given: Mapping[str, Any]) -> dict[str, Array]:
 def _fits(x: Array, shape: tuple[Any, ...]) -> bool:
     """Whether an array has a shape, as far as both are known."""
     known = tuple(x.shape)
-    pairs = zip(known, shape, strict=False)
-    return len(known) == len(shape) and all(a is None or b is None or a == b for a, b in pairs)
+    return len(known) == len(shape) and all(
+        a is None or b is None or a == b for a, b in zip(known, shape, strict=True)
+    )
 
 
 def _taken(call: Call, name: str, x: Any) -> tuple[Array, bool]:
@@ -125,7 +128,7 @@ def labels(call: Call, given: Mapping[str, Any]) -> dict[str, Array]:
             f"expected labels of one kind, (n,) or multi-hot (n, c); received {told} axes; give "
             "both the same way"
         )
-    if 2 in axes.values():
+    if any(count == 2 for count in axes.values()):
         widths = {each.x.shape[1] for each in found.values()}
         if len(widths) > 1:
             raise ValueError(
