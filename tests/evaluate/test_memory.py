@@ -110,6 +110,46 @@ def test_supcr(framework):
     assert growth(framework, "nf.SupCR()", 0, 4_096, features=128) < 256
 
 
+TAPE = """
+import numpy as np
+import tensorflow as tf
+import nearfar as nf
+
+loss = nf.SupCon()
+x = tf.constant(np.random.default_rng(0).normal(size=(4096, 128)).astype(np.float32))
+labels = np.random.default_rng(1).integers(0, 500, 4096)
+
+
+def gradient(x, labels):
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        value = loss(x, labels)
+    return tape.gradient(value, x)
+
+
+def peak():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+
+
+gradient(x[:8], labels[:8])
+with open("/proc/self/clear_refs", "w") as counters:
+    counters.write("5")
+before = peak()
+gradient(x, labels)
+print((peak() - before) // 1024)
+"""
+
+
+@pytest.mark.long
+def test_an_eager_tape_keeps_no_tiles():
+    """A square of 4,096 rows takes 64 MiB, and several would be kept."""
+    linux_only()
+    pytest.importorskip("tensorflow")
+    done = subprocess.run([sys.executable, "-c", TAPE], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 64
+
+
 def test_memory_follows_the_option():
     """Four tile buffers of 16 MiB each must show where a small tile does not."""
     linux_only()

@@ -37,7 +37,7 @@ def _value(evaluation: Evaluation, inputs: tuple[Array, ...]) -> Array:
 
     @tf.custom_gradient
     def value(*inputs: Array) -> tuple[Array, Callable[[Array], Any]]:
-        result, saved = unchecked(evaluation.forward, NAMESPACE, inputs, wanted)
+        result, saved = unchecked(evaluation.forward, NAMESPACE, _unseen(inputs), wanted)
 
         def gradient(upstream: Array) -> Any:
             return _gradient(evaluation, wanted, saved, upstream, inputs)
@@ -82,10 +82,17 @@ def _gradient(
                 found = evaluate(recomputed, upstream, inputs)
             return tape.gradient(found, sources, output_gradients=list(above))
 
-        return list(map(looked_at, unchecked(evaluate, saved, upstream, inputs))), again
+        constants = _unseen((upstream, *inputs))
+        return list(map(looked_at, unchecked(evaluate, saved, constants[0], constants[1:]))), again
 
     found = iter(gradient(upstream, *inputs))
     return [next(found) if w else None for w in wanted]
+
+
+def _unseen(inputs: tuple[Array, ...]) -> tuple[Array, ...]:
+    """The same to an eager tape's eyes as constants: it would keep every tile that is made of what
+    it watches, though the gradient is stated."""
+    return tuple(tf.stop_gradient(x) for x in inputs)
 
 
 GLUE = _TensorFlowGlue(NAMESPACE)
