@@ -90,6 +90,7 @@ class SmallBatch(AnchorSet):
             or settings.include_self == "positive"
             or settings.first_only
             or ns.accelerated(inputs[0])
+            or settings.kernel(ns, inputs)[0] is not None
         ):
             return None
         given = settings.sort_out(ns, inputs)
