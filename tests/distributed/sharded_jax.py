@@ -67,9 +67,62 @@ for name, case in REGISTERED.items():
     if all(len(x) >= 8 for x in case.embeddings):
         CALLS.setdefault(name, cut_to_eights(case))
 
+# Calls by name: rows that are cut over the devices, and what all of them hold whole.
+PROXIES = {"proxies": rng.normal(size=(7, 5))}
+CENTRES = {"proxies": rng.normal(size=(7, 2, 5))}
+REFERENCE = {"reference": QUEUE, "reference_labels": rng.integers(0, 5, 16)}
+IDS, WEIGHTS, LOG_Q = rng.integers(0, 9, 24), rng.random(24), -rng.random(24)
+OWN = np.stack([Z, Z[::-1]], axis=1)
+VALID = rng.random((24, 2)) < 0.7
+GUIDE, OTHER_GUIDE = rng.normal(size=(2, 24, 3))
+NEAR = nf.Exclude(by="guide", margin=0.1)
+ROWS, SIDES = {"embeddings": X, "labels": LABELS}, {"x": X, "y": Y}
+QUERIES = {"query": X, "positive": Y}
+MEETINGS = {
+    "ProxyNCA": (nf.ProxyNCA(), ROWS, PROXIES),
+    "SoftTriple": (nf.SoftTriple(), ROWS, CENTRES),
+    "CosFace over cut proxies": (nf.CosFace(), ROWS | {"proxies": rng.normal(size=(8, 5))}, {}),
+    "ProxyAnchor": (nf.ProxyAnchor(alpha=8.0), ROWS, PROXIES),
+    "a sum of proxies": (0.3 * (nf.ProxyAnchor(alpha=8.0) + nf.ProxyNCA()), ROWS, PROXIES),
+    "Matryoshka": (nf.Matryoshka(nf.CLIP(), dims=(2, 4)), SIDES, {}),
+    "SupCon, a reference": (nf.SupCon(), ROWS, REFERENCE),
+    "SupCon, a cut reference": (nf.SupCon(), ROWS | REFERENCE, {}),
+    "SupCon, log_q": (nf.SupCon(), ROWS | {"log_q": LOG_Q}, {}),
+    "SupCR, both": (
+        nf.SupCR(candidates="both"),
+        {"embeddings": X, "targets": TARGETS, "sample_weight": WEIGHTS},
+        {"reference": QUEUE, "reference_targets": rng.normal(size=16)},
+    ),
+    "BatchTriplet, weights": (nf.BatchTriplet(), ROWS | {"sample_weight": WEIGHTS}, REFERENCE),
+    "CLIP, ids": (nf.CLIP(), SIDES | {"ids": (IDS, IDS[::-1])}, {}),
+    "SigLIP, a guide": (
+        nf.SigLIP(bias=-2.0, exclude=NEAR, same="ignore"),
+        SIDES | {"ids": IDS, "guide": (GUIDE, OTHER_GUIDE)},
+        {},
+    ),
+    "NTXent, ids": (nf.NTXent(), {"a": X, "b": Y, "ids": IDS, "sample_weight": WEIGHTS}, {}),
+    "HCL, itself": (nf.HCL(exclude=nf.Exclude(by="self")), {"a": X, "b": Y}, {}),
+    "InfoNCE, own of all": (
+        nf.InfoNCE(in_batch="always", own="all"),
+        QUERIES | {"negatives": OWN, "valid": VALID},
+        {},
+    ),
+    "InfoNCE, a queue": (
+        nf.InfoNCE(in_batch="always", directions=("qp", "pq")),
+        QUERIES | {"negatives": OWN, "ids": IDS, "sample_weight": WEIGHTS},
+        {"queue": QUEUE},
+    ),
+    "SoftContrastive": (
+        nf.SoftContrastive(weights="rbf"),
+        {"embeddings": X, "targets": rng.normal(size=(24, 2))},
+        {},
+    ),
+}
+
 
 def embeddings(loss, rows):
-    return tuple(range(sum(name in loss.embeddings for name in loss.inputs[: len(rows)])))
+    names = loss.inputs[: len(rows)]
+    return tuple(k for k, name in enumerate(names) if name in loss.embeddings)
 
 
 def whole(loss, rows, **named):
@@ -94,6 +147,23 @@ def mapped(loss, rows, mesh, axes="d", queue=None, **options):
     both = jax.value_and_grad(lambda *x: UPSTREAM * run(*x), embeddings(loss, rows))
     put = [jax.device_put(x, NamedSharding(mesh, s)) for x, s in zip(rows, specs, strict=True)]
     return jax.jit(both)(*put)
+
+
+def meeting(loss, cut, shared):
+    """The same of a call by name, and that of one device."""
+
+    def of_own(floats, facts):
+        return sharded(loss, "d")(**floats, **facts)
+
+    together = cut | shared
+    floats = {name: x for name, x in together.items() if name in loss.embeddings}
+    facts = {name: x for name, x in together.items() if name not in floats}
+    specs = [{name: P("d") if name in cut else P() for name in each} for each in (floats, facts)]
+    run = jax.shard_map(of_own, mesh=mesh_of(8), in_specs=tuple(specs), out_specs=P())
+    value, found = jax.jit(jax.value_and_grad(lambda *x: UPSTREAM * run(*x)))(floats, facts)
+    given = jax.tree.map(jnp.asarray, together)
+    names = [name for name in (*loss.inputs, *loss.keywords) if name in floats]
+    return (value, [found[name] for name in names]), whole(loss, (), **given)
 
 
 def parts(x):
@@ -228,6 +298,11 @@ def main(what, names):
         with optimised():
             print("small:", temporary(2048))
             print("large:", temporary(4096))
+        return None
+    if what == "meetings":
+        for name in names or MEETINGS:
+            loss, *rows = MEETINGS[name]
+            print(f"{name}:", difference(*meeting(loss.with_options(tile=5), *rows)), flush=True)
         return None
     one, two = mesh_of(8), mesh_of(4, 2)
     for name in names or (CALLS if what == "every" else NAMED):

@@ -35,6 +35,16 @@ def test_the_value_and_the_gradient_of_the_whole_batch():
     hold(told("ways", "NTXent", "CLIP", "InfoNCE with a queue", "SupCR"), 21)
 
 
+def test_proxies_and_ids():
+    """Proxies, which devices hold whole, and what is said of rows, which is cut with them."""
+    hold(told("meetings", "ProxyNCA", "CLIP, ids"), 2)
+
+
+@pytest.mark.long
+def test_whoever_meets_whom():
+    hold(told("meetings"), 18)
+
+
 @pytest.mark.long
 def test_every_registered_loss():
     hold(told("every"), 40)

@@ -101,10 +101,11 @@ def _computed(
     }
     loss = task.loss.with_options(**task.options._asdict())
     call = loss._open((), inputs | parameters)
-    labelled_at_most = set(call.names) <= {*loss.embeddings, "labels", "targets"}
-    if labelled_at_most and isinstance(call.evaluation, PartitionEvaluation):
+    # An evaluation by rows has anchors to share out, and proxies are none.
+    in_parts = set(call.names) <= {*loss.embeddings, "labels", "targets"} - {"proxies"}
+    if in_parts and isinstance(call.evaluation, PartitionEvaluation):
         found, gradients = _by_strips(task, call, gradient)
-    elif labelled_at_most and isinstance(call.evaluation, RowEvaluation):
+    elif in_parts and isinstance(call.evaluation, RowEvaluation):
         found, gradients = _by_shares(task, call, gradient)
     else:
         found, gradients = _everything(task, loss, inputs, parameters, gradient)

@@ -11,9 +11,7 @@ from nearfar.frameworks.jax.devices import axes_of, varying
 from nearfar.jax.exchange import Task, value
 from nearfar.losses import Loss, arguments
 from nearfar.losses.learned import statement
-
-_POOLS = ("negatives", "queue", "reference", "reference_labels", "reference_targets", "proxies")
-"""Inputs that need not stand beside the rows: all devices may hold them alike."""
+from nearfar.losses.pools import POOLS, one_value, pools_alone, rows_alike
 
 
 def sharded(loss: Loss, axis_name: str | Sequence[str], *, shared: Sequence[str] = ()) -> "Sharded":
@@ -38,7 +36,8 @@ def sharded(loss: Loss, axis_name: str | Sequence[str], *, shared: Sequence[str]
     Losses of partition sums (NTXent, SupCon, HCL, DCL, CLIP) gather embeddings once and sums once;
     the others compute their share of the anchors against all rows and add up what the shares give.
     Memory per device is O(n d + tile) for n rows in all. Where a call says more of its rows than
-    labels or targets (ids, weights, a guide, a reference) every device computes the whole.
+    labels or targets (ids, weights, a guide, a reference), and for proxies and for losses that are
+    made of losses, every device computes the whole.
 
     Parameters
     ----------
@@ -73,19 +72,8 @@ class Sharded:
     shared: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.loss.reduction == "none":
-            raise ValueError(
-                'expected a loss with reduction "mean" or "sum", received "none": devices share '
-                "one value; use the loss itself on gathered rows for a value per anchor"
-            )
-        known = [name for name in _POOLS if name in (*self.loss.inputs, *self.loss.keywords)]
-        wrong = [name for name in self.shared if name not in known]
-        if wrong:
-            raise ValueError(
-                f"expected shared to name inputs that every device may hold whole "
-                f"({', '.join(known) or 'this loss has none'}); received {', '.join(wrong)}; each "
-                "device gives its own rows of the others"
-            )
+        one_value(self.loss, "devices")
+        pools_alone(self.loss, self.shared, "device")
 
     def __call__(self, *inputs: Any, **named: Any) -> jax.Array:
         loss, owner = self.loss, type(self.loss).__name__
@@ -124,7 +112,7 @@ class Sharded:
     def _whole(self, arrays: dict[str, Any]) -> tuple[str, ...]:
         """The inputs that every device holds whole."""
         first = arrays[self.loss.embeddings[0]]
-        pools = {name: arrays[name] for name in _POOLS if name in arrays}
+        pools = {name: arrays[name] for name in POOLS if name in arrays}
         if "negatives" in pools and pools["negatives"].ndim > first.ndim:
             del pools["negatives"]  # each query's own
         if not set(self.axes) <= axes_of(varying(jnp.zeros(()), frozenset(self.axes))):
@@ -166,11 +154,6 @@ def _check_rows(arrays: dict[str, Any], shared: tuple[str, ...]) -> None:
     sizes = {
         name: {each.shape[0] for each in jax.tree.leaves(x)}
         for name, x in arrays.items()
-        if name not in (*shared, *_POOLS)
+        if name not in (*shared, *POOLS)
     }
-    if len(set().union(*sizes.values())) > 1:
-        told = ", ".join(f"{name} {'/'.join(map(str, sorted(n)))}" for name, n in sizes.items())
-        raise ValueError(
-            f"expected as many rows of {' and '.join(sizes)} on every device; received {told}; cut "
-            "the batch evenly over the devices and give each whole rows of it"
-        )
+    rows_alike(sizes, "device")
