@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -250,15 +251,107 @@ assert abs(net.get_layer("told").temperature - 0.07) > 1e-3
 """
 
 
-@pytest.mark.parametrize("backend", ["torch", "jax"])
-def test_other_backends(backend):
+RETRIEVAL = """
+import keras, numpy as np, nearfar as nf
+from nearfar.keras import LossLayer
+rng = np.random.default_rng(0)
+x, y = rng.normal(size=(2, 12, 5)).astype("float32")
+ids, p, w = rng.integers(0, 6, 12).astype("int32"), *rng.random((2, 12)).astype("float32")
+p[3] = 0
+loss = nf.preset("tensorflow-recommenders/Retrieval")
+facts = {"ids": ids, "log_q": np.log(np.clip(p, 1e-6, 1)), "sample_weight": w}
+names = "candidate_ids", "candidate_sampling_probability", "sample_weight"
+told = dict(zip(names, map(keras.ops.convert_to_tensor, (ids, p, w))))
+sides = [keras.ops.convert_to_tensor(z) for z in (x, y)]
+layer = LossLayer(loss)
+layer(sides, **told)
+assert np.isclose(float(layer.losses[0]), loss(x, y, **facts), rtol=1e-5)
+layer({"query": sides[0], "positive": sides[1]} | told)
+assert np.isclose(float(layer.losses[0]), loss(x, y, **facts), rtol=1e-5)
+given = [keras.Input(z.shape[1:], dtype=z.dtype.name) for z in (x, y, ids, p, w)]
+dense = keras.layers.Dense(3)
+made = LossLayer(loss)([dense(z) for z in given[:2]], **dict(zip(names, given[2:])))
+net = keras.Model(given, made)
+net.compile(keras.optimizers.Adam(0.05))
+data = [x, y, ids, p, w]
+q, c = (keras.ops.convert_to_numpy(z) for z in net.predict(data, verbose=0))
+before = net.evaluate(data, batch_size=12, verbose=0)
+assert np.isclose(before, loss(q, c, **facts), rtol=1e-4), before
+net.fit(data, epochs=5, batch_size=12, verbose=0)
+assert net.evaluate(data, batch_size=12, verbose=0) < before
+"""
+
+EVERY_LOSS = """
+import keras, numpy as np
+from nearfar.keras import LossLayer
+from support.cases import CASES
+seen, wrong = set(), {}
+for name, case in CASES.items():
+    if type(case.loss) in seen:
+        continue
+    seen.add(type(case.loss))
+    floats, facts = iter(case.embeddings), iter(case.labels)
+    names = [x for x in case.loss.inputs if x not in case.loss.optional]
+    names += list(case.loss.optional)[: len(case.embeddings) + len(case.labels) - len(names)]
+    given = {x: next(floats if x in case.loss.embeddings else facts) for x in names}
+    layer = LossLayer(case.loss)
+    layer({x: keras.ops.convert_to_tensor(z) for x, z in given.items()})
+    off = abs(float(layer.losses[0]) / float(case.loss(**given)) - 1)
+    if not off < 1e-4:
+        wrong[name] = off
+assert len(seen) >= 24, len(seen)
+assert not wrong, wrong
+"""
+
+
+def in_backend(backend, program):
+    paths = [os.environ.get("PYTHONPATH", ""), str(Path(__file__).parent)]
     done = subprocess.run(
-        [sys.executable, "-c", OTHER_BACKEND],
+        [sys.executable, "-c", program],
         capture_output=True,
         text=True,
-        env=os.environ | {"KERAS_BACKEND": backend},
+        env=os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": os.pathsep.join(paths)},
     )
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_other_backends(backend):
+    in_backend(backend, OTHER_BACKEND)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("backend", ["tensorflow", "torch", "jax"])
+def test_a_layer_takes_every_loss_and_what_a_retrieval_task_is_told(backend):
+    in_backend(backend, RETRIEVAL + EVERY_LOSS)
+
+
+def test_a_layer_is_told_of_its_rows_by_name():
+    loss = nf.InfoNCE()
+    ids, p = RNG.integers(0, 6, 12), RNG.random(12).astype("float32")
+    want = float(loss(X, X[::-1].copy(), ids=ids, log_q=np.log(p)))
+    layer = LossLayer(loss)
+    sides = [tf.constant(X), tf.constant(X[::-1].copy())]
+    for numbers in (tf.constant(ids), tf.constant(ids.astype(str))):
+        layer(sides, candidate_ids=numbers, candidate_sampling_probability=tf.constant(p))
+        assert float(layer.losses[0]) == pytest.approx(want, rel=1e-5)
+    given = {"query": sides[0], "positive": sides[1], "candidate_ids": tf.constant(ids)}
+    layer(given | {"log_q": tf.math.log(p)})
+    assert float(layer.losses[0]) == pytest.approx(want, rel=1e-5)
+    with pytest.raises(TypeError, match="ids or candidate_ids, which are the same; received both"):
+        layer(given | {"ids": tf.constant(ids)})
+    with pytest.raises(TypeError, match="at most x, y for CLIP; received 3 inputs"):
+        LossLayer(nf.CLIP())([*sides, sides[0]])
+
+
+def test_a_layer_takes_a_reference():
+    memory, marks = RNG.normal(size=(7, 5)).astype("float32"), RNG.integers(0, 3, 7)
+    weights = RNG.random(12).astype("float32")
+    given = {"embeddings": X, "labels": LABELS, "reference": memory, "reference_labels": marks}
+    want = float(nf.SupCon()(**given, sample_weight=weights))
+    layer = LossLayer(nf.SupCon())
+    layer({name: tf.constant(x) for name, x in given.items()}, sample_weight=tf.constant(weights))
+    assert float(layer.losses[0]) == pytest.approx(want, rel=1e-5)
 
 
 def test_refused():

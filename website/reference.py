@@ -30,6 +30,7 @@ MODULES = (
     "nearfar.sentence_transformers",
     "nearfar.keras",
     "nearfar.jax",
+    "nearfar.tensorflow",
 )
 
 

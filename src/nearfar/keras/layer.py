@@ -5,6 +5,8 @@ from typing import Any, Self
 
 import keras
 
+from nearfar.keras.replicas import everybodys
+from nearfar.keras.retrieval import retrieval_names
 from nearfar.losses import Loss as Statement
 from nearfar.losses import loss_from_dict
 from nearfar.losses.learned import LEAST, proxy_shape, starts, statement
@@ -16,6 +18,22 @@ class LossLayer(keras.layers.Layer):  # type: ignore[misc]
 
     ``x, y = LossLayer(nf.CLIP(), learn_temperature=True)([x, y])``: a model of two encoders that is
     compiled without a loss and fitted without targets. Labels or targets are an input of the model.
+
+    Its inputs are those of the loss, in call order, or a dict of them by name with all that a call
+    may say by name: ``LossLayer(nf.SupCon())({"embeddings": x, "labels": y, "reference": memory,
+    "reference_labels": marks})``. A retrieval task of TensorFlow Recommenders says some things in
+    words of its own, which the call takes too, by these names or in the dict:
+
+    - ``candidate_ids`` (n,), numbers, or text with TensorFlow: the loss's ``ids``, so that a row of
+      the same id as the positive's is no negative (InfoNCE; what CLIP makes of it is its ``same``);
+    - ``candidate_sampling_probability`` (n,), of each candidate to be in a batch, taken from 1e-6
+      on as there: its logarithm is the loss's ``log_q``; a tuple for a loss with several sets;
+    - ``sample_weight`` (n,): the loss's, whose mean divides by the sum of the weights.
+
+    ``nf.preset("tensorflow-recommenders/Retrieval")`` is that task's loss. Under a `tf.distribute`
+    strategy the loss is that of the rows of all replicas, of every input but the proxies: gradients
+    are right, and the value that Keras shows is too large, since it holds what layers add in one
+    list for all replicas.
 
     Parameters
     ----------
@@ -72,18 +90,43 @@ class LossLayer(keras.layers.Layer):  # type: ignore[misc]
                 constraint=_AtLeast() if is_temperature else None,
             )
 
-    def call(self, inputs: Any) -> Any:
-        given = inputs if isinstance(inputs, list | tuple) else [inputs]
+    def call(
+        self,
+        inputs: Any,
+        sample_weight: Any = None,
+        candidate_sampling_probability: Any = None,
+        candidate_ids: Any = None,
+    ) -> Any:
+        each = inputs if isinstance(inputs, list | tuple) else [inputs]
+        given = {} if isinstance(inputs, dict) else dict(zip(self._names(), each, strict=False))
+        if len(given) < len(each) and not isinstance(inputs, dict):
+            raise TypeError(
+                f"expected at most {', '.join(self._names())} for {type(self.loss).__name__}; "
+                f"received {len(each)} inputs; give the others in a dict, by name"
+            )
+        told = {
+            "sample_weight": sample_weight,
+            "candidate_sampling_probability": candidate_sampling_probability,
+            "candidate_ids": candidate_ids,
+        }
+        given |= inputs if isinstance(inputs, dict) else {}
+        given |= {name: x for name, x in told.items() if x is not None}
         values = {
             name: keras.ops.exp(x) if name == "temperature" else x
             for name, x in self._learned.items()
         }
         if self.proxies is not None:
             values["proxies"] = self.proxies
-        self.add_loss(self.loss(*given, **values))
+        rows = everybodys(retrieval_names(type(self.loss).__name__, given))
+        self.add_loss(self.loss(**rows, **values))
         return inputs
 
-    def compute_output_spec(self, inputs: Any) -> Any:
+    def _names(self) -> list[str]:
+        """Of the inputs in call order."""
+        held = () if self.proxies is None else ("proxies",)
+        return [name for name in self.loss.inputs if name not in held]
+
+    def compute_output_spec(self, inputs: Any, **named: Any) -> Any:
         """As the inputs; JAX could not trace the loss of an unknown batch to find out."""
         return keras.tree.map_structure(lambda x: keras.KerasTensor(x.shape, dtype=x.dtype), inputs)
 

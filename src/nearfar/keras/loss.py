@@ -6,6 +6,7 @@ from typing import Any, Self
 import keras
 import numpy as np
 
+from nearfar.keras.replicas import everybodys, scaled
 from nearfar.losses import Loss as Statement
 from nearfar.losses import loss_from_dict
 from nearfar.losses.families import TwoViews
@@ -31,6 +32,9 @@ class Loss(keras.losses.Loss):  # type: ignore[misc]
     the mean is sum w l / k, k the anchors that count, as Keras weighs other losses. Weights of 1
     change nothing. The two anchors of a pair of views share its weight.
 
+    Under a `tf.distribute` strategy the loss is that of the rows of all replicas, which each
+    computes; what the loss takes besides (ids, a reference, proxies) goes into a `LossLayer`.
+
     Parameters
     ----------
     loss
@@ -53,9 +57,13 @@ class Loss(keras.losses.Loss):  # type: ignore[misc]
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         with keras.name_scope(self.name):
             y_pred = keras.ops.convert_to_tensor(y_pred, dtype=self.dtype)
+            if len(self._parts()) == 1:
+                y_true = everybodys(y_true)
+            y_pred = everybodys(y_pred)
             if sample_weight is None:
-                return self.call(y_true, y_pred)
-            return self._weighted(self._inputs(y_true, y_pred), sample_weight)
+                return scaled(self.call(y_true, y_pred))
+            weights = everybodys(sample_weight)
+            return scaled(self._weighted(self._inputs(y_true, y_pred), weights))
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         return self._whole()(*self._inputs(y_true, y_pred))
@@ -64,8 +72,12 @@ class Loss(keras.losses.Loss):  # type: ignore[misc]
         none = self.loss.reduction == "none"
         return replace(self.loss, reduction="mean") if none else self.loss
 
+    def _parts(self) -> list[str]:
+        """What y_pred holds."""
+        return [name for name in self.loss.embeddings if name not in self.loss.optional]
+
     def _inputs(self, y_true: Any, y_pred: Any) -> tuple[Any, ...]:
-        parts = [name for name in self.loss.embeddings if name not in self.loss.optional]
+        parts = self._parts()
         count = len(parts)
         if count == 1:
             return y_pred, _labels(y_true)
