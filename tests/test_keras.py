@@ -340,8 +340,8 @@ def test_a_layer_is_told_of_its_rows_by_name():
     assert float(layer.losses[0]) == pytest.approx(want, rel=1e-5)
     with pytest.raises(TypeError, match="ids or candidate_ids, which are the same; received both"):
         layer(given | {"ids": tf.constant(ids)})
-    with pytest.raises(TypeError, match="at most x, y for CLIP; received 3 inputs"):
-        LossLayer(nf.CLIP())([*sides, sides[0]])
+    with pytest.raises(TypeError, match="at most x, y, ids for CLIP; received 4 inputs"):
+        LossLayer(nf.CLIP())([*sides, *sides])
 
 
 def test_a_layer_takes_a_reference():
