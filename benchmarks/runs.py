@@ -63,7 +63,8 @@ def in_tensorflow(loss: Loss, given: Arrays) -> Run:
             value = loss(*arrays)
         return tape.gradient(value, watched)
 
-    return Run(lambda: [g.numpy() for g in gradient(*inputs)])
+    # `numpy()` would copy them.
+    return Run(lambda: [np.asarray(g) for g in gradient(*inputs)])
 
 
 class Products(NamedTuple):
