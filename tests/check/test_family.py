@@ -5,10 +5,12 @@ import math
 import pytest
 from support.cases import LOSSES
 from support.targets import family_samples as public
+from support.targets import meeting_samples as meeting
 
 import nearfar as nf
 from nearfar.check import check
 from nearfar.check.identity.space import NORMALISED
+from nearfar.check.identity.space.stated import WRONG_AXIS
 
 
 def identity(fn, **given):
@@ -66,3 +68,44 @@ def test_rows_that_are_normalised_first_are_told():
     assert found.identity.statement.loss == nf.Lifted(form="pairs")
     assert found.identity.statement.changes == (NORMALISED,)
     assert "pytorch-metric-learning/LiftedStructureLoss" in found.implementations
+
+
+MEETING = {
+    meeting.hard_negatives: nf.InfoNCE(temperature=0.05, in_batch="always", own="all"),
+    meeting.guided: nf.InfoNCE(temperature=0.05, exclude=nf.Exclude(by="guide")),
+    meeting.unified: nf.CLIP(temperature=0.1, scale=2.0),
+    meeting.retrieval: nf.InfoNCE(temperature=1.0, similarity="dot", reduction="sum"),
+    meeting.with_memory: nf.SupCon(),
+    meeting.kernel_weights: nf.SoftContrastive(weights="rbf"),
+    meeting.overlap: nf.SoftContrastive(weights="jaccard", normalise="positives"),
+}
+CALLED = {
+    meeting.hard_negatives: "negatives",
+    meeting.guided: "guided",
+    meeting.unified: "ids",
+    meeting.retrieval: "ids",
+    meeting.with_memory: "reference",
+    meeting.overlap: "marks",
+}
+
+
+@pytest.mark.parametrize("fn", MEETING, ids=lambda fn: fn.__name__)
+def test_who_meets_whom_is_named(fn):
+    found = identity(fn, framework="numpy", call=CALLED.get(fn)).identity
+    assert found.sure
+    assert not found.statement.changes
+    assert found.statement.loss == MEETING[fn]
+
+
+def test_a_filter_that_filters_nothing_is_a_fault():
+    report = identity(meeting.retrieval_by_nothing, framework="numpy", call="ids")
+    assert report.identity.statement.loss.same == "negative"
+    assert any("does not depend on the ids" in f.text for f in report.faults)
+
+
+def test_a_kernel_normalised_along_the_wrong_axis_is_named():
+    found = identity(meeting.kernel_along_the_wrong_axis, framework="numpy", call="targets")
+    assert found.identity.sure
+    assert found.identity.statement.loss == nf.SoftContrastive(weights="rbf")
+    assert found.identity.statement.changes == (WRONG_AXIS,)
+    assert found.exit_code == 1

@@ -266,8 +266,8 @@ def _queue(rng):
 
     fn, t, words, scale = _with_temperature(rng, loop)
     words += ("left out",) if negatives else ()
-    words += ("other rows' keys",) if keys else ()
     fields = {"similarity": name, "temperature": t, "reduction": "sum" if total else "mean"}
+    fields["in_batch"] = "always" if keys else "without_negatives"
     return Drawn("queue", _plain(fn, 3), "InfoNCE", fields, scale, words)
 
 

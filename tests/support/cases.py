@@ -68,8 +68,6 @@ class Entry:
     """Why `nearfar.torch.distributed` refuses it, where it does."""
 
 
-NO_FORM = "the forms that it tries have none of this shape"
-
 _RNG = np.random.default_rng(11)
 X = _RNG.normal(size=(21, 5)) * _RNG.uniform(0.5, 2, (21, 1))
 LABELS = _RNG.integers(0, 5, 21)
@@ -266,7 +264,6 @@ LOSSES = {
         },
         not_in_presets="the code of y-Aware divides its weights along the other axis, and that of "
         "X-CLR was not to be had",
-        not_in_check=NO_FORM,
         not_distributed="every rank would hold weights of pairs",
     ),
     "SupCR": Entry(

@@ -16,10 +16,11 @@ from nearfar.losses import Loss
 Floats = NDArray[np.float64]
 
 KINDS = ("views", "labels", "labelled_views", "targets", "wide_targets", "queue", "own", "triplets",
-         "target_views", "rows", "proxies", "centres", "scored")  # fmt: skip
+         "target_views", "rows", "proxies", "centres", "scored", "ids", "guided",
+         "reference", "matrix", "marks", "frozen")  # fmt: skip
 """What a loss may be given: two views, embeddings with labels or with targets, ..."""
 
-_BETWEEN = ("proxies", "centres")
+_BETWEEN = ("proxies", "centres", "reference")
 """Kinds whose facts come after the first part."""
 
 _CONES = (0.0, 1.5, 5.0, 0.6, 12.0, 2.5)  # how far the cone's axis outweighs the directions
@@ -44,23 +45,35 @@ class Batch:
     kind: str
     parts: tuple[Floats, ...]  # embeddings
     facts: NDArray[np.generic] | None = None  # labels (n,), targets (n,) or (n, t)
+    more: tuple[NDArray[np.generic], ...] = ()  # a guide's embeddings, labels of a reference
 
     def scaled(self, factor: float) -> "Batch":
         """The same with longer rows."""
         return replace(self, parts=tuple(factor * x for x in self.parts))
 
-    def inputs(self, swapped: bool = False) -> tuple[Any, ...]:
-        """What a loss of nearfar is called with."""
+    def inputs(self, swapped: bool = False) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What a loss of nearfar is called with, by place and by name."""
         parts = self.parts[::-1] if swapped else self.parts
+        if self.kind == "guided":
+            return parts, {"guide": self.more[::-1] if swapped else self.more}
         if self.facts is None:
-            return parts
+            return parts, {}
+        if self.kind == "ids":
+            return parts, {"ids": self.facts}
         if self.kind in _BETWEEN:
-            return (parts[0], self.facts, *parts[1:])
-        return (*parts, self.facts)
+            return (parts[0], self.facts, *parts[1:], *self.more), {}
+        return (*parts, self.facts), {}
 
     def value_of(self, loss: Loss, swapped: bool = False) -> Any:
         """The value of a loss."""
-        return loss(*self.inputs(swapped))
+        given, named = self.inputs(swapped)
+        return loss(*given, **named)
+
+    def gradients_of(self, loss: Loss, swapped: bool = False) -> tuple[Floats, ...]:
+        """The gradients of a loss by the parts, in call order."""
+        given, named = self.inputs(swapped)
+        found: tuple[Floats, ...] = loss.value_and_grad(*given, **named)[1]
+        return found
 
 
 def batches(kind: str, count: int, seed: int = 0) -> list[Batch]:
@@ -231,9 +244,54 @@ def _scored(rng: np.random.Generator, k: int) -> Batch:
     return Batch("scored", batch.parts, targets)
 
 
+def _ids(rng: np.random.Generator, k: int) -> Batch:
+    """Two sides, on which some ids come twice."""
+    batch = _views(rng, k)
+    ids = np.array(((0, 1, 0, 2), (3, 1, 1, 0, 4, 1), (0, 1, 1), (0, 1, 2, 0, 3, 4, 4, 5))[k % 4])
+    return replace(batch, kind="ids", facts=ids)
+
+
+def _guided(rng: np.random.Generator, k: int) -> Batch:
+    """Two sides, and what a guide makes of them; some rows of it are near to others' partners."""
+    a, b = _views(rng, k).parts
+    first = rows(rng, (len(a), 6), rng.normal(size=6), 1.0)
+    return Batch("guided", (a, b), None, (first, _near(rng, first, 1.0)))
+
+
+def _reference(rng: np.random.Generator, k: int) -> Batch:
+    batch, other = _labels(rng, k), _labels(rng, k + 3)
+    z = batch.parts[0]
+    assert other.facts is not None
+    _, axis, cone = _frame(rng, k)
+    found = rows(rng, (len(other.facts), z.shape[1]), axis, cone)
+    return Batch("reference", (z, found), batch.facts, (other.facts,))
+
+
+def _matrix(rng: np.random.Generator, k: int) -> Batch:
+    """Weights of pairs, of which some are 0; none of a row with itself."""
+    z = _rows(rng, k).parts[0]
+    weights = rng.uniform(0.1, 1, (len(z), len(z))) * (rng.random((len(z), len(z))) < 0.7)
+    np.fill_diagonal(weights, 0)
+    return Batch("matrix", (z,), weights)
+
+
+def _marks(rng: np.random.Generator, k: int) -> Batch:
+    z = _rows(rng, k).parts[0]
+    marks = (rng.random((len(z), 3 + k % 2)) < 0.5).astype(int)
+    marks[0, 0] = 1
+    return Batch("marks", (z,), marks)
+
+
+def _frozen(rng: np.random.Generator, k: int) -> Batch:
+    z = _rows(rng, k).parts[0]
+    return Batch("frozen", (z,), rng.normal(size=(len(z), 3)))
+
+
 _MAKERS: dict[str, Callable[[np.random.Generator, int], Batch]] = {
     "views": _views, "labels": _labels, "labelled_views": _labelled_views, "targets": _targets,
     "wide_targets": _wide_targets,
     "queue": _queue, "own": _own, "triplets": _triplets, "target_views": _target_views,
     "rows": _rows, "proxies": _proxies, "centres": _centres, "scored": _scored,
+    "ids": _ids, "guided": _guided, "reference": _reference, "matrix": _matrix, "marks": _marks,
+    "frozen": _frozen,
 }  # fmt: skip

@@ -17,6 +17,7 @@ from nearfar.losses import (
     AgainstProxies,
     GivenPairs,
     GivenTriplets,
+    GradedRows,
     LabelledRows,
     Loss,
     Queries,
@@ -115,9 +116,10 @@ def _forms(loss: Loss, call: str | None) -> list[Form]:
 
 _KINDS: dict[type[Loss], tuple[str, ...]] = {
     TwoViews: ("views",),
-    TwoSides: ("views",),
+    TwoSides: ("views", "ids"),
     Queries: ("views", "queue", "own"),
-    LabelledRows: ("labels", "labelled_views"),
+    LabelledRows: ("labels", "labelled_views", "reference"),
+    GradedRows: ("matrix",),
     RankedRows: ("targets",),
     GivenTriplets: ("triplets",),
     GivenPairs: ("views",),
@@ -134,8 +136,7 @@ def _difference(
     """What is not equal, or nothing."""
     if outcome.value is None:
         return outcome.error
-    inputs = batch.inputs()
-    right = np.asarray(loss(*inputs))
+    right = np.asarray(batch.value_of(loss))
     value = outcome.value
     if value.shape != right.shape:
         return f"it gives shape {value.shape}, expected {right.shape}"
@@ -149,7 +150,7 @@ def _difference(
     arrays: list[Any] = list(call.arrays)
     for k, g in zip(call.embeddings, outcome.gradients, strict=True):
         arrays[k] = g
-    _, own = loss.value_and_grad(*inputs)
+    own = batch.gradients_of(loss)
     size = max(float(np.abs(g).max()) for g in own)
     for number, (given, g) in enumerate(zip(form.take(tuple(arrays)), own, strict=True)):
         apart = float(np.abs(given - g).max())

@@ -28,8 +28,16 @@ _PARTS = {
     "proxies": ("embeddings", "proxies"),
     "centres": ("embeddings", "proxies"),
     "scored": ("first side", "second side"),
+    "ids": ("first side", "second side"),
+    "guided": ("first side", "second side"),
+    "reference": ("embeddings", "reference"),
 }
-_FACTS = {kind: "labels" for kind in ("labels", "labelled_views", "proxies", "centres")}
+_FACTS = {
+    **{k: "labels" for k in ("labels", "labelled_views", "proxies", "centres", "reference")},
+    "ids": "ids",
+    "matrix": "weights",
+    "marks": "labels",
+}
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,8 @@ def is_preset(identity: Identity, row: Preset, free: frozenset[str] | None = Non
     large = identity.small and identity.deviation > SMALL
     if large or (identity.exact is None and not normalised):
         return False
+    if identity.kind in ("ids", "guided", "reference"):
+        return False  # what its call is beside rows, no record says
     if row.queue != (identity.kind in ("queue", "own")):
         return False
     # Cosines are of unit rows in any case; and what is no more than unit rows can be either.

@@ -135,6 +135,21 @@ def large(kind: str, n: int, d: int = 32) -> Batch:
     if kind in ("proxies", "centres"):
         shape = (max(n // 8, 2),) if kind == "proxies" else (max(n // 8, 2), 2)
         return Batch(kind, (rows(n), rows(*shape)), rng.integers(0, shape[0], n))
+    if kind in ("ids", "guided"):
+        sides = (rows(n // 2), rows(n // 2))
+        return (
+            Batch(kind, sides, rng.integers(0, max(n // 4, 2), n // 2))
+            if kind == "ids"
+            else Batch(kind, sides, None, (rows(n // 2), rows(n // 2)))
+        )
+    if kind == "reference":
+        labels = rng.integers(0, max(n // 8, 2), (2, n))
+        return Batch(kind, (rows(n), rows(n)), labels[0], (labels[1],))
+    if kind == "matrix":
+        return Batch(kind, (rows(n),), rng.uniform(size=(n, n)))
+    if kind in ("marks", "frozen"):
+        marks = rng.integers(0, 2, (n, 4))
+        return Batch(kind, (rows(n),), marks if kind == "marks" else rows(n))
     if kind == "targets":
         return Batch(kind, (rows(n),), rng.normal(size=n))
     if kind == "own":

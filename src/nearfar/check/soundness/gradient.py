@@ -111,7 +111,8 @@ def _apart(given: list[Floats], true: list[Floats]) -> float:
 
 def _names(probe: Probe, count: int) -> list[str]:
     known = {"views": ("a", "b"), "queue": ("query", "key", "queue"),
-             "own": ("query", "key", "negatives"), "scored": ("x", "y"),
+             "own": ("query", "key", "negatives"), "scored": ("x", "y"), "ids": ("x", "y"),
+             "guided": ("x", "y"), "reference": ("embeddings", "reference"),
              "proxies": ("embeddings", "proxies"), "centres": ("embeddings", "proxies"),
              "triplets": ("anchor", "positive", "negative")}.get(probe.form.kind, ())  # fmt: skip
     return list(known) if len(known) == count else ["embeddings"] * count

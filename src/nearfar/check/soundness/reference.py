@@ -1,7 +1,6 @@
 """What a target ought to give: the loss it was found to be, in float64."""
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,7 +42,7 @@ class Reference:
         if loss is not None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                return float(loss(*self.inputs(batch)))
+                return float(batch.value_of(loss, self._swapped))
         if not self.known:
             return float("nan")
         assert self.identity.match is not None
@@ -59,13 +58,10 @@ class Reference:
     def gradients_of(self, loss: Loss, batch: Batch) -> tuple[Floats, ...]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            _, found = loss.value_and_grad(*self.inputs(batch))
+            found = batch.gradients_of(loss, self._swapped)
         return found[::-1] if self._swapped else found
 
     @property
     def _swapped(self) -> bool:
         statement = self.identity.statement
         return statement is not None and statement.swapped
-
-    def inputs(self, batch: Batch) -> Sequence[Any]:
-        return batch.inputs(self._swapped)

@@ -80,6 +80,10 @@ def _unpair(given: Inputs) -> Inputs:
     return (given[0].reshape(-1, given[0].shape[-1]),)
 
 
+def _in_turn(given: Inputs) -> Inputs:
+    return (np.stack(given[:2], axis=1).reshape(-1, given[0].shape[1]),)
+
+
 def _halves(given: Inputs) -> Inputs:
     n = len(given[0]) // 2
     return given[0][:n], given[0][n:]
@@ -156,6 +160,38 @@ FORMS = {
              lambda b: (b.parts[0], _facts(b), b.parts[1]), lambda g: (g[0], g[2]),
              ("", "label|target|y", "prox|w|cent|proto"),
              arguments=("z", "labels", "centres"), inputs="{0}, {1}, {2}", embedded=(0, 2)),
+        Form("ids", "ids", "two sides (N, d), ids (N,)",
+             lambda b: (*b.parts, _facts(b)), lambda g: g[:2],
+             ("", "", "id|label|group|candidate|index"),
+             arguments=("x", "y", "ids"), inputs="{0}, {1}, ids={2}", embedded=(0, 1)),
+        Form("guided", "guided", "two sides (N, d), a guide's two sides (N, e)",
+             lambda b: (*b.parts, *b.more), lambda g: g[:2],
+             ("", "", "guide|teacher|g", ""),
+             arguments=("x", "y", "guide_x", "guide_y"),
+             inputs="{0}, {1}, guide=({2}, {3})", embedded=(0, 1)),
+        Form("reference", "reference",
+             "embeddings (n, d), labels (n,), reference (m, d), its labels (m,)",
+             lambda b: (b.parts[0], _facts(b), b.parts[1], *b.more), lambda g: (g[0], g[2]),
+             ("", "label|target|y", "ref|mem|queue|bank", ""),
+             arguments=("z", "labels", "reference", "reference_labels"),
+             inputs="{0}, {1}, {2}, {3}", embedded=(0, 2)),
+        Form("weights", "matrix", "embeddings (n, d), weights of pairs (n, n)", _facts_last, _first,
+             ("", "weight|w|mask|soft|target|label"),
+             arguments=("z", "weights"), embedded=(0,)),
+        Form("marks", "marks", "embeddings (n, d), labels of 0 and 1 (n, c)", _facts_last, _first,
+             ("", "label|target|y|mark|multi"),
+             arguments=("z", "labels"), embedded=(0,)),
+        Form("frozen", "frozen", "embeddings (n, d), frozen embeddings (n, e)", _facts_last, _first,
+             ("", "guide|frozen|text|teacher|target"),
+             arguments=("z", "frozen"), embedded=(0,)),
+        Form("views_and_targets", "target_views", "two views (N, d), targets (N,)",
+             lambda b: (b.parts[0][0::2], b.parts[0][1::2], _facts(b)[::2]), _in_turn,
+             ("", "", "target|value|y|age|label"), arguments=("a", "b", "targets"),
+             inputs="*nf.flatten_views(np.stack([{0}, {1}], 1), {2})", embedded=(0, 1)),
+        Form("views_and_labels", "labelled_views", "two views (N, d), labels (N,)",
+             lambda b: (b.parts[0][0::2], b.parts[0][1::2], _facts(b)[::2]), _in_turn,
+             ("", "", "label|target|y"), arguments=("a", "b", "labels"),
+             inputs="*nf.flatten_views(np.stack([{0}, {1}], 1), {2})", embedded=(0, 1)),
         Form("scored", "scored", "two sides (N, d), targets (N,)",
              lambda b: (*b.parts, _facts(b)), lambda g: g[:2],
              ("", "", "target|score|y|label|sim"),

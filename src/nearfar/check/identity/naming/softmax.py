@@ -48,9 +48,10 @@ def name_softmax(shape: Softmax, divisor: str, kind: str, temperature: float) ->
     if kind in ("queue", "own"):
         if shape.inside == "none":
             changes.append("the positive is left out of the denominator")
-        if shape.scope != "queue":
-            changes.append({"queue and keys": "other rows' keys are negatives too",
-                            "keys": "negatives are the other keys"}[shape.scope])  # fmt: skip
+        if shape.scope == "queue and keys":
+            base["in_batch"] = "always"
+        elif shape.scope == "keys":
+            changes.append("negatives are the other keys")
         return Statement(InfoNCE(**base), tuple(changes))
     return _of_views(shape, base, alone, changes)
 

@@ -17,6 +17,7 @@ from nearfar.losses import (
     AgainstProxies,
     BatchTriplet,
     GivenPairs,
+    GradedRows,
     LabelledRows,
     Loss,
     PairMargin,
@@ -34,14 +35,48 @@ _FAMILIES: dict[str, tuple[type[Loss], ...]] = {
     "proxies": (AgainstProxies,),
     "centres": (AgainstProxies,),
     "scored": (ScoredPairs,),
+    "targets": (GradedRows,),
+    "matrix": (GradedRows,),
+    "marks": (GradedRows,),
+    "frozen": (GradedRows,),
 }
 """Families whose losses are stated by themselves, by the kind of a batch."""
 
 _GENERAL = (SupCon, BatchTriplet, PairMargin)
 """Losses that have a general form, with slips that their fields do not say."""
 
-_HARD: dict[str, dict[str, tuple[str, ...] | None]] = {
-    "views": {"NTXent": ("hardness",), "InfoNCE": ("hardness",)},
+_FURTHER: dict[str, dict[str, tuple[str, ...] | None]] = {
+    "views": {
+        "NTXent": ("hardness", "exclude"),
+        "InfoNCE": ("hardness", "exclude", "directions", "partition"),
+        "CLIP": ("exclude",),
+    },
+    "own": {"InfoNCE": ("in_batch", "own", "directions", "partition", "exclude", "hardness")},
+    "queue": {"InfoNCE": ("in_batch", "directions", "partition", "hardness")},
+    "ids": {
+        "CLIP": ("similarity", "same"),
+        "SigLIP": ("similarity", "same"),
+        "InfoNCE": ("similarity", "same"),
+        "NTXent": ("similarity", "same", "denominator"),
+    },
+    "guided": {
+        "CLIP": ("similarity", "exclude"),
+        "InfoNCE": ("exclude", "directions", "partition"),
+        "NTXent": ("similarity", "exclude"),
+    },
+    "reference": {
+        "SupCon": (
+            "similarity",
+            "denominator",
+            "positives",
+            "without_positives",
+            "average",
+            "candidates",
+        ),
+        "BatchTriplet": ("mining", "distance", "count", "candidates"),
+        "PairMargin": ("distance", "candidates"),
+        "MultiSimilarity": ("mining", "without_positives", "candidates"),
+    },
 }
 """Losses with a general form, and fields that it does not have."""
 
@@ -62,7 +97,7 @@ def _stated(kind: str) -> dict[str, tuple[str, ...] | None]:
     if kind in ("proxies", "centres"):
         several = SoftTriple.__name__
         found = {name: None for name in found if (name == several) == (kind == "centres")}
-    return found | _HARD.get(kind, {})
+    return found | _FURTHER.get(kind, {})
 
 
 def _is_own(cls: type[Loss]) -> bool:
@@ -83,7 +118,7 @@ def shapes_for(
         Kind and name of the argument that it is given values of.
     """
     kind, parts = stack.kind, stack.parts
-    yield from stated_shapes(_stated(kind), numbers, varied)
+    yield from stated_shapes(_stated(kind), kind, numbers, varied)
     if kind not in _GENERAL_KINDS:
         return
     if kind == "triplets":
