@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from oracles import drawn_family
 from oracles.drawn import draw
 from support.targets import other_samples, samples, torch_samples
 
@@ -175,7 +176,7 @@ def test_too_small_a_difference_is_no_name():
     assert identity(fn, framework="numpy").identity.statement is None
 
 
-def tally(seeds):
+def tally(seeds, draw=draw):
     right, wrong = 0, []
     for seed in seeds:
         drawn = draw(seed)
@@ -198,3 +199,16 @@ def test_more_random_conventions_are_named():
     right, wrong = tally(range(400, 424))
     assert not wrong
     assert right >= 23
+
+
+def test_random_fields_are_named():
+    right, wrong = tally(range(500, 504), drawn_family.draw)
+    assert not wrong
+    assert right == 4
+
+
+@pytest.mark.long
+def test_more_random_fields_are_named():
+    right, wrong = tally(range(600, 650), drawn_family.draw)
+    assert not wrong
+    assert right >= 48

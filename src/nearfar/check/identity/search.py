@@ -140,6 +140,8 @@ def cost(match: Match) -> float:
              "pairs": 0.3, "anchors times others": 0.6, "nothing": 0.7}  # fmt: skip
     if match.divisor == "nothing" and isinstance(match.shape, Softmax):
         plain["nothing"] = 0.0 if match.shape.over in WHOLE else 0.7
+    if isinstance(match.shape, Stated):
+        plain["anchors"] = 3.0  # a field says it, where one can
     factor = match.factor
     odd = 0.0 if abs(factor - 1) < 1e-6 else 0.8 if abs(abs(factor) - 1) < 1e-6 else 1.0
     round_number = abs(factor * 4 - round(factor * 4)) < 1e-4
