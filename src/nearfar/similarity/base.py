@@ -181,7 +181,14 @@ class PairwiseDifferences:
 
     def __init__(self, ns: Namespace, x: Array, y: Array, scratch: Scratch | None) -> None:
         self._ns, self._scratch = ns, scratch
-        self.features: int = x.shape[1]
+        features = x.shape[1]
+        if features is None:
+            raise ValueError(
+                "expected rows with a known number of features, since distances are computed one "
+                "feature at a time; received an unknown one in a graph of TensorFlow; state it, "
+                "x = tf.ensure_shape(x, (None, features))"
+            )
+        self.features: int = features
         self._x, self._y = ns.xp.matrix_transpose(x), -ns.xp.matrix_transpose(y)
 
     def _each(self) -> list[tuple[Block]]:

@@ -56,7 +56,8 @@ class _Euclidean(Similarity):
 
     def _ready(self, ns: Namespace, p: Array, rows: Rows) -> Rows:
         square = row_products(ns, p, p)
-        if p.shape[1] <= _FEW_FEATURES:
+        features = p.shape[1]  # None where a graph of TensorFlow does not know
+        if features is not None and features <= _FEW_FEATURES:
             return rows._replace(p=p, square=square)
         # With the norms as features of their own a product of rows is a squared distance.
         wide = ns.xp.concat([p, ns.xp.ones_like(p[:, :1]), square[:, None]], axis=1)
