@@ -157,8 +157,13 @@ def draw(seed, name=None) -> Drawn:
     told = {key: _pick(rng, values) for key, values in kind.told.items()}
     stated = {key: _pick(rng, values) for key, values in kind.choices.items()}
     stated["reduction"] = _pick(rng, kind.reductions)
-    if stated["reduction"] == "sum" and "average" in stated:
+    # What is one function has one name: in a sum nothing is left out of a mean, and pairs are
+    # never without positives.
+    total = stated["reduction"] == "sum"
+    if total and "average" in stated:
         stated["average"] = "anchors"
+    if (total and stated.get("without_positives") == "zero") or stated.get("form") == "pairs":
+        stated["without_positives"] = "skip"
     stated["scale"] = _pick(rng, (1.0, 1.0, 2.0, 0.5))
 
     def fn(*arrays, **given):
