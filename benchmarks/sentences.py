@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from sentence_transformers import losses
+from sentence_transformers.sentence_transformer import losses
 from torch import nn
 
 import nearfar as nf
