@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from support.cli import assert_matches, read_arrays
 
+from nearfar.cli.data import tables
 from nearfar.cli.data.reading import read_labelled
 from nearfar.cli.options import ColumnOptions
 
@@ -291,3 +292,19 @@ def test_transform_writes_a_table(run, trained, tmp_path):
     table = pd.read_csv(tmp_path / "z.csv")
     assert table.columns.tolist() == ["z0", "z1"]
     np.testing.assert_allclose(table.to_numpy(), np.load(tmp_path / "z.npy"), rtol=1e-12)
+
+
+def test_rows_are_named_by_one_reading_of_the_file(tmp_path, frame, monkeypatch):
+    frame["note"] = ["two\nlines" if k % 7 == 3 else "one" for k in range(N)]
+    data = read_labelled(
+        str(saved(tmp_path, frame)), "kind", ColumnOptions(drop=["note", "colour"])
+    )
+    opened = []
+    once = tables._opened
+    monkeypatch.setattr(tables, "_opened", lambda path: opened.append(path) or once(path))
+    places = [data.place(row) for row in range(N)]
+    assert len(opened) < 5  # for its header and its rows, not for every row
+    broken = np.cumsum(frame["note"] != "one")
+    for row, place in enumerate(places):
+        expected = f"line {row + 2 + broken[row]} (row {row + 1} below the header), column 'kind'"
+        assert place.endswith(expected)

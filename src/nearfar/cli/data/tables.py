@@ -7,9 +7,9 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import find_spec
 from io import TextIOWrapper
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,9 +37,19 @@ class Table:
 
     def place(self, column: str) -> Callable[[int], str]:
         """Give what names the cell of a column in the row it is called with."""
-        return lambda row: (
-            f"{self.path}, {_line(self.path, self.frame.index[row])}, column '{column}'"
-        )
+        if _format(self.path) == ".parquet":
+            return lambda row: f"{self.path}, row {self.frame.index[row] + 1}, column '{column}'"
+        # Read when it is first asked for, and once: a report asks for every row.
+        lines = cache(lambda: _lines(self.path))
+
+        def name(row: int) -> str:
+            at = self.frame.index[row]
+            return (
+                f"{self.path}, line {lines()[at]} (row {at + 1} below the header), "
+                f"column '{column}'"
+            )
+
+        return name
 
     def checked(self, name: str, option: str) -> str:
         """Refuse a name that no column has."""
@@ -158,11 +168,8 @@ def _opened(path: Path) -> Iterator[IO[str]]:
         yield file
 
 
-def _line(path: Path, row: int) -> str:
-    """Name a row of the table by its line: blank lines and line breaks in quotes shift them."""
-    if _format(path) == ".parquet":
-        return f"row {row + 1}"
+def _lines(path: Path) -> list[int]:
+    """The line each row ends on: blank lines and line breaks in quotes shift them."""
     with _opened(path) as file:
         reader = csv.reader(file, delimiter=_header(path)[1])
-        ends = (reader.line_num for cells in reader if cells)
-        return f"line {next(islice(ends, row + 1, None))} (row {row + 1} below the header)"
+        return [reader.line_num for cells in reader if cells][1:]
