@@ -86,7 +86,16 @@ def trainers() -> dict[str, Any]:
     return {"nf": nf, "nearfar": nearfar, "images": x, "texts": y, "model": lambda *_: said,
             "embeddings": x, "labels": torch.arange(8) % 3, "pytorch_metric_learning": pml,
             "miner": miners.PairMarginMiner(), "encoder": torch.nn.Linear(16, 16), "data": x,
-            "arguments": None, "SentenceTransformerTrainer": Mock()}  # fmt: skip
+            "arguments": None, "SentenceTransformerTrainer": Mock(), **retrieval()}  # fmt: skip
+
+
+def retrieval() -> dict[str, Any]:
+    """What a Keras model has at hand."""
+    query, candidate, x = np.random.default_rng(0).normal(size=(3, 8, 4)).astype("float32")
+    marks = np.arange(8) % 3
+    return {"query": query, "candidate": candidate, "ids": np.arange(8) % 5, "x": x, "z": query,
+            "probability": np.full(8, 0.125, "float32"), "weights": np.ones(8, "float32"),
+            "y": marks, "marks": marks}  # fmt: skip
 
 
 def my_package(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:

@@ -115,10 +115,3 @@ def test_no_product_with_other_things():
             nf.NTXent() * wrong
     with pytest.raises(TypeError):
         nf.NTXent() + 1
-
-
-def test_ranks_refuse_it_and_say_what_to_do():
-    from nearfar.torch.distributed import Loss
-
-    with pytest.raises(TypeError, match="each of its losses"):
-        Loss(SUM)
