@@ -15,7 +15,7 @@ def replicated(loss: Loss, *, shared: Sequence[str] = ()) -> "Replicated":
     """A nearfar loss of the global batch: the rows of all replicas, in the order of the replicas.
 
     A loss that is called inside of ``strategy.run`` compares the rows that its replica has, with no
-    others. This one gathers those of all replicas first, of which each may have any number:
+    others. This one gathers those of all replicas first, of which each may have any number::
 
         def step(a, b):
             with tf.GradientTape() as tape:
