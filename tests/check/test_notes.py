@@ -72,8 +72,8 @@ TRUTH = {
     twenty.facenet: (nf.Triplet(margin=0.2), ("normalised first",)),
     twenty.npair: None,
     twenty.supcon_with_itself: (nf.SupCon(temperature=0.5, include_self="positive"), ()),
-    twenty.lifted: None,
-    twenty.multi_similarity: None,
+    twenty.lifted: (nf.Lifted(margin=1.0, form="pairs"), ()),
+    twenty.multi_similarity: (nf.MultiSimilarity(), ()),
     twenty.hadsell_upside_down: None,
     twenty.circle: None,
     twenty.nca: (
