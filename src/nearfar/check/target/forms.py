@@ -62,6 +62,26 @@ def _facts_first(batch: Batch) -> Inputs:
     return (_facts(batch), batch.parts[0])
 
 
+def _facts_between(batch: Batch) -> Inputs:
+    return (batch.parts[0], _facts(batch), batch.parts[1])
+
+
+def _around(given: Inputs) -> Inputs:
+    return given[0], given[2]
+
+
+def _sides_and_facts(batch: Batch) -> Inputs:
+    return (*batch.parts, _facts(batch))
+
+
+def _two(given: Inputs) -> Inputs:
+    return given[:2]
+
+
+def _views_and_facts(batch: Batch) -> Inputs:
+    return (*_apart(batch.parts), _facts(batch)[::2])
+
+
 def _facts(batch: Batch) -> np.ndarray:
     assert batch.facts is not None
     return batch.facts
@@ -82,6 +102,11 @@ def _unpair(given: Inputs) -> Inputs:
 
 def _in_turn(given: Inputs) -> Inputs:
     return (np.stack(given[:2], axis=1).reshape(-1, given[0].shape[1]),)
+
+
+def _apart(given: Inputs) -> Inputs:
+    """Undo `_in_turn`."""
+    return given[0][0::2], given[0][1::2]
 
 
 def _halves(given: Inputs) -> Inputs:
@@ -117,8 +142,7 @@ FORMS = {
              lambda b: (np.concatenate(b.parts),), _halves,
              arguments=("z",), inputs="{0}[: len({0}) // 2], {0}[len({0}) // 2 :]"),
         Form("interleaved", "views", "rows of both views in turn, (2N, d)",
-             lambda b: (np.stack(b.parts, axis=1).reshape(-1, b.parts[0].shape[1]),),
-             lambda g: (g[0][0::2], g[0][1::2]),
+             lambda b: _in_turn(b.parts), _apart,
              arguments=("z",), inputs="{0}[0::2], {0}[1::2]"),
         Form("labels_first", "labels", "labels (n,), embeddings (n, d)", _facts_first,
              lambda g: g[1:], ("label|target|y", ""),
@@ -145,11 +169,11 @@ FORMS = {
              ("", "", "queue|neg|bank|mem"),
              arguments=("query", "key", "queue"), inputs="{0}, {1}, {2}.T"),
         Form("proxies", "proxies", "embeddings (n, d), labels (n,), proxies (C, d)",
-             lambda b: (b.parts[0], _facts(b), b.parts[1]), lambda g: (g[0], g[2]),
+             _facts_between, _around,
              ("", "label|target|y", "prox|w|cent|proto"),
              arguments=("z", "labels", "proxies"), inputs="{0}, {1}, {2}", embedded=(0, 2)),
         Form("proxies_second", "proxies", "embeddings (n, d), proxies (C, d), labels (n,)",
-             lambda b: (*b.parts, _facts(b)), lambda g: g[:2],
+             _sides_and_facts, _two,
              ("", "prox|w|cent|proto", "label|target|y"),
              arguments=("z", "proxies", "labels"), inputs="{0}, {2}, {1}", embedded=(0, 1)),
         Form("proxy_columns", "proxies", "embeddings (n, d), labels (n,), proxies (d, C)",
@@ -157,21 +181,21 @@ FORMS = {
              ("", "label|target|y", "prox|w|cent|proto"),
              arguments=("z", "labels", "proxies"), inputs="{0}, {1}, {2}.T", embedded=(0, 2)),
         Form("centres", "centres", "embeddings (n, d), labels (n,), centres (C, K, d)",
-             lambda b: (b.parts[0], _facts(b), b.parts[1]), lambda g: (g[0], g[2]),
+             _facts_between, _around,
              ("", "label|target|y", "prox|w|cent|proto"),
              arguments=("z", "labels", "centres"), inputs="{0}, {1}, {2}", embedded=(0, 2)),
         Form("ids", "ids", "two sides (N, d), ids (N,)",
-             lambda b: (*b.parts, _facts(b)), lambda g: g[:2],
+             _sides_and_facts, _two,
              ("", "", "id|label|group|candidate|index"),
              arguments=("x", "y", "ids"), inputs="{0}, {1}, ids={2}", embedded=(0, 1)),
         Form("guided", "guided", "two sides (N, d), a guide's two sides (N, e)",
-             lambda b: (*b.parts, *b.more), lambda g: g[:2],
+             lambda b: (*b.parts, *b.more), _two,
              ("", "", "guide|teacher|g", ""),
              arguments=("x", "y", "guide_x", "guide_y"),
              inputs="{0}, {1}, guide=({2}, {3})", embedded=(0, 1)),
         Form("reference", "reference",
              "embeddings (n, d), labels (n,), reference (m, d), its labels (m,)",
-             lambda b: (b.parts[0], _facts(b), b.parts[1], *b.more), lambda g: (g[0], g[2]),
+             lambda b: (*_facts_between(b), *b.more), _around,
              ("", "label|target|y", "ref|mem|queue|bank", ""),
              arguments=("z", "labels", "reference", "reference_labels"),
              inputs="{0}, {1}, {2}, {3}", embedded=(0, 2)),
@@ -185,20 +209,19 @@ FORMS = {
              ("", "guide|frozen|text|teacher|target"),
              arguments=("z", "frozen"), embedded=(0,)),
         Form("views_and_targets", "target_views", "two views (N, d), targets (N,)",
-             lambda b: (b.parts[0][0::2], b.parts[0][1::2], _facts(b)[::2]), _in_turn,
+             _views_and_facts, _in_turn,
              ("", "", "target|value|y|age|label"), arguments=("a", "b", "targets"),
              inputs="*nf.flatten_views(np.stack([{0}, {1}], 1), {2})", embedded=(0, 1)),
         Form("views_and_labels", "labelled_views", "two views (N, d), labels (N,)",
-             lambda b: (b.parts[0][0::2], b.parts[0][1::2], _facts(b)[::2]), _in_turn,
+             _views_and_facts, _in_turn,
              ("", "", "label|target|y"), arguments=("a", "b", "labels"),
              inputs="*nf.flatten_views(np.stack([{0}, {1}], 1), {2})", embedded=(0, 1)),
         Form("scored", "scored", "two sides (N, d), targets (N,)",
-             lambda b: (*b.parts, _facts(b)), lambda g: g[:2],
+             _sides_and_facts, _two,
              ("", "", "target|score|y|label|sim"),
              arguments=("x", "y", "targets"), inputs="{0}, {1}, {2}", embedded=(0, 1)),
         Form("scored_in_turn", "scored", "both sides' rows in turn (2N, d), targets (N,)",
-             lambda b: (np.stack(b.parts, axis=1).reshape(-1, b.parts[0].shape[1]), _facts(b)),
-             lambda g: (g[0][0::2], g[0][1::2]), ("", "target|score|y|label|sim"),
+             lambda b: (*_in_turn(b.parts), _facts(b)), _apart, ("", "target|score|y|label|sim"),
              arguments=("z", "targets"), inputs="{0}[0::2], {0}[1::2], {1}", embedded=(0,)),
     )
 }  # fmt: skip
