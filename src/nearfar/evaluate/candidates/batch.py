@@ -78,18 +78,13 @@ class CandidateBatch:
         weight = self.sides.facts.get("sample_weight")
         counts = self._counts()
         for k, (anchors, (count, negatives)) in enumerate(zip(self.sets, counts, strict=True)):
-            rule = anchors.rule
-            counted = count > 0 if rule.needs_positives else count >= 0
+            first = None
             if settings.first_only:
-                ones = ns.xp.ones_like(count)
-                halves = ns.xp.reshape(ones, (2, -1))
-                counted = counted & (anchors.arrange(halves[0, :]) > 0)
-            if rule.needs_negatives:
-                counted = counted & (negatives > 0)
+                halves = ns.xp.reshape(ns.xp.ones_like(count), (2, -1))
+                first = anchors.arrange(halves[0, :]) > 0
             of_anchors = None if weight is None else self._weights_of(anchors, k, weight)
-            weights = settings.reduction.weights(ns, count, counted, of_anchors)
-            anchors.count, anchors.negatives, anchors.counted = count, negatives, counted
-            anchors.weights = weights / len(self.sets)
+            sets = len(self.sets)
+            anchors.weigh(settings.reduction, count, negatives, sets, first, of_anchors)
 
     def _weights_of(self, anchors: Anchors, k: int, weight: Array) -> Array | None:
         """Those of the rows, for anchors: both views of a pair have one weight, both sides of a

@@ -5,6 +5,7 @@ from typing import Any
 
 from nearfar.evaluate.partition.exponentials import LogSum, relative
 from nearfar.evaluate.partition.forward import TileSums
+from nearfar.evaluate.settings import Reduction
 from nearfar.frameworks import Array, Namespace
 from nearfar.rules import Anchors, PartitionRule, Slopes
 
@@ -27,6 +28,27 @@ class AnchorSet:
     """How many, as `count`."""
     weights: Any
     """As `count`."""
+
+    def weigh(
+        self,
+        reduction: Reduction,
+        count: Array,
+        negatives: Array,
+        sets: int = 1,
+        among: Array | None = None,
+        given: Array | None = None,
+    ) -> None:
+        """Set how many each has, which count (of those `among`, if not all may) and by what weight.
+
+        `sets`: so many are averaged; `given`: how much each counts, as the caller says.
+        """
+        counted = count > 0 if self.rule.needs_positives else count >= 0
+        if among is not None:
+            counted = counted & among
+        if self.rule.needs_negatives:
+            counted = counted & (negatives > 0)
+        self.count, self.negatives, self.counted = count, negatives, counted
+        self.weights = reduction.weights(self.ns, count, counted, given) / sets
 
     def anchors(self, seen: TileSums) -> Anchors:
         ns, rule, count = self.ns, self.rule, self.count

@@ -270,8 +270,7 @@ class PartitionBatch(AnchorSet):
         return self.pairing
 
     def _weigh(self) -> None:
-        n, rule = self.pairing.n, self.settings.rule
-        sides = self.settings.sides
+        n, sides = self.pairing.n, self.settings.sides
         itself = 0 if self.settings.include_self or sides == 2 else 1
         if (
             isinstance(n, int)
@@ -284,21 +283,17 @@ class PartitionBatch(AnchorSet):
             self.weights = self.settings.reduction.weight(n) / sides
             return
         empty = self.ns.zeros((n,), self.like)
-        self.count = self._counts(empty)
+        count = self._counts(empty)
         if self.settings.include_self == "positive":
-            self.count = self.count + 1
-        self.counted = self.count > 0 if rule.needs_positives else self.count >= 0
+            count = count + 1
+        first = None
         if self.settings.first_only:
             xp = self.ns.xp
-            halves = xp.reshape(xp.ones_like(self.count), (2, -1))
+            halves = xp.reshape(xp.ones_like(count), (2, -1))
             first = xp.concat([halves[0, :], xp.zeros_like(halves[1, :])], axis=0)
-            self.counted = self.counted & (self.pairing.arrange(self.ns, first) > 0)
-        rows = n if isinstance(n, int) else self.ns.xp.sum(self.ns.xp.ones_like(self.count))
-        self.negatives = rows - self.count - itself
-        if rule.needs_negatives:
-            self.counted = self.counted & (self.negatives > 0)
-        weights = self.settings.reduction.weights(self.ns, self.count, self.counted)
-        self.weights = weights / sides
+            first = self.pairing.arrange(self.ns, first) > 0
+        rows = n if isinstance(n, int) else self.ns.xp.sum(self.ns.xp.ones_like(count))
+        self.weigh(self.settings.reduction, count, rows - count - itself, sides, first)
 
     def tiling(self, store: bool = False) -> TileContext:
         ns, rule, options = self.ns, self.settings.rule, self.options

@@ -116,12 +116,9 @@ class SmallBatch(AnchorSet):
         ns, settings, labels = self.ns, self.settings, self.inputs[self.settings.parts]
         self.positives = ns.cast(labels[:, None] == labels[None, :], self.sides[0].p.dtype)
         self.positives.reshape(-1)[self.places.own] = 0
-        self.count = ns.row_sums(self.positives)
-        self.counted = self.count > 0 if self.rule.needs_positives else self.count >= 0
-        self.negatives = self.m - (0 if settings.include_self else 1) - self.count
-        if self.rule.needs_negatives:
-            self.counted = self.counted & (self.negatives > 0)
-        self.weights = settings.reduction.weights(ns, self.count, self.counted)
+        count = ns.row_sums(self.positives)
+        others = self.m - (0 if settings.include_self else 1)
+        self.weigh(settings.reduction, count, others - count)
 
     def forward(self) -> Array:
         """The value, or each anchor's."""
