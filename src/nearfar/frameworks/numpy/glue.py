@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from nearfar.frameworks.numpy.namespace import NAMESPACE
-from nearfar.frameworks.protocol.glue import Evaluation, Glue, Residuals, Statement
+from nearfar.frameworks.protocol.glue import Evaluation, Glue, Statement
 from nearfar.frameworks.protocol.types import Array
 
 
@@ -15,8 +15,7 @@ class _NumPyGlue(Glue):
         self, evaluation: Evaluation, statement: Statement, inputs: tuple[Array, ...]
     ) -> Array:
         with _intended():
-            nothing = (False,) * len(inputs)
-            return evaluation.forward(self.ns, inputs, nothing, Residuals())[0]
+            return super().attach(evaluation, statement, inputs)
 
     def value_and_grad(
         self, evaluation: Evaluation, inputs: tuple[Array, ...], wanted: tuple[bool, ...]

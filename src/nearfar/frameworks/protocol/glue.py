@@ -97,7 +97,8 @@ class Glue:
     ) -> Array:
         """The value of `evaluation`, which is what `statement` says, differentiable where the
         framework differentiates."""
-        value, _ = evaluation.forward(self.ns, inputs, (False,) * len(inputs))
+        residuals = Residuals() if self.ns.in_place else None
+        value, _ = evaluation.forward(self.ns, inputs, (False,) * len(inputs), residuals)
         return value
 
     def value_and_grad(
