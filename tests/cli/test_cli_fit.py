@@ -131,7 +131,8 @@ def test_same_seed_same_numbers_other_seed_other_rows(run, trained, tmp_path):
 
     by_csv = json.loads((trained.folder / "metrics.json").read_text())["learned"]
     del by_csv["seconds"]
-    assert measures(0) == by_csv
+    # Older releases of pandas read the last bit of a CSV's numbers otherwise than it was written.
+    assert measures(0) == pytest.approx(by_csv, rel=1e-10)
     assert measures(1) != by_csv
 
 

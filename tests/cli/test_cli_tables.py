@@ -30,6 +30,11 @@ def saved(folder, frame, name="data.csv", **options):
     return folder / name
 
 
+def as_written(X, frame):
+    """Older releases of pandas read the last bit otherwise than it was written."""
+    np.testing.assert_allclose(X, frame.to_numpy(), rtol=1e-13)
+
+
 def model_of(folder):
     return read_arrays(folder / "model.npz")
 
@@ -70,7 +75,7 @@ class TestColumns:
             if name == "features" or pattern == "colour":
                 data = read_labelled(path, "kind", options)
                 assert data.columns.names == names
-                np.testing.assert_array_equal(data.X, frame[list(names)].to_numpy())
+                as_written(data.X, frame[list(names)])
 
     @pytest.mark.parametrize("option", ["--label", "--drop", "--features", "--one-hot"])
     def test_a_column_that_is_not_there(self, refused, frame, tmp_path, option):
@@ -140,7 +145,7 @@ class TestHoles:
         assert "dropped 1 of 90 rows without a label" in result.stderr
         assert "dropped 2 of 89 rows with a hole" in result.stderr
         data = read_labelled(str(path), "kind", ColumnOptions(missing="drop"), missing="drop")
-        np.testing.assert_array_equal(data.X, holes.dropna().iloc[:, :3].to_numpy())
+        as_written(data.X, holes.dropna().iloc[:, :3])
 
     def test_median_is_that_of_the_training_rows(self, run, holes, tmp_path):
         path, out = saved(tmp_path, holes), tmp_path / "out"

@@ -171,7 +171,7 @@ class NegEuclidean(_Euclidean):
     """-|x - y|; equal rows have no gradient.
 
     Where the host can read the rows, one that is any number of times as far as the others leaves
-    these their digits; elsewhere it does up to 1e19 times in float32.
+    these their digits; elsewhere it does up to 1e18 times in float32.
     """
 
     name = "neg_euclidean"

@@ -50,10 +50,12 @@ def show_presets(console: Console, word: str | None) -> None:
                 # Of none at all this says which names are near.
                 console.print(Text(str(rows[0] if rows else describe(word))), soft_wrap=True)
             return
+    # Every name whole where there is room, to be copied and searched: ten columns for versions and
+    # three between leave enough at a width of 80.
+    whole = min(max(len(row.name) for row in rows), max(1, console.width - 13))
     for loss in dict.fromkeys(type(row.loss) for row in rows if row.loss):
-        # Ten columns leave every name whole at a width of 80, to be copied and searched.
         version = Column("version", overflow="fold", max_width=10)
-        grid = Table(Column(loss.__name__, overflow="fold"), version)
+        grid = Table(Column(loss.__name__, overflow="fold", min_width=whole), version)
         grid.box, grid.pad_edge = box.SIMPLE_HEAD, False
         for row in rows:
             if isinstance(row.loss, loss):
