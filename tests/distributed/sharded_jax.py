@@ -242,12 +242,22 @@ def hostile(size):
     return off / noise
 
 
-def temporary(rows):
-    """Bytes per device beyond inputs and results, of value and gradient of so many pairs."""
+def temporary(name, rows):
+    """Bytes per device beyond inputs and results, of value and gradient of so many rows."""
+    loss, *kinds = NAMED[name]
     mesh = mesh_of(8)
-    run = jax.shard_map(sharded(nf.NTXent(), "d"), mesh=mesh, in_specs=P("d"), out_specs=P())
-    kind = jax.ShapeDtypeStruct((rows, 64), jnp.float32, sharding=NamedSharding(mesh, P("d")))
-    compiled = jax.jit(jax.value_and_grad(run, (0, 1))).lower(kind, kind).compile()
+    specs = tuple(P() if x is QUEUE else P("d") for x in kinds)
+    given = [
+        jax.ShapeDtypeStruct(
+            (4096 if x is QUEUE else rows, *(64 for _ in x.shape[1:])),
+            np.int32 if x is LABELS else np.float32,
+            sharding=NamedSharding(mesh, spec),
+        )
+        for x, spec in zip(kinds, specs, strict=True)
+    ]
+    run = jax.shard_map(sharded(loss, "d"), mesh=mesh, in_specs=specs, out_specs=P())
+    differentiated = tuple(k for k in embeddings(loss, kinds) if kinds[k] is not QUEUE)
+    compiled = jax.jit(jax.value_and_grad(run, differentiated)).lower(*given).compile()
     return compiled.memory_analysis().temp_size_in_bytes
 
 
@@ -302,8 +312,8 @@ def main(what, names):
         return refusals()
     if what == "memory":
         with optimised():
-            print("small:", temporary(2048))
-            print("large:", temporary(4096))
+            for name in names or NAMED:
+                print(f"{name}:", *(temporary(name, rows) for rows in (4096, 8192)), flush=True)
         return None
     if what == "meetings":
         for name in names or MEETINGS:
