@@ -434,6 +434,40 @@ def test_a_reference_is_the_packages(pml, ours, theirs):
     agree(*(loss(x, y) for loss in wrapped), (x, y), 1e-6)
 
 
+def hidden_classes(seed, n=96):
+    """Classes along 4 features of 16, of which the others are larger and say nothing."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 6, size=n)
+    centres = np.random.default_rng(7).normal(size=(6, 4))
+    told = centres[labels] + 0.2 * rng.normal(size=(n, 4))
+    features = np.concatenate([told, 3 * rng.normal(size=(n, 12))], axis=1)
+    return torch.tensor(features).float(), torch.tensor(labels)
+
+
+def test_training_with_a_miner_and_a_memory(pml):
+    """As its users train: recall@1 of rows that were not seen."""
+    torch.manual_seed(2)
+    model = torch.nn.Linear(16, 8)
+    miner = pml.miners.MultiSimilarityMiner()
+    criterion = pml.losses.CrossBatchMemory(
+        PMLLoss(nf.SupCon(temperature=0.1)), 8, memory_size=192, miner=miner
+    )
+    unseen, marks = hidden_classes(1000)
+
+    def recall():
+        return nf.metrics.recall_at_k(model(unseen).detach().numpy(), marks.numpy(), k=1)
+
+    before = recall()
+    search = torch.optim.Adam(model.parameters(), lr=0.02)
+    for step in range(60):
+        search.zero_grad()
+        x, labels = hidden_classes(step)
+        criterion(model(x), labels).backward()
+        search.step()
+    assert before < 0.4
+    assert recall() > 0.9
+
+
 def test_self_supervised_loss_takes_it(pml):
     x, y = rows(m=N)
     found = pml.losses.SelfSupervisedLoss(PMLLoss(nf.SupCon(temperature=0.2)))(x, y)
