@@ -214,7 +214,8 @@ def timed(call: Call) -> float:
 def measured(ratio: Ratio, rounds: int) -> tuple[float, float]:
     """The ratio of minima, and of medians, above 1 where what is asked "at least" is met."""
     calls = [ratio.ours, ratio.other] + ([ratio.besides] if ratio.besides else [])
-    turns = [[timed(call) for call in calls] for _ in range(min(rounds, ratio.turns or rounds) + 1)][1:]
+    count = min(rounds, ratio.turns or rounds)
+    turns = [[timed(call) for call in calls] for _ in range(count + 1)][1:]
     found = []
     for of in (min, median):
         ours, other, *besides = (of(each) for each in zip(*turns, strict=True))
