@@ -158,6 +158,36 @@ class TestTraining:
         assert sorted(np.concatenate(batches)) == list(range(60))
         assert [len(batch) for batch in batches] == [30, 30]
 
+    @pytest.mark.parametrize(
+        "loss",
+        [
+            nf.ProxyAnchor(),
+            nf.ArcFace(),
+            nf.CosFace(),
+            nf.NormalizedSoftmax(),
+            nf.ProxyNCA(),
+            nf.SoftTriple(),
+        ],
+        ids=lambda loss: type(loss).__name__,
+    )
+    def test_proxies_are_learned_beside_the_encoder(self, loss):
+        # A class of the validation rows alone has a proxy as well.
+        validation = Rows(self.rows().X[:8], np.array([0, 1, 2, 4, 0, 1, 2, 4]))
+        learned = {"learn_temperature": "temperature" in loss.parameters}
+        training = self.training(loss, None, validation, **learned)
+        proxies = training._all["criterion"].proxies
+        assert tuple(proxies.shape) == ((5, 10, 4) if loss.several_centres else (5, 4))
+        start, told, states = proxies.detach().clone(), [], []
+        training.run(lambda epoch: (told.append(epoch), states.append(training.state())))
+        assert (proxies != start).any(-1).all()
+        assert told[-1].loss < told[0].loss
+        assert None not in (told[0].validation, told[0].alignment)
+        again = self.training(loss, None, validation, **learned)
+        again.restore(*states[0])
+        later = []
+        again.run(later.append)
+        assert later == told[1:]
+
     def test_targets_and_no_validation(self):
         X = self.rows().X
         rows = Rows(X, X[:, 4])

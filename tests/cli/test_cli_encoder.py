@@ -73,6 +73,17 @@ class TestFit:
         predicted = pd.read_csv(tmp_path / "p.csv")["label"].to_numpy()
         assert (predicted == labels).mean() > 0.5
 
+    def test_proxies(self, run, digits, tmp_path):
+        args = (*QUICK, "--encoder", "mlp", "--loss", "softtriple", "--out", tmp_path)
+        result = run("fit", digits, *args)
+        assert result.exit_code == 0, result.output
+        report = results(tmp_path)
+        assert report["settings"]["loss"] == nf.SoftTriple().to_dict()
+        assert report["learned"]["knn3"] > 0.5  # a tenth is chance
+        assert "alignment" in result.stderr
+        record = json.loads(str(read_arrays(tmp_path / "model.npz")["record"]))
+        assert record["metric"] == "cosine"
+
     def test_targets_and_a_table(self, run, table, tmp_path):
         args = (*QUICK, "--encoder", "mlp", "--loss", "supcr", "--out", tmp_path / "out")
         result = run("fit", table, *args)
@@ -234,6 +245,7 @@ class TestStopped:
         (["--encoder", "mlp", "--device", "meta"], r"expected device .* 'meta' .*; choose 'cpu'"),
         (["--encoder", "mlp", "--flip"], r"--flip mirrors images, and needs --encoder cnn"),
         (["--encoder", "mlp", "--loss", "triplet"], r"'triplet' is called with anchor, positive"),
+        (["--loss", "arcface"], r"'arcface' learns proxies of the classes, and needs --encoder"),
         (
             ["--encoder", "mlp", "--loss", "ntxent", "--augmentation", 0],
             r"--augmentation 0 makes both views of a row the same; raise it",

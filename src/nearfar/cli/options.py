@@ -188,7 +188,8 @@ class EncoderOptions:
         typer.Option(
             metavar="mlp|cnn",
             help="Learn a neural network in place of a projection; with it, losses of two views "
-            "(ntxent, hcl, dcl, infonce, clip, siglip) can be chosen too.",
+            "(ntxent, hcl, dcl, infonce, clip, siglip) and of proxies (proxyanchor, arcface, "
+            "cosface, normalizedsoftmax, proxynca, softtriple) can be chosen too.",
             rich_help_panel=_ENCODER,
         ),
     ] = None

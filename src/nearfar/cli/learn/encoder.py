@@ -18,9 +18,8 @@ from nearfar.cli.options import EncoderOptions, LearningOptions
 from nearfar.cli.report.log import Log
 from nearfar.cli.report.voice import Voice, time_left
 from nearfar.cli.tasks import Task
-from nearfar.losses import LabelledRows, RankedRows
 from nearfar.torch.trainer.encoders import Architecture
-from nearfar.torch.trainer.training import Epoch, Recipe, Rows, Training
+from nearfar.torch.trainer.training import Epoch, Recipe, Rows, Training, of_two_views
 
 _STEPS = 8  # an epoch should have
 _BATCH_SIZES = (32, 256)
@@ -105,7 +104,7 @@ def _rows(part: Part, shape: tuple[int, ...]) -> Rows:
 
 
 def _recipe(loss: Any, options: EncoderOptions, patience: int, rows: int, seed: int) -> Recipe:
-    two_views = not isinstance(loss, LabelledRows | RankedRows)
+    two_views = of_two_views(loss)
     augmentation = options.augmentation
     if augmentation is None:
         augmentation = 1.0 if two_views or options.encoder == "cnn" else 0.0

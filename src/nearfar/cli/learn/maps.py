@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from nearfar.cli.errors import BadInput
 from nearfar.cli.report.scores import Space
+from nearfar.similarity import Cosine
 
 if TYPE_CHECKING:
     from nearfar.torch.trainer.encoders import Encoder
@@ -134,8 +135,7 @@ class Learned:
 
 def metric_of(loss: Any) -> str:
     """Tell how a loss compares embeddings: by "cosine" or by "euclidean" distances."""
-    compared = loss.stated("similarity"), loss.stated("distance")
-    return "cosine" if "cosine" in compared else "euclidean"
+    return "cosine" if isinstance(loss.comparison, Cosine) else "euclidean"
 
 
 MAPS: dict[str, type[Linear] | type[Encoded]] = {Linear.kind: Linear, Encoded.kind: Encoded}

@@ -9,6 +9,7 @@ from nearfar.cli.errors import BadInput, library_errors, listed, nearest
 from nearfar.cli.options import LossOptions
 from nearfar.losses import (
     LOSSES,
+    AgainstProxies,
     LabelledRows,
     Loss,
     Queries,
@@ -19,7 +20,10 @@ from nearfar.losses import (
 )
 
 # What rows are told apart by: the losses of it, and the default one.
-_FAMILIES: dict[str, type[Loss]] = {"labels": LabelledRows, "targets": RankedRows}
+_FAMILIES: dict[str, tuple[type[Loss], ...]] = {
+    "labels": (LabelledRows, AgainstProxies),
+    "targets": (RankedRows,),
+}
 _KINDS = {"labels": ("class labels", "supcon"), "targets": ("numeric targets", "supcr")}
 
 # What can be called with two views of the same rows, which an encoder's augmentations give.
@@ -31,9 +35,10 @@ TWO_VIEWS = [key for key, loss in LOSSES.items() if issubclass(loss, TwoViews | 
 _FOR_NEIGHBOURS = {"supcon": {"similarity": "neg_euclidean", "positives": "log_sum"}}
 
 
-def losses_of(kind: str) -> list[str]:
-    """Name the losses of rows with "labels" or "targets"."""
-    return [key for key, loss in LOSSES.items() if issubclass(loss, _FAMILIES[kind])]
+def losses_of(kind: str, encoder: bool = False) -> list[str]:
+    """Name the losses of rows with "labels" or "targets"; an encoder may have proxies beside it."""
+    families = tuple(f for f in _FAMILIES[kind] if encoder or f is not AgainstProxies)
+    return [key for key, loss in LOSSES.items() if issubclass(loss, families)]
 
 
 def option_for(kind: str) -> str:
@@ -43,8 +48,8 @@ def option_for(kind: str) -> str:
 
 def kind_of(loss: Any, data: LabelledData) -> str:
     """Tell whether rows are told apart by "labels" or "targets": by the loss, or as they look."""
-    for kind, family in _FAMILIES.items():
-        if isinstance(loss, family):
+    for kind, families in _FAMILIES.items():
+        if isinstance(loss, families):
             return kind
     return BUILT_IN.get(data.name) or ("targets" if data.y.dtype.kind == "f" else "labels")
 
@@ -71,18 +76,20 @@ def loss_for(source: str, options: LossOptions, encoder: bool) -> Any:
 def _check_fits(key: str, source: str, declared: str | None, encoder: bool) -> None:
     """Refuse a loss of something else than labelled rows, or not of a built-in set's kind."""
     kinds = [declared] if declared else list(_KINDS)
-    if any(key in losses_of(kind) for kind in kinds):
+    if any(key in losses_of(kind, encoder) for kind in kinds):
         return
     if key not in LOSSES:
         problem = f"is unknown{nearest(key, LOSSES)}"
-    elif key in losses_of("labels") + losses_of("targets"):
+    elif key in losses_of("labels", encoder) + losses_of("targets", encoder):
         needed, held = (_KINDS[kind][0] for kind in (_needed(key), kinds[0]))
         problem = f"needs {needed}, and {source} has {held}"
     elif key in TWO_VIEWS:
         problem = "compares two views, and needs --encoder mlp or cnn"
+    elif key in losses_of("labels", encoder=True):
+        problem = "learns proxies of the classes, and needs --encoder mlp or cnn"
     else:
         problem = f"is called with {', '.join(LOSSES[key].inputs)}"
-    fitting = {_KINDS[kind][0]: losses_of(kind) for kind in kinds}
+    fitting = {_KINDS[kind][0]: losses_of(kind, encoder) for kind in kinds}
     if encoder:
         fitting["two views"] = TWO_VIEWS
     choices = ", or for ".join(f"{what}: {listed(losses)}" for what, losses in fitting.items())
@@ -90,7 +97,7 @@ def _check_fits(key: str, source: str, declared: str | None, encoder: bool) -> N
 
 
 def _needed(key: str) -> str:
-    return next(kind for kind in _FAMILIES if key in losses_of(kind))
+    return next(kind for kind in _FAMILIES if key in losses_of(kind, encoder=True))
 
 
 def _field(loss: Any, text: str) -> tuple[str, Any]:

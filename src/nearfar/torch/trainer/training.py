@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from nearfar import metrics
-from nearfar.losses import LabelledRows, RankedRows
+from nearfar.losses import AgainstProxies, LabelledRows, RankedRows
 from nearfar.losses import Loss as Statement
 from nearfar.samplers import ClassBalancedSampler
 from nearfar.torch.module import Loss
@@ -24,6 +24,8 @@ Arrays = dict[str, NDArray[Any]]
 _PER_CLASS = 8  # rows of an anchor's class that a batch should have
 _WATCHED = 512  # training rows to be watched where no part is kept for validation
 _CHUNK = 1024  # rows embedded at once
+_CENTRES = 10  # of a class, for a loss of several: SoftTriple's own
+_PROXIES = 10.0  # how many times the encoder's learning rate theirs is
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,17 @@ class Epoch(NamedTuple):
     uniformity: float
 
 
+def of_two_views(loss: Statement) -> bool:
+    """Whether a loss compares two views of every row, and no labels or targets."""
+    return not isinstance(loss, LabelledRows | RankedRows | AgainstProxies)
+
+
 class Training:
     """An encoder in training: AdamW, a cosine schedule, early stop at the best validation loss.
 
     A loss of two views sees a head's output for two augmented views of every row; any other sees
-    the embeddings themselves, with their labels or targets. What an epoch draws (batches,
+    the embeddings themselves, with their labels or targets. Proxies are learned beside the encoder,
+    faster and without decay: only their directions count. What an epoch draws (batches,
     augmentations) follows from the seed and its number alone.
     """
 
@@ -82,14 +90,16 @@ class Training:
     ) -> None:
         self.recipe, self.device = recipe, _usable(device)
         self._rows, self._validation = rows, validation
-        self._two_views = not isinstance(loss, LabelledRows | RankedRows)
-        self._labelled = isinstance(loss, LabelledRows)
+        self._two_views = of_two_views(loss)
+        self._balanced = isinstance(loss, LabelledRows)
+        self._labelled = self._balanced or isinstance(loss, AgainstProxies)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             self.encoder: Encoder = architecture.build()
             extra = head(architecture.components) if self._two_views else nn.Identity()
+            proxies = self._proxies(loss, architecture.components)
+            criterion = Loss(loss, recipe.learn_temperature, proxies)
         self.encoder.standardise_by(rows.X)
-        criterion = Loss(loss, recipe.learn_temperature)
         self._all = nn.ModuleDict(
             {"encoder": self.encoder, "head": extra, "criterion": criterion}
         ).to(self.device)
@@ -99,10 +109,15 @@ class Training:
             if self.encoder.of_images
             else FeatureChanges(strength)
         )
-        decayed = [p for p in self._all.parameters() if p.ndim > 1]
-        others = [p for p in self._all.parameters() if p.ndim <= 1]
+        held = [criterion.proxies] if proxies else []
+        rest = [p for p in self._all.parameters() if not any(p is q for q in held)]
+        groups = [
+            {"params": [p for p in rest if p.ndim > 1], "times": 1.0},
+            {"params": [p for p in rest if p.ndim <= 1], "times": 1.0, "weight_decay": 0.0},
+            {"params": held, "times": _PROXIES, "weight_decay": 0.0},
+        ]
         self._optimizer = torch.optim.AdamW(
-            [{"params": decayed}, {"params": others, "weight_decay": 0.0}],
+            [group for group in groups if group["params"]],
             lr=recipe.lr,
             weight_decay=recipe.weight_decay,
         )
@@ -183,7 +198,8 @@ class Training:
             share = (self.epoch + step / len(batches)) / self.recipe.epochs
             warm = min(1.0, self.epoch + step / len(batches))
             for group in self._optimizer.param_groups:
-                group["lr"] = self.recipe.lr * warm * (1 + math.cos(math.pi * share)) / 2
+                rate = group["times"] * self.recipe.lr
+                group["lr"] = rate * warm * (1 + math.cos(math.pi * share)) / 2
             self._optimizer.zero_grad()
             loss, _ = self._loss(self._rows.X[batch], self._rows.y[batch], generator)
             loss.backward()
@@ -234,6 +250,15 @@ class Training:
             metrics.uniformity(Z[: len(seen)]),
         )
 
+    def _proxies(self, loss: Statement, components: int) -> tuple[int, ...] | None:
+        """Their shape, where the loss has some: of every class that a row here has."""
+        if not isinstance(loss, AgainstProxies):
+            return None
+        parts = [part for part in (self._rows, self._validation) if part]
+        classes = 1 + max(int(part.y.max()) for part in parts)
+        centres = (_CENTRES,) if loss.several_centres else ()
+        return classes, *centres, components
+
     def _temperature(self) -> float | None:
         found = self._all["criterion"].temperature
         return float(found.detach()) if isinstance(found, torch.Tensor) else found
@@ -256,7 +281,7 @@ class Training:
 
     def _sampler(self) -> ClassBalancedSampler | None:
         """Balance the classes where a batch drawn at random has few rows of an anchor's class."""
-        if not self._labelled:
+        if not self._balanced:
             return None
         counts = np.unique(self._rows.y, return_counts=True)[1]
         size = self.recipe.batch_size
