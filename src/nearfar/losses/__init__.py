@@ -20,14 +20,13 @@ from nearfar.losses.exclude import Exclude
 from nearfar.losses.families import (
     GivenPairs,
     GivenTriplets,
-    LabelledRows,
     Queries,
-    RankedRows,
     TwoSides,
     TwoViews,
 )
 from nearfar.losses.families_at_once import RowsAlone, ScoredPairs, ViewsAlone
 from nearfar.losses.families_of_grades import GradedRows
+from nearfar.losses.families_of_labels import LabelledRows, RankedRows
 from nearfar.losses.families_of_proxies import AgainstProxies
 from nearfar.losses.fields import (
     choice,

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from nearfar.losses.families import LabelledRows
+from nearfar.losses.families_of_labels import LabelledRows
 from nearfar.losses.fields import choice, number, positive
 from nearfar.rules import Circles
 from nearfar.similarity import SIMILARITIES

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from nearfar.evaluate import CandidateEvaluation, Grading
 from nearfar.frameworks import Array, Evaluation, Namespace
 from nearfar.losses.base import Loss
-from nearfar.losses.families import refuse_views
+from nearfar.losses.families_of_labels import refuse_views
 from nearfar.rules import PartitionRule
 
 

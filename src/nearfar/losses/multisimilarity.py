@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from nearfar.losses.families import LabelledRows
+from nearfar.losses.families_of_labels import LabelledRows
 from nearfar.losses.fields import choice, number, off_or_positive, positive
 from nearfar.rules import MinedSums, TwoSums
 from nearfar.similarity import SIMILARITIES

@@ -1,6 +1,6 @@
 """Smooth-AP."""
 
-from nearfar.losses.families import LabelledRows
+from nearfar.losses.families_of_labels import LabelledRows
 from nearfar.losses.fields import choice, positive
 from nearfar.rules import SmoothRanks
 from nearfar.similarity import SIMILARITIES

@@ -1,7 +1,7 @@
 """Supervised contrastive loss, in all its published conventions."""
 
 from nearfar.losses.exclude import Exclude
-from nearfar.losses.families import LabelledRows
+from nearfar.losses.families_of_labels import LabelledRows
 from nearfar.losses.fields import choice, excluding, positive
 from nearfar.rules import LogOver, OverLogs, OwnPositive, PartitionRule
 from nearfar.similarity import SIMILARITIES

@@ -1,6 +1,6 @@
 """SupCR, also known as Rank-N-Contrast: contrastive learning from numbers instead of classes."""
 
-from nearfar.losses.families import RankedRows
+from nearfar.losses.families_of_labels import RankedRows
 from nearfar.losses.fields import choice, positive
 from nearfar.rules import Ranks
 from nearfar.similarity import SIMILARITIES
