@@ -21,6 +21,7 @@ from nearfar.frameworks import (
 from nearfar.losses import arguments, facts, inputs, registry
 from nearfar.losses.declared import Declared, in_order
 from nearfar.losses.exclude import Exclude
+from nearfar.losses.fact_arrays import Call
 from nearfar.losses.fields import checked, choice, number
 from nearfar.rules import (
     AnchoredProxies,
@@ -373,7 +374,7 @@ class Loss(Declared, family=True):
         self._check_shapes(embeddings, bound)
         inputs.refuse_several_devices(ns, embeddings)
         self._check_together(bound)
-        known = facts.Call(ns, embeddings, finite, self.stated("candidates") == "both")
+        known = Call(ns, embeddings, finite, self.stated("candidates") == "both")
         rest = {name: x for name, x in bound.items() if name not in embeddings}
         found = facts.read(known, rest)
         embeddings = self._settled(ns, embeddings, found)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from nearfar.evaluate import InBatchEvaluation, PartitionEvaluation
 from nearfar.frameworks import Array, Evaluation, Namespace
 from nearfar.losses.base import Loss
-from nearfar.losses.facts import unless_marks
+from nearfar.losses.facts_of_equality import unless_marks
 from nearfar.losses.families import WithCandidates
 from nearfar.rules import PartitionRule, WithinRule
 
