@@ -72,6 +72,18 @@ def test_a_font_that_has_the_characters_is_taken(monkeypatch):
     assert fonts.families_for("abc") == (["DejaVu Sans"], "")
 
 
+def test_a_font_that_came_after_the_list_was_made_is_found(monkeypatch):
+    """Matplotlib keeps its list of fonts for good: who installs one as told must be helped."""
+    manager = fonts.font_manager
+    new = manager.findfont("DejaVu Serif")
+    before = [font for font in manager.fontManager.ttflist if font.fname != new]
+    monkeypatch.setattr(manager.fontManager, "ttflist", before)
+    monkeypatch.setattr(manager, "findSystemFonts", lambda: [new, __file__])
+    held = {new: set("苹")}
+    monkeypatch.setattr(fonts, "_characters", lambda path: held.get(path, set("abc ")))
+    assert fonts.families_for("a 苹") == (["DejaVu Sans", "DejaVu Serif"], "")
+
+
 def test_tsne_shows_other_planes(tmp_path):
     names = [f"c{k}" for k in range(5)]
     drawn(tmp_path / "pca.png", names, n=60)

@@ -1,6 +1,7 @@
 """Fonts that have the characters of the data: class names may be in any script."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from matplotlib import font_manager
@@ -35,6 +36,17 @@ def _characters(path: str | Path) -> set[str]:
 
 
 def _installed() -> Iterable[tuple[str, str]]:
+    """Families with a file of each; last those that came after Matplotlib made the list it keeps."""
+    listed = font_manager.fontManager.ttflist
+    known = [*listed]
+    yield from _upright_first(known)
+    for path in sorted(set(font_manager.findSystemFonts()) - {font.fname for font in known}):
+        with suppress(OSError, RuntimeError):  # what is no font is of no use here
+            font_manager.fontManager.addfont(path)
+    yield from _upright_first([font for font in listed if font not in known])
+
+
+def _upright_first(fonts: list[font_manager.FontEntry]) -> Iterable[tuple[str, str]]:
     """Families with a file of each, upright ones of normal weight first, sans before others."""
 
     def order(font: font_manager.FontEntry) -> tuple[bool, bool, bool, str]:
@@ -42,7 +54,7 @@ def _installed() -> Iterable[tuple[str, str]]:
         return font.style != "normal", not regular, "Sans" not in font.name, font.name
 
     seen = set()
-    for font in sorted(font_manager.fontManager.ttflist, key=order):
+    for font in sorted(fonts, key=order):
         if font.name not in seen and "Last Resort" not in font.name:  # it has boxes for all
             seen.add(font.name)
             yield font.name, font.fname
