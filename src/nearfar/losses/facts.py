@@ -102,7 +102,7 @@ def log_q(call: Call, given: Mapping[str, Any]) -> dict[str, Array]:
     """Logarithms of how probable candidates are in a batch, at most 0."""
     shapes = _candidates(call)
     x = given["log_q"]
-    parts = list(x) if isinstance(x, tuple | list) and len(shapes) > 1 else [x]
+    parts = list(x) if isinstance(x, (tuple, list)) and len(shapes) > 1 else [x]
     if len(parts) != len(shapes):
         raise ValueError(
             f"expected log_q as {len(shapes)} arrays, of {', '.join(shapes)}; received {len(parts)}"
@@ -141,7 +141,7 @@ def guide(call: Call, given: Mapping[str, Any]) -> dict[str, Array]:
     """Embeddings of a guide, one array beside each of the call's."""
     x = given["guide"]
     names = list(call.embeddings)
-    parts = list(x) if isinstance(x, tuple | list) else [x]
+    parts = list(x) if isinstance(x, (tuple, list)) else [x]
     if len(parts) != len(names):
         raise ValueError(
             f"expected guide as {len(names)} arrays, beside {', '.join(names)}; received "
