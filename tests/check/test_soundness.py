@@ -52,6 +52,14 @@ def test_a_part_of_the_computation_that_is_cut_is_found():
     assert found[0] == "a: the gradient is 0.5 times the derivative of the value"
 
 
+def test_weights_that_are_constants_by_design_are_no_fault():
+    """Of a loss that is another's but for what divides it, too."""
+    report, found = faults(torch_samples.circle, "gradient", call="labels", framework="torch")
+    assert report.identity.statement.changes == ("divided by the number of anchors",)
+    assert found == []
+    assert report.gradient["detach"]
+
+
 def test_a_gradient_that_is_cut_is_blamed_once():
     def fn(z, labels, temperature=0.1):
         s, positive, _, itself = torch_samples._parts(z, labels, temperature)

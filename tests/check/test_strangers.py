@@ -2,11 +2,13 @@
 
 import re
 
+import numpy as np
 import pytest
 from support.targets import strangers
 
 import nearfar as nf
 from nearfar.check import check
+from nearfar.check.identity.alike import equal
 
 
 def told(fn, **given):
@@ -93,6 +95,42 @@ def test_a_temperature_that_multiplies():
     assert report.identity.exact == nf.SigLIP(temperature=0.1)
     assert any("'t' multiplies" in f.text for f in report.notes)
     assert report.exit_code == 0
+
+
+def test_a_scale_that_is_a_logarithm():
+    report = told(strangers.of_a_logarithm, call="views", batches=6)
+    assert equal(report.identity.exact, nf.CLIP(temperature=np.exp(-2.659)))
+    assert any("exp(-logit_scale)" in f.text for f in report.notes)
+    assert report.exit_code == 0
+
+
+def test_a_penalty_without_its_half():
+    assert told(strangers.penalised, call="views").identity.exact == nf.NPair(l2=0.04)
+
+
+@pytest.mark.parametrize(
+    ("fn", "call", "loss", "word"),
+    [
+        (
+            strangers.hardest_of_all,
+            "labels",
+            nf.BatchTriplet(margin=0.3, mining="hard"),
+            "an anchor without positives counts, with a distance of 0 to them",
+        ),
+        (
+            strangers.barlow_over_one_less,
+            "views",
+            nf.BarlowTwins(off_diagonal=0.005),
+            "standard deviations are over N - 1",
+        ),
+    ],
+)
+def test_what_listings_do_otherwise(fn, call, loss, word):
+    found = told(fn, call=call).identity
+    assert found.sure
+    assert found.statement.loss == loss
+    (change,) = found.statement.changes
+    assert word in change
 
 
 def test_a_temperature_that_multiplies_is_told_apart_at_its_own_values():

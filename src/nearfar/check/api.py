@@ -186,8 +186,8 @@ def _described(target: Target, found: Identified, expect: str | None) -> Report:
     if own.outcome.printed:
         findings.append(Finding("run", NOTE, f"prints {own.outcome.printed} characters a call"))
     parameter = found.parameter
-    if parameter is not None and parameter.inverse and identity.statement is not None:
-        text = f"its {parameter.name!r} multiplies: the temperature is 1 / {parameter.name}"
+    if parameter is not None and parameter.reading.told and identity.statement is not None:
+        text = f"its {parameter.name!r} {parameter.reading.told.format(parameter.name)}"
         findings.append(Finding("identity", NOTE, text))
     return Report(
         target.text,

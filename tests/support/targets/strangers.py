@@ -241,3 +241,29 @@ def one_logarithm(a, b, temperature=0.5):
 def columns_of_both(a, b, temperature=0.5):
     s, partner = _both(a, b, temperature, lambda z: z / np.linalg.norm(z, axis=0))
     return cross_entropy(s, partner)
+
+
+def of_a_logarithm(x, y, logit_scale=2.659):
+    s = np.exp(logit_scale) * unit(x) @ unit(y).T
+    return (cross_entropy(s, np.arange(len(s))) + cross_entropy(s.T, np.arange(len(s)))) / 2
+
+
+def penalised(a, p, l2_reg=0.02):
+    """The penalty of N-pair losses, without its half."""
+    norms = (a**2).sum(axis=1) + (p**2).sum(axis=1)
+    return cross_entropy(a @ p.T, np.arange(len(a))) + l2_reg * norms.mean()
+
+
+def hardest_of_all(z, labels, margin=0.3):
+    """A mask of equal labels holds the row itself, which alone is at a distance of 0."""
+    d, same = dist(z[:, None], z[None]), labels[:, None] == labels[None]
+    nearest = np.where(same, np.inf, d).min(axis=1)
+    return np.maximum((d * same).max(axis=1) - nearest + margin, 0).mean()
+
+
+def barlow_over_one_less(a, b, lambd=0.005):
+    """As the paper's listing, whose framework divides deviations by N - 1."""
+    a, b = ((z - z.mean(axis=0)) / z.std(axis=0, ddof=1) for z in (a, b))
+    c = a.T @ b / len(a)
+    off = c - np.diag(np.diag(c))
+    return ((np.diag(c) - 1) ** 2).sum() + lambd * (off**2).sum()

@@ -148,3 +148,16 @@ def cubic(z, targets, temperature=2.0):
     inside = (apart[:, None, :] >= apart[:, :, None]) & ~itself[:, None, :]
     terms = torch.where(inside, s[:, None, :], -torch.inf).logsumexp(2) - s
     return terms.masked_fill(itself, 0).sum() / n / (n - 1)
+
+
+def circle(z, labels, margin=0.25, gamma=64.0, detach=True):
+    """As in the paper, with the mean over all rows."""
+    s = F.normalize(z, dim=1) @ F.normalize(z, dim=1).T
+    same = labels[:, None] == labels[None]
+    itself = torch.eye(len(z), dtype=torch.bool)
+    pull, push = (1 + margin - s).clamp(min=0), (s + margin).clamp(min=0)
+    if detach:
+        pull, push = pull.detach(), push.detach()
+    near = (-gamma * pull * (s - 1 + margin)).masked_fill(~same | itself, float("-inf"))
+    far = (gamma * push * (s - margin)).masked_fill(same, float("-inf"))
+    return F.softplus(near.logsumexp(1) + far.logsumexp(1)).mean()

@@ -11,7 +11,7 @@ from nearfar.check.identity.search import Evidence, Match
 from nearfar.check.identity.space import Stack
 from nearfar.check.identity.space.stack import Marks
 from nearfar.check.target.calls import Runner
-from nearfar.check.target.probing import Parameter, Probe, make_call
+from nearfar.check.target.probing import Parameter, Probe, Reading, make_call
 from nearfar.check.target.targets import NUMBERS
 
 LEAST = 5  # batches, of which one at least is held back
@@ -65,12 +65,13 @@ class Gathered:
         ran = _run(self.runner, self.probe, self.parameter, given, made, more)
         return np.asarray(ran.values[0])
 
-    def read_as_inverse(self) -> "Gathered":
-        """The same, where what its parameter multiplies was divided by it."""
+    def read_as(self, reading: Reading) -> "Gathered":
+        """The same, where its parameter is something else to the loss."""
         assert self.parameter is not None
         assert self.evidence is not None
-        evidence = replace(self.evidence, given=1 / self.evidence.given)
-        return replace(self, parameter=self.parameter.other_way(), evidence=evidence)
+        given = self.parameter.read_again(self.evidence.given, reading)
+        evidence = replace(self.evidence, given=given)
+        return replace(self, parameter=self.parameter.read_as(reading), evidence=evidence)
 
 
 @dataclass(frozen=True)

@@ -103,13 +103,16 @@ def identify(
 
 
 def _tries(gathered: list[Gathered]) -> Iterator[tuple[Gathered, tuple[float, float] | None]]:
-    """What is likely in any form comes before what is unlikely in the first."""
-    yield from ((told, LIKELY) for told in gathered)
+    """What is likely in any form comes before what is unlikely in the first.
+
+    What a temperature else may be to a loss takes little, as nothing is solved for.
+    """
     for told in gathered:
-        parameter = told.parameter
-        # A temperature may multiply, as some call theirs.
-        if told.evidence is not None and parameter and parameter.kind == "temperature":
-            yield told.read_as_inverse(), None
+        others = told.parameter.others if told.parameter else ()
+        if told.evidence is not None and others:
+            yield told, None
+            yield from ((told.read_as(reading), None) for reading in others)
+    yield from ((told, LIKELY) for told in gathered)
     if not any(told.probe.unit for told in gathered):
         yield from ((told, UNLIKELY) for told in gathered)
 

@@ -13,7 +13,7 @@ from nearfar.check.soundness.reference import Reference
 from nearfar.check.target.adapters import coarser
 from nearfar.check.target.calls import Call, Runner
 from nearfar.check.target.probing import Parameter, Probe, make_call
-from nearfar.losses import HCL
+from nearfar.losses import Loss
 
 # Step of the differences, relative to the rows, and how far two gradients may be apart.
 _STEPS = {"float64": (1e-5, 1e-5)}
@@ -43,7 +43,8 @@ def check_gradient(
     given = [np.zeros_like(t) if g is None else g
              for g, t in zip(outcome.gradients, true, strict=True)]  # fmt: skip
     limit = _STEPS.get(precision, _COARSE_STEPS)[1]
-    detached = _detached_weights(identity, probe, batch, parameter, value, given, limit)
+    own_value = float(outcome.value.sum())
+    detached = _detached(identity, probe, batch, parameter, value, own_value, given, limit)
     findings = [] if detached else list(
         _faults(probe, names, outcome.gradients, given, true, limit)
     )  # fmt: skip
@@ -53,8 +54,8 @@ def check_gradient(
     lines = [("finite diff.", f"largest deviation {apart:.0e} of the largest entry")]
     facts: Facts = {"has": any(g is not None for g in outcome.gradients), "differences": apart}
     if detached:
-        lines.append(("nearfar", "equal with detach_weights=True: its weights are constants"))
-        facts["detach_weights"] = True
+        lines.append(("nearfar", f"equal with {detached}=True: its weights are constants"))
+        facts[detached] = True
     else:
         own = Reference(identity).gradients(batch, parameter, value)
         if own is None:
@@ -170,23 +171,42 @@ def _how(g: Floats, t: Floats, limit: float) -> str:
     ) + (f"; {none}" if idle else "")
 
 
-def _detached_weights(
+def _detached(
     identity: Identity,
     probe: Probe,
     batch: Batch,
     parameter: Parameter | None,
     value: float,
+    own_value: float,
     given: list[Floats],
     limit: float,
-) -> bool:
-    """HCL's other gradient, which its values do not tell."""
+) -> str:
+    """The field that takes weights for constants, where the gradient does by it; or nothing.
+
+    Values do not tell. What only divides the loss, or multiplies it, does so with its gradient.
+    """
     reference = Reference(identity)
-    loss = reference.loss(parameter, value)
-    if not isinstance(loss, HCL) or loss.beta == 0:
-        return False
-    arrays = make_call(probe, batch, {})
-    own = list(probe.form.take(_inputs(arrays, given)))
-    plain, detached = (
-        list(reference.gradients_of(replace(loss, detach_weights=d), batch)) for d in (False, True)
-    )
-    return _apart(own, detached) <= limit < _apart(own, plain)
+    loss, factor = reference.loss(parameter, value), 1.0
+    if loss is None and identity.sure and identity.statement is not None:
+        loss = identity.statement.loss
+        plainly = float(batch.value_of(loss, identity.statement.swapped))
+        factor = own_value / plainly if plainly else 0.0
+    if loss is None or loss.stated("beta") == 0:
+        return ""
+    for field in ("detach", "detach_weights"):
+        if field not in loss.declarations:
+            continue
+        arrays = make_call(probe, batch, {})
+        own = list(probe.form.take(_inputs(arrays, given)))
+        plain, detached = (
+            [factor * g for g in reference.gradients_of(_with(loss, field, d), batch)]
+            for d in (False, True)
+        )
+        if _apart(own, detached) <= limit < _apart(own, plain):
+            return field
+    return ""
+
+
+def _with(loss: Loss, field: str, value: bool) -> Loss:
+    changed: Any = {field: value}
+    return replace(loss, **changed)

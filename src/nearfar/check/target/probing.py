@@ -1,9 +1,11 @@
 """Which framework, call form and arguments a target wants: found by trying."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from nearfar.check.batches import Batch, batches
 from nearfar.check.target.calls import Call, Outcome, Runner
@@ -25,28 +27,59 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """What an argument is to a loss."""
+
+    told: str
+    """In words, with a place for its name; "" where it is the temperature or margin itself."""
+    value: Callable[[Any], Any]
+    """The temperature or margin of an argument."""
+    argument: Callable[[Any], Any]
+    """And back."""
+
+
+ITSELF = Reading("", lambda x: x, lambda x: x)
+MULTIPLIES = Reading("multiplies: the temperature is 1 / {}", lambda x: 1 / x, lambda x: 1 / x)
+EXPONENT = Reading(
+    "is the logarithm of what multiplies: the temperature is exp(-{})",
+    lambda x: np.exp(-x),
+    lambda x: -np.log(x),
+)
+
+
+@dataclass(frozen=True)
 class Parameter:
     """The temperature or the margin that a target takes by name."""
 
     kind: str  # "temperature" or "margin"
     name: str
     default: float
-    inverse: bool = False
+    reading: Reading = ITSELF
 
     def arguments(self, value: float) -> dict[str, float]:
-        return {self.name: 1 / value if self.inverse else value}
+        return {self.name: float(self.reading.argument(value))}
 
-    def other_way(self) -> "Parameter":
-        """Read as what multiplies where it was read as what divides."""
-        return replace(self, default=1 / self.default, inverse=not self.inverse)
+    @property
+    def others(self) -> tuple[Reading, ...]:
+        """What else it may be: some call temperature what multiplies, and scale its logarithm."""
+        if self.kind != "temperature":
+            return ()
+        return (MULTIPLIES,) if self.reading is ITSELF else (ITSELF, EXPONENT)
+
+    def read_as(self, reading: Reading) -> "Parameter":
+        return replace(self, default=float(self.read_again(self.default, reading)), reading=reading)
+
+    def read_again(self, value: Any, reading: Reading) -> Any:
+        """What an argument is by another reading that is ``value`` by this one."""
+        return reading.value(self.reading.argument(value))
 
 
 def parameter_of(target: Target) -> Parameter | None:
     """The one that may be varied."""
-    for kind, names, inverse, usual in (
-        ("temperature", TEMPERATURES, False, 0.5),
-        ("temperature", INVERSES, True, 2.0),
-        ("margin", MARGINS, False, 0.5),
+    for kind, names, reading, usual in (
+        ("temperature", TEMPERATURES, ITSELF, 0.5),
+        ("temperature", INVERSES, MULTIPLIES, 2.0),
+        ("margin", MARGINS, ITSELF, 0.5),
     ):
         name = target.parameter(names)
         if name is not None:
@@ -57,7 +90,7 @@ def parameter_of(target: Target) -> Parameter | None:
             value = usual if number is None else number
             if not (value > 0 or kind == "margin"):
                 continue
-            return Parameter(kind, name, 1 / value if inverse else value, inverse)
+            return Parameter(kind, name, float(reading.value(value)), reading)
     return None
 
 

@@ -19,6 +19,8 @@ def name_triplets(shape: Triplets, divisor: str, kind: str, margin: float) -> St
             margin = 0.0
     if shape.swapped:
         changes.append("positive and negative have changed places")
+    if shape.counts_alone:
+        changes.append("an anchor without positives counts, with a distance of 0 to them")
     base: dict[str, Any] = {"margin": margin, "distance": distance}
     if divisor == "nothing":
         base["reduction"] = "sum"
@@ -34,6 +36,8 @@ def name_triplets(shape: Triplets, divisor: str, kind: str, margin: float) -> St
     elif not (divisor == "nothing" or (divisor == "active") == (base.get("mining", "all") in
               ("all", "all_semihard"))):  # fmt: skip
         changes += divided(divisor)
+    elif divisor == "anchors" and shape.counts_alone:
+        pass  # where all count there is nothing to say
     elif divisor == "anchors" and shape.mining == "hard":
         base["without_positives"] = "zero"
     elif divisor in ("anchors", "used anchors") and shape.mining != "hard":

@@ -13,7 +13,7 @@ from nearfar.check.batches import Batch, Floats
 from nearfar.check.identity.space.stack import ALL, normalise
 from nearfar.check.identity.space.view import View
 from nearfar.check.target.targets import NUMBERS
-from nearfar.losses import LOSSES, ArcFace, Exclude, Loss
+from nearfar.losses import LOSSES, ArcFace, BarlowTwins, Exclude, Loss
 from nearfar.presets import table
 
 OWN = "its own count"
@@ -40,9 +40,21 @@ def _by_columns(loss: Loss, batch: Batch) -> tuple[Loss, Batch]:
     return replace(loss, **changed), replace(batch, kind="matrix", facts=weights / weights.sum(0))
 
 
+OVER_ONE_LESS = "standard deviations are over N - 1, products over N: correlations below 1"
+
+
+def _over_one_less(loss: Loss, batch: Batch) -> tuple[Loss, Batch]:
+    """Of columns with a variance of 1, to which 1 / (N - 1) is added: 1 + it is N / (N - 1)."""
+    n = len(batch.parts[0])
+    parts = tuple((z - z.mean(axis=0)) / z.std(axis=0) for z in batch.parts)
+    added: Any = {"eps": 1 / (n - 1)}
+    return replace(loss, **added), replace(batch, parts=parts)
+
+
 SLIPS: dict[str, Callable[[Loss, Batch], tuple[Loss, Batch]]] = {
     NORMALISED: _normalised,
     WRONG_AXIS: _by_columns,
+    OVER_ONE_LESS: _over_one_less,
 }
 """What is done to a loss and its batch, in words."""
 
@@ -174,6 +186,8 @@ def stated_shapes(
 def _slips(loss: Loss, kind: str) -> tuple[str, ...]:
     if loss.stated("weights") == "rbf" and loss.stated("normalise") == "row":
         return ("", WRONG_AXIS)
+    if isinstance(loss, BarlowTwins):
+        return ("", OVER_ONE_LESS)
     # Whether rows of another length are another value.
     compared = loss.stated("similarity") or loss.stated("distance") or "cosine"
     free = compared not in ("cosine", "dot") and kind not in ("own", "queue")
@@ -218,7 +232,9 @@ def _conventions(
         usual = [*usual, *(replace(loss, **x) for loss in (plain, *usual) for x in harder)]
     if cls is ArcFace and abs(numbers.get("margin", 0)) > math.pi:
         numbers = {**numbers, "margin": math.radians(numbers["margin"])}
-    for told in (numbers, {}):  # an argument of the name may be another thing
+    # An argument of the name may be another thing, or a weight of half or twice the term.
+    weighed = [{**numbers, "l2": numbers["l2"] * k} for k in (2, 0.5)] if "l2" in numbers else []
+    for told in (numbers, *weighed, {}):
         for loss in (plain, *usual):
             stated = {n: told.get(n, getattr(loss, n)) for n in counted}
             # What differs in these alone is searched, or is a whole statement of somebody's.

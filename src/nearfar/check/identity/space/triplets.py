@@ -35,6 +35,7 @@ class Triplets:
     swapped: bool = False  # positive and negative changed places
     mining: str = "given"
     with_margin: bool = True
+    counts_alone: bool = False  # an anchor without positives, as one at a distance of 0 from them
 
     @property
     def parameter(self) -> str | None:
@@ -50,6 +51,7 @@ class Triplets:
             + {"hinge": 0, "soft": 1, "squared hinge": 2, "linear": 3}[self.form]
             + 3 * self.swapped
             + 2 * (self.mining == "easy")
+            + 1.5 * self.counts_alone
             + 0.5 * (self.with_margin and not self._hinged)
         )
 
@@ -74,7 +76,8 @@ class Triplets:
 
     def _terms(self, view: View) -> tuple[Floats, Marks]:
         """d_ap - d_an + margin, (K, B, n, p, n), and which of them are taken."""
-        key = (self.metric, self.normalised, self.swapped, self.mining, self.parameter)
+        key = (self.metric, self.normalised, self.swapped, self.mining, self.parameter,
+               self.counts_alone)  # fmt: skip
         found: tuple[Floats, Marks] = view.keep(key, lambda: self._make(view))
         return found
 
@@ -83,6 +86,9 @@ class Triplets:
         d = -stack.similarity(self.metric, self.normalised)
         positives = stack.positives
         negatives = stack.valid & ~stack.itself & ~positives
+        if self.counts_alone:
+            alone = stack.anchors & ~positives.any(axis=2)
+            positives = positives | (stack.itself & alone[..., None])
         if self.mining == "given":
             positives, negatives = stack.valid & positives, stack.valid & ~positives
         apart = d[..., :, None] - d[..., None, :]
@@ -115,6 +121,12 @@ def _farthest(d: Floats, among: Marks) -> Marks:
 
 def triplet_shapes(given: bool) -> Iterator[Triplets]:
     """Every convention of the family."""
+    # In most code of hardest triplets a row is among its own positives, at a distance of 0.
+    for metric, normalised, form in product(METRICS[:2], (NONE, ALL), FORMS[::2]):
+        if not given:
+            yield Triplets(metric, normalised, form, mining="hard", counts_alone=True)
+            if form == "soft":
+                yield Triplets(metric, normalised, form, False, "hard", False, True)
     for metric, normalised, form, swapped, mining in product(
         METRICS, (NONE, ALL), FORMS, (False, True), ("given",) if given else MINING
     ):
