@@ -36,7 +36,7 @@ def _characters(path: str | Path) -> set[str]:
 
 
 def _installed() -> Iterable[tuple[str, str]]:
-    """Families with a file of each; last those that came after Matplotlib made the list it keeps."""
+    """Families with a file of each; last those found after Matplotlib made the list it keeps."""
     listed = font_manager.fontManager.ttflist
     known = [*listed]
     yield from _upright_first(known)
