@@ -8,7 +8,7 @@ from nearfar.losses.alignment import Alignment
 from nearfar.losses.angle import AnglE
 from nearfar.losses.arcface import ArcFace
 from nearfar.losses.barlowtwins import BarlowTwins
-from nearfar.losses.base import Loss, loss_from_dict
+from nearfar.losses.base import Loss
 from nearfar.losses.batchtriplet import BatchTriplet
 from nearfar.losses.circle import Circle
 from nearfar.losses.clip import CLIP
@@ -50,6 +50,7 @@ from nearfar.losses.pairmargin import PairMargin
 from nearfar.losses.proxyanchor import ProxyAnchor
 from nearfar.losses.proxynca import ProxyNCA
 from nearfar.losses.registry import LOSSES, key_of
+from nearfar.losses.restored import loss_from_dict
 from nearfar.losses.siglip import SigLIP
 from nearfar.losses.smoothap import SmoothAP
 from nearfar.losses.softcontrastive import SoftContrastive

@@ -4,24 +4,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import InitVar, field, fields, replace
 from numbers import Real
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from nearfar.evaluate import Options, Reduction, without_kernels
+from nearfar.evaluate import Options, Reduction
 from nearfar.frameworks import (
     Array,
-    Evaluation,
-    Kernel,
-    Namespace,
     Statement,
     glue_of,
-    namespace_of,
-    register_rebuild,
-    unwrapped,
 )
-from nearfar.losses import arguments, facts, inputs, registry
-from nearfar.losses.declared import Declared, in_order
+from nearfar.losses import arguments, registry
+from nearfar.losses.called import Called
+from nearfar.losses.declared import in_order
 from nearfar.losses.exclude import Exclude
-from nearfar.losses.fact_arrays import Call
 from nearfar.losses.fields import checked, choice, number
 from nearfar.rules import (
     AnchoredProxies,
@@ -40,11 +34,7 @@ _ALWAYS = ("temperature", "margin")
 """Fields that are written even where they are the default."""
 
 
-_MAY_BE_EMPTY = ("reference", "queue")
-"""Embeddings that a training begins without."""
-
-
-class Loss(Declared, family=True):
+class Loss(Called, family=True):
     """A loss with every convention as a field; comparable, hashable and picklable.
 
     Calling it gives the value, in the framework of its inputs and differentiable there. Losses of
@@ -58,15 +48,6 @@ class Loss(Declared, family=True):
         "mean" or "sum" over the anchors, or "none": one value per anchor.
     """
 
-    inputs: ClassVar[tuple[str, ...]]
-    """Names of the inputs in call order."""
-    embeddings: ClassVar[tuple[str, ...]]
-    """Those of them that are embeddings and get gradients."""
-    optional: ClassVar[tuple[str, ...]] = ()
-    keywords: ClassVar[tuple[str, ...]] = ()
-    """Names of further facts about rows, which a call may give by name only."""
-    parameters: ClassVar[tuple[str, ...]] = ()
-    """Fields that a call may replace, by a number or by an array that gets a gradient."""
     rules: ClassVar[tuple[type, ...]]
     """Kinds of rules that the family is evaluated by."""
     also_written: ClassVar[tuple[str, ...]] = ()
@@ -80,18 +61,9 @@ class Loss(Declared, family=True):
 
     scale: float = number(1.0)
     reduction: str = choice("mean", "sum", "none")
-    if TYPE_CHECKING:
-
-        @property
-        def options(self) -> Options:
-            """How it is evaluated; see `with_options`."""
-    else:
+    if not TYPE_CHECKING:
         # No field, so that it is no part of the statement; yet `dataclasses.replace` takes it on.
         options: InitVar[Options] = field(default=Options())
-
-    def __init_subclass__(cls, **settings: Any) -> None:
-        super().__init_subclass__(**settings)
-        cls.parameters = tuple(x for x in ("temperature", "bias") if x in cls.declarations)
 
     def __post_init__(self, options: Options) -> None:  # type: ignore[override]
         for name, allowed in self.declarations.items():
@@ -130,23 +102,6 @@ class Loss(Declared, family=True):
         return next(cls for cls in type(self).__mro__ if issubclass(cls, Loss) and cls.key is None)
 
     @property
-    def learnable(self) -> tuple[str, ...]:
-        """Those parameters that an array may give.
-
-        None where the temperature is a factor of the loss: it would be learned to be small; nor
-        where it is part of how much negatives weigh.
-        """
-        return () if self._holds_temperature() else self.parameters
-
-    def _holds_temperature(self) -> str:
-        """The field by which a statement needs its temperature, with what undoes that; or ""."""
-        if self.stated("scale_by") == "temperature":
-            return 'scale_by="temperature", whose factor is stated by the temperature of the loss'
-        if self.stated("hardness"):
-            return "hardness, which weighs logits by the temperature of the loss"
-        return ""
-
-    @property
     def comparison(self) -> Similarity:
         """What its logits are: a similarity, or a distance taken negative."""
         if self.by_distance:
@@ -163,10 +118,6 @@ class Loss(Declared, family=True):
         """What the result is multiplied by."""
         grows = self.stated("scale_by") == "temperature"
         return self.scale * float(self.stated("temperature")) if grows else self.scale
-
-    def stated(self, name: str, otherwise: Any = None) -> Any:
-        """The field of this name, which means the same in all losses; `otherwise` without it."""
-        return getattr(self, name) if name in self.declarations else otherwise
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         """The value, differentiable in the framework of the inputs.
@@ -188,7 +139,8 @@ class Loss(Declared, family=True):
             For shapes that do not fit, and in NumPy for NaN and infinity.
         """
         call = self._open(inputs, named)
-        statement = Statement(_stated(self._text, call.names), call.parameters)
+        # `restored` takes it apart.
+        statement = Statement(f"{' '.join(call.names)}\n{self._text}", call.parameters)
         return glue_of(call.ns).attach(call.evaluation, statement, call.arrays)
 
     def value_and_grad(
@@ -357,101 +309,6 @@ class Loss(Declared, family=True):
     def _with(self, **changes: Any) -> Self:
         return replace(self, **changes)
 
-    def _open(self, given: tuple[Any, ...], named: dict[str, Any], demands: bool = True) -> "_Call":
-        """The inputs, checked; with `demands` a kernel that is asked for has to fit."""
-        given = tuple(map(unwrapped, given))
-        named = {name: unwrapped(x) for name, x in named.items()}
-        replaced = {name: named.pop(name) for name in self.parameters if name in named}
-        owner = type(self).__name__
-        bound = arguments.bind(owner, self.inputs, self.optional, given, named, self.keywords)
-        floats = [(name, bound[name]) for name in self.embeddings if name in bound]
-        ns = namespace_of([*floats, *replaced.items()])
-        finite = self.options.check_finite
-        embeddings = {
-            name: inputs.embeddings(ns, name, x, finite, name in _MAY_BE_EMPTY)
-            for name, x in floats
-        }
-        self._check_shapes(embeddings, bound)
-        inputs.refuse_several_devices(ns, embeddings)
-        self._check_together(bound)
-        known = Call(ns, embeddings, finite, self.stated("candidates") == "both")
-        rest = {name: x for name, x in bound.items() if name not in embeddings}
-        found = facts.read(known, rest)
-        embeddings = self._settled(ns, embeddings, found)
-        parameters = self._parameters(ns, replaced)
-        learned = [
-            replaced[name] for name, p in zip(self.parameters, parameters, strict=True) if p is None
-        ]
-        arrays = (*embeddings.values(), *found.values(), *learned)
-        names = (*embeddings, *found)
-        evaluation = self._evaluation(arrays, parameters, names)
-        call = _Call(ns, embeddings, arrays, parameters, names, evaluation)
-        if demands and self.options.kernel == "fused":
-            kernel, reason = call.kernel()
-            if kernel is None:
-                raise ValueError(
-                    f'{owner}: expected a call that a fused kernel takes, with kernel="fused"; '
-                    f"received one that none does: {reason}; use with_options(kernel=None), which "
-                    "takes tiles there"
-                )
-        return call
-
-    def _kernel(self, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[bool, str]:
-        """See `nearfar.kernels.fits`."""
-        kernel, reason = self._open(given, named, demands=False).kernel()
-        return kernel is not None, reason
-
-    def _parameters(self, ns: Namespace, replaced: dict[str, Any]) -> tuple[float | None, ...]:
-        """Of each parameter a number, or None where the call gives an array."""
-        if replaced.get("temperature") is not None and not self.learnable:
-            without = "hardness=0" if self.stated("hardness") else 'scale_by="constant"'
-            raise ValueError(
-                f"{type(self).__name__}: expected no temperature at the call with "
-                f"{self._holds_temperature()}; received one: make another loss, "
-                f"dataclasses.replace(loss, temperature=...), or state {without}"
-            )
-        return tuple(
-            getattr(self, name)
-            if replaced.get(name) is None
-            else arguments.parameter(ns, name, replaced[name], self.declarations[name])
-            for name in self.parameters
-        )
-
-    def _check_shapes(self, embeddings: dict[str, Array], given: Mapping[str, Any]) -> None:
-        """Raise ValueError where the embeddings do not fit each other, or what is given besides."""
-        return
-
-    def _check_together(self, given: dict[str, Any]) -> None:
-        """Raise TypeError or ValueError where inputs are given that do not go together."""
-        exclude: Exclude | None = self.stated("exclude")
-        guided = exclude is not None and exclude.by == "guide"
-        if guided and "guide" not in given:
-            raise TypeError(
-                f"{type(self).__name__}: expected guide with {exclude!r}, the guide's embeddings "
-                'of the same rows; received none; pass guide=, or by="self"'
-            )
-        if "guide" in given and not guided:
-            raise TypeError(
-                f"{type(self).__name__}: expected no guide without a field that reads it; received "
-                'one; state exclude=nearfar.Exclude(by="guide")'
-            )
-
-    def _settled(
-        self, ns: Namespace, embeddings: dict[str, Array], facts: dict[str, Array]
-    ) -> dict[str, Array]:
-        """The embeddings, once labels and targets are known."""
-        return embeddings
-
-    def _evaluation(
-        self,
-        arrays: tuple[Array, ...],
-        parameters: tuple[float | None, ...],
-        names: tuple[str, ...],
-    ) -> Evaluation:
-        """How to compute this loss on checked inputs of these names; a parameter that is None is
-        the last of them."""
-        raise NotImplementedError
-
     def _evaluated(self) -> dict[str, Any]:
         """What every evaluation is told, whatever the call."""
         rule = self.rule()
@@ -475,23 +332,6 @@ class Loss(Declared, family=True):
         }
 
 
-class _Call(NamedTuple):
-    """The checked inputs of one call."""
-
-    ns: Namespace
-    embeddings: dict[str, Array]
-    arrays: tuple[Array, ...]
-    parameters: tuple[float | None, ...]
-    names: tuple[str, ...]
-    """Of the arrays, but for those of parameters."""
-    evaluation: Any
-
-    def kernel(self) -> tuple[Kernel | None, str]:
-        """The fused kernel that computes it, or None, and why."""
-        kernel, reason = self.evaluation.kernel(self.ns, self.arrays)
-        return kernel, reason or without_kernels(self.ns, self.arrays[0])
-
-
 def _checked_options(loss: Loss, options: Any) -> Options:
     if not isinstance(options, Options):
         raise TypeError(
@@ -512,49 +352,3 @@ def _checked_options(loss: Loss, options: Any) -> Options:
 
 def _restored(cls: type[Loss], stated: dict[str, Any]) -> Loss:
     return cls(**stated)
-
-
-def loss_from_dict(d: dict[str, Any]) -> Loss:
-    """The loss that `Loss.to_dict` described.
-
-    >>> from nearfar import NTXent, loss_from_dict
-    >>> loss_from_dict(NTXent(temperature=0.2).to_dict()) == NTXent(temperature=0.2)
-    True
-    """
-    rest = dict(d)
-    name = rest.pop("loss", None)
-    key = registry.key_of(str(name))
-    loss: Any = registry.LOSSES.get(key) or registry.COMPOSED.get(key)
-    if loss is None:
-        known = [cls.__name__ for cls in registry.LOSSES.values()]
-        near = arguments.nearest(str(name), known)
-        raise ValueError(
-            f"expected d['loss'] to be one of {', '.join(sorted(known))}; received {name!r}"
-            + (f"; did you mean {near}?" if near else "")
-            + "; a loss of your own is known once the module that defines it is imported"
-        )
-    unknown = sorted(set(rest) - set(loss.declarations) - set(loss.also_written))
-    if unknown:
-        raise ValueError(
-            f"expected fields of {loss.__name__} in d, received also {', '.join(unknown)}; "
-            "was it written by another version of nearfar?"
-        )
-    found: Loss = loss.of_dict(rest)
-    return found
-
-
-def _stated(text: str, names: tuple[str, ...]) -> str:
-    """A statement, and the names of the inputs that it is called with."""
-    return f"{' '.join(names)}\n{text}"
-
-
-def _rebuild(statement: Statement, arrays: tuple[Array, ...]) -> Evaluation:
-    names, _, text = statement.text.partition("\n")
-    stated = json.loads(text)
-    loss = registry.by_key(stated.pop("loss"))
-    options = Options(*stated.pop("options"))
-    found: Loss = loss.of_dict(stated, options=options)
-    return found._evaluation(arrays, statement.parameters, tuple(names.split(" ")))
-
-
-register_rebuild(_rebuild)

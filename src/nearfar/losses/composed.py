@@ -6,8 +6,9 @@ from typing import Any, ClassVar, NamedTuple
 
 from nearfar.evaluate import ComposedEvaluation, Options, Part
 from nearfar.frameworks import Array, Evaluation, Namespace
-from nearfar.losses.base import Loss, loss_from_dict
+from nearfar.losses.base import Loss
 from nearfar.losses.fields import choice
+from nearfar.losses.restored import loss_from_dict
 from nearfar.similarity import Similarity
 
 

@@ -1,0 +1,172 @@
+"""What a loss is called with: its inputs by name, checked and made ready for an evaluation."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from nearfar.evaluate import Options, without_kernels
+from nearfar.frameworks import Array, Evaluation, Kernel, Namespace, namespace_of, unwrapped
+from nearfar.losses import arguments, facts, inputs
+from nearfar.losses.declared import Declared
+from nearfar.losses.exclude import Exclude
+from nearfar.losses.fact_arrays import Call
+
+_MAY_BE_EMPTY = ("reference", "queue")
+"""Embeddings that a training begins without."""
+
+
+class Called(Declared, family=True):
+    """Reads the inputs of a call in one order, whatever the loss; families say what fits."""
+
+    inputs: ClassVar[tuple[str, ...]]
+    """Names of the inputs in call order."""
+    embeddings: ClassVar[tuple[str, ...]]
+    """Those of them that are embeddings and get gradients."""
+    optional: ClassVar[tuple[str, ...]] = ()
+    keywords: ClassVar[tuple[str, ...]] = ()
+    """Names of further facts about rows, which a call may give by name only."""
+    parameters: ClassVar[tuple[str, ...]] = ()
+    """Fields that a call may replace, by a number or by an array that gets a gradient."""
+    if TYPE_CHECKING:
+
+        @property
+        def options(self) -> Options:
+            """How it is evaluated; see `with_options`."""
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        cls.parameters = tuple(x for x in ("temperature", "bias") if x in cls.declarations)
+
+    @property
+    def learnable(self) -> tuple[str, ...]:
+        """Those parameters that an array may give.
+
+        None where the temperature is a factor of the loss: it would be learned to be small; nor
+        where it is part of how much negatives weigh.
+        """
+        return () if self._holds_temperature() else self.parameters
+
+    def _holds_temperature(self) -> str:
+        """The field by which a statement needs its temperature, with what undoes that; or ""."""
+        if self.stated("scale_by") == "temperature":
+            return 'scale_by="temperature", whose factor is stated by the temperature of the loss'
+        if self.stated("hardness"):
+            return "hardness, which weighs logits by the temperature of the loss"
+        return ""
+
+    def stated(self, name: str, otherwise: Any = None) -> Any:
+        """The field of this name, which means the same in all losses; `otherwise` without it."""
+        return getattr(self, name) if name in self.declarations else otherwise
+
+    def _open(
+        self, given: tuple[Any, ...], named: dict[str, Any], demands: bool = True
+    ) -> "Opened":
+        """The inputs, checked; with `demands` a kernel that is asked for has to fit."""
+        given = tuple(map(unwrapped, given))
+        named = {name: unwrapped(x) for name, x in named.items()}
+        replaced = {name: named.pop(name) for name in self.parameters if name in named}
+        owner = type(self).__name__
+        bound = arguments.bind(owner, self.inputs, self.optional, given, named, self.keywords)
+        floats = [(name, bound[name]) for name in self.embeddings if name in bound]
+        ns = namespace_of([*floats, *replaced.items()])
+        finite = self.options.check_finite
+        embeddings = {
+            name: inputs.embeddings(ns, name, x, finite, name in _MAY_BE_EMPTY)
+            for name, x in floats
+        }
+        self._check_shapes(embeddings, bound)
+        inputs.refuse_several_devices(ns, embeddings)
+        self._check_together(bound)
+        known = Call(ns, embeddings, finite, self.stated("candidates") == "both")
+        rest = {name: x for name, x in bound.items() if name not in embeddings}
+        found = facts.read(known, rest)
+        embeddings = self._settled(ns, embeddings, found)
+        parameters = self._parameters(ns, replaced)
+        learned = [
+            replaced[name] for name, p in zip(self.parameters, parameters, strict=True) if p is None
+        ]
+        arrays = (*embeddings.values(), *found.values(), *learned)
+        names = (*embeddings, *found)
+        evaluation = self._evaluation(arrays, parameters, names)
+        call = Opened(ns, embeddings, arrays, parameters, names, evaluation)
+        if demands and self.options.kernel == "fused":
+            kernel, reason = call.kernel()
+            if kernel is None:
+                raise ValueError(
+                    f'{owner}: expected a call that a fused kernel takes, with kernel="fused"; '
+                    f"received one that none does: {reason}; use with_options(kernel=None), which "
+                    "takes tiles there"
+                )
+        return call
+
+    def _kernel(self, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[bool, str]:
+        """See `nearfar.kernels.fits`."""
+        kernel, reason = self._open(given, named, demands=False).kernel()
+        return kernel is not None, reason
+
+    def _parameters(self, ns: Namespace, replaced: dict[str, Any]) -> tuple[float | None, ...]:
+        """Of each parameter a number, or None where the call gives an array."""
+        if replaced.get("temperature") is not None and not self.learnable:
+            without = "hardness=0" if self.stated("hardness") else 'scale_by="constant"'
+            raise ValueError(
+                f"{type(self).__name__}: expected no temperature at the call with "
+                f"{self._holds_temperature()}; received one: make another loss, "
+                f"dataclasses.replace(loss, temperature=...), or state {without}"
+            )
+        return tuple(
+            getattr(self, name)
+            if replaced.get(name) is None
+            else arguments.parameter(ns, name, replaced[name], self.declarations[name])
+            for name in self.parameters
+        )
+
+    def _check_shapes(self, embeddings: dict[str, Array], given: Mapping[str, Any]) -> None:
+        """Raise ValueError where the embeddings do not fit each other, or what is given besides."""
+        return
+
+    def _check_together(self, given: dict[str, Any]) -> None:
+        """Raise TypeError or ValueError where inputs are given that do not go together."""
+        exclude: Exclude | None = self.stated("exclude")
+        guided = exclude is not None and exclude.by == "guide"
+        if guided and "guide" not in given:
+            raise TypeError(
+                f"{type(self).__name__}: expected guide with {exclude!r}, the guide's embeddings "
+                'of the same rows; received none; pass guide=, or by="self"'
+            )
+        if "guide" in given and not guided:
+            raise TypeError(
+                f"{type(self).__name__}: expected no guide without a field that reads it; received "
+                'one; state exclude=nearfar.Exclude(by="guide")'
+            )
+
+    def _settled(
+        self, ns: Namespace, embeddings: dict[str, Array], facts: dict[str, Array]
+    ) -> dict[str, Array]:
+        """The embeddings, once labels and targets are known."""
+        return embeddings
+
+    def _evaluation(
+        self,
+        arrays: tuple[Array, ...],
+        parameters: tuple[float | None, ...],
+        names: tuple[str, ...],
+    ) -> Evaluation:
+        """How to compute this loss on checked inputs of these names; a parameter that is None is
+        the last of them."""
+        raise NotImplementedError
+
+
+class Opened(NamedTuple):
+    """The checked inputs of one call."""
+
+    ns: Namespace
+    embeddings: dict[str, Array]
+    arrays: tuple[Array, ...]
+    parameters: tuple[float | None, ...]
+    names: tuple[str, ...]
+    """Of the arrays, but for those of parameters."""
+    evaluation: Any
+
+    def kernel(self) -> tuple[Kernel | None, str]:
+        """The fused kernel that computes it, or None, and why."""
+        kernel, reason = self.evaluation.kernel(self.ns, self.arrays)
+        return kernel, reason or without_kernels(self.ns, self.arrays[0])
