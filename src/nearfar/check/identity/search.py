@@ -38,7 +38,7 @@ class Evidence:
     given: Floats  # (T,)
     tolerances: tuple[float, ...] = (1e-7, 1e-5, 2e-4)
     """Relative, of a single value: the first at which something agrees is taken."""
-    depends: bool = True  # on the embeddings
+    depends: bool = True  # on the embeddings, and on nothing that changes by itself
 
     @property
     def rough(self) -> float:
