@@ -1,5 +1,7 @@
 """Tiles that pass 1 leaves for pass 2 change time and memory, and nothing else."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -168,3 +170,27 @@ def test_buffers_in_use_are_nobody_elses():
     with spare.lend() as outer, spare.lend() as inner:
         assert outer is first
         assert inner is not outer
+
+
+@pytest.mark.parametrize("framework", ["numpy", "torch"])
+def test_of_losses_added_up_one_keeps_tiles_at_a_time(framework, monkeypatch):
+    """So that what a call keeps is inside `memory=`, however many losses it is made of."""
+    alive: weakref.WeakSet[TileCache] = weakref.WeakSet()
+    counts, made = [], TileCache.__init__
+
+    def counting(self, *given):
+        made(self, *given)
+        alive.add(self)
+        counts.append(len(alive))
+
+    monkeypatch.setattr(TileCache, "__init__", counting)
+    # One thread: another may hold what it has done a moment longer.
+    loss = nf.Matryoshka(nf.NTXent(), dims=(2, 3, 5)) + nf.DCL()
+    loss = loss.with_options(tile=TILE, workers=1)
+    a, b = inputs(nf.NTXent())
+    if framework == "numpy":
+        loss.value_and_grad(a, b)
+    else:
+        a, b = (torch.from_numpy(x).requires_grad_() for x in (a, b))
+        loss(a, b).backward()
+    assert counts == [1, 1, 1, 1]

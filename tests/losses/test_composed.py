@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 from oracles import smoothap, supcon
 
 import nearfar as nf
@@ -49,6 +50,34 @@ def test_gradient_of_prefixes(framework):
         _, (part,) = framework.read_derivatives(PREFIXES.loss, [prefix], y, upstream=3.0)
         want[:, :features] += weight * part
     np.testing.assert_allclose(got, want, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("loss", COMPOSED, ids=repr)
+def test_a_gradient_that_is_asked_for_again_is_the_same(loss):
+    given = (X, LABELS) if "labels" in loss.inputs else (X, Y)
+    leaves = [torch.tensor(x).requires_grad_(x.dtype == np.float64) for x in given]
+    wanted = [x for x in leaves if x.requires_grad]
+    value = 3.0 * loss(*leaves)
+    once, again = (torch.autograd.grad(value, wanted, retain_graph=True) for _ in range(2))
+    for one, other in zip(once, again, strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("retain", [False, True])
+def test_halves_are_multiplied_by_a_loss_scaler_first(retain):
+    """Gradients that float16 has no numbers for are none after it."""
+    loss = 1e-6 * nf.Matryoshka(nf.CLIP(), dims=(2, 5))
+    pairs = []
+    for dtype in (torch.float16, torch.float32):
+        a, b = (torch.tensor(x, dtype=torch.float16).to(dtype).requires_grad_() for x in (X, Y))
+        value = 2.0**16 * loss(a, b)
+        value.backward(retain_graph=retain)
+        if retain:
+            a.grad = None
+            value.backward()
+        pairs.append(a.grad)
+    assert pairs[0].dtype == torch.float16
+    torch.testing.assert_close(pairs[0], pairs[1].to(torch.float16), rtol=2e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("loss", COMPOSED, ids=repr)

@@ -15,9 +15,37 @@ class Part(NamedTuple):
     """How many features of the embeddings it sees; None: all."""
 
 
+class _Sums:
+    """Gradients of the parts, added up."""
+
+    def __init__(self, ns: Namespace, inputs: tuple[Array, ...]) -> None:
+        self._ns, self._inputs = ns, inputs
+        self._total: list[Array | None] = [None] * len(inputs)
+
+    def add(self, weight: float, gradients: Gradients) -> None:
+        for k, gradient in enumerate(gradients):
+            if gradient is not None:
+                whole = self._whole(weight * gradient, self._inputs[k])
+                total = self._total[k]
+                self._total[k] = whole if total is None else total + whole
+
+    def times(self, upstream: Array | None) -> Gradients:
+        if upstream is None:
+            return tuple(self._total)
+        return tuple(None if x is None else x * upstream for x in self._total)
+
+    def _whole(self, gradient: Array, like: Array) -> Array:
+        """With zeros for the features that the part did not see."""
+        if not gradient.shape or gradient.shape[-1] == like.shape[-1]:
+            return gradient
+        rest = self._ns.xp.zeros_like(like[..., gradient.shape[-1] :])
+        return self._ns.xp.concat([gradient, rest], axis=-1)
+
+
 @dataclass(frozen=True)
 class ComposedEvaluation:
-    """Each part is evaluated by itself, and leaves for its gradient what it would leave alone."""
+    """Each part is evaluated by itself, its gradient right after its value where both are wanted:
+    what it keeps for that is gone before the next part, and `memory=` holds for them all."""
 
     parts: tuple[Part, ...]
     embeddings: int
@@ -32,19 +60,24 @@ class ComposedEvaluation:
     ) -> tuple[Array, tuple[Array, ...]]:
         value: Array = None
         saved: tuple[Array, ...] = ()
-        left = []
+        at_once = residuals is not None and any(wanted) and self._keeps_digits(ns, inputs)
+        left, gradients = [], _Sums(ns, inputs)
         for part in self.parts:
             seen = self._seen(part, inputs)
             own = None if residuals is None else Residuals()
             found, kept = self._evaluation(part).forward(ns, seen, wanted, own)
             value = part.weight * found if value is None else value + part.weight * found
-            left.append((own, kept))
-            if residuals is None:
+            if at_once:
+                pulled = self._evaluation(part).backward(ns, seen, kept, None, wanted, own)
+                gradients.add(part.weight, pulled)
+            elif residuals is not None:
+                left.append((own, kept))
+            else:
                 # As many arrays as are foretold, so that the gradient finds those of every part.
                 missing = self._count(ns, part, seen, wanted) - len(kept)
                 saved += kept + tuple(0 * found for _ in range(missing))
         if residuals is not None:
-            residuals.leave(left)
+            residuals.leave(gradients if at_once else left)
         return value, saved
 
     def backward(
@@ -56,17 +89,30 @@ class ComposedEvaluation:
         wanted: tuple[bool, ...],
         residuals: Residuals | None = None,
     ) -> Gradients:
-        left = (residuals and residuals.take()) or self._recalled(ns, inputs, saved, wanted)
-        total: list[Array | None] = [None] * len(inputs)
+        found = residuals.take() if residuals is not None else None
+        if found is None and ns.in_place and not saved:
+            # It is asked for again, and has to be the same.
+            residuals = Residuals()
+            self.forward(ns, inputs, wanted, residuals)
+            found = residuals.take()
+        if isinstance(found, _Sums):
+            return found.times(upstream)
+        gradients = _Sums(ns, inputs)
+        left = found or self._recalled(ns, inputs, saved, wanted)
         for part, (own, kept) in zip(self.parts, left, strict=True):
-            seen = self._seen(part, inputs)
-            found = self._evaluation(part).backward(ns, seen, kept, upstream, wanted, own)
-            for k, gradient in enumerate(found):
-                if gradient is None:
-                    continue
-                whole = self._whole(ns, part.weight * gradient, inputs[k])
-                total[k] = whole if total[k] is None else total[k] + whole
-        return tuple(total)
+            seen, weight, above = self._seen(part, inputs), part.weight, upstream
+            if upstream is not None:
+                weight, above = 1.0, upstream * part.weight
+            pulled = self._evaluation(part).backward(ns, seen, kept, above, wanted, own)
+            gradients.add(weight, pulled)
+        return gradients.times(None)
+
+    def _keeps_digits(self, ns: Namespace, inputs: tuple[Array, ...]) -> bool:
+        """Whether gradients are in the dtype that they are computed in, so that they may be
+        multiplied after. Those of halves are not: a loss scaler and a weight come first."""
+        embeddings = inputs[: self.embeddings]
+        dtype = ns.compute_dtype(*embeddings)
+        return all(x.dtype == dtype for x in embeddings)
 
     def _recalled(
         self,
@@ -76,8 +122,6 @@ class ComposedEvaluation:
         wanted: tuple[bool, ...],
     ) -> list[tuple[None, tuple[Array, ...]]]:
         """What each part saved."""
-        if not saved:  # where it was left, and taken once
-            _, saved = self.forward(ns, inputs, wanted)
         found, start = [], 0
         for part in self.parts:
             end = start + self._count(ns, part, self._seen(part, inputs), wanted)
@@ -115,10 +159,3 @@ class ComposedEvaluation:
             return inputs
         first = tuple(x[..., : part.features] for x in inputs[: self.embeddings])
         return (*first, *inputs[self.embeddings :])
-
-    def _whole(self, ns: Namespace, gradient: Array, like: Array) -> Array:
-        """With zeros for the features that the part did not see."""
-        if not gradient.shape or gradient.shape[-1] == like.shape[-1]:
-            return gradient
-        rest = ns.xp.zeros_like(like[..., gradient.shape[-1] :])
-        return ns.xp.concat([gradient, rest], axis=-1)
