@@ -102,6 +102,24 @@ def how_alike(rows: Codes, columns: Codes, i: Block | None, j: Block | None) -> 
     return True, not first == last == least == largest
 
 
+# Rows that are looked for at once: the fewer, the less of a tile is compared, in more calls.
+_AT_ONCE = 128
+
+
+def where_alike(rows: Codes, columns: Codes, i: Block, j: Block) -> list[tuple[Block, Block]]:
+    """Windows of a tile that hold all pairs that are alike, of codes in ascending order."""
+    assert rows.known is not None
+    assert columns.known is not None
+    known, found = columns.known[j.start : j.start + j.size], []
+    for start in range(i.start, i.start + i.size, _AT_ONCE):
+        part = Block(start, min(_AT_ONCE, i.start + i.size - start))
+        least, largest = rows.ends(part)
+        first, end = np.searchsorted(known, least), np.searchsorted(known, largest, "right")
+        if first < end:
+            found.append((part, Block(j.start + int(first), int(end - first))))
+    return found
+
+
 def number_alike(ns: Namespace, rows: Codes, columns: Codes, like: Array) -> Array:
     """How many columns are like each row, (n,), of numbers (n,)."""
     if rows.known is not None and columns.known is not None:

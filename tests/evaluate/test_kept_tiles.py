@@ -31,7 +31,16 @@ LOSSES = {
     "hcl-guarded": nf.HCL(temperature=0.02),
     "hcl-half": nf.HCL(beta=0.5),
     "clip": nf.CLIP(),
+    "clip-ids": nf.CLIP(temperature=0.2),
+    "clip-self": nf.CLIP(exclude=nf.Exclude(by="self", margin=0.1)),
+    "clip-guide": nf.CLIP(exclude=nf.Exclude(margin=0.1)),
+    "ntxent-guide": nf.NTXent(exclude=nf.Exclude(margin=-0.1), temperature=0.2),
 }
+NAMED = {
+    "clip-ids": {"ids": np.arange(ROWS // 2)[::-1] // 3},
+    "clip-guide": {"guide": tuple(np.random.default_rng(8).normal(size=(2, ROWS // 2, 4)))},
+}
+NAMED["ntxent-guide"] = NAMED["clip-guide"]
 
 
 def inputs(loss):
@@ -61,11 +70,11 @@ def test_too_few_to_matter():
 @pytest.mark.parametrize("framework", ["numpy", "torch"])
 def test_values_agree_whatever_is_kept(framework, name):
     loss = LOSSES[name]
-    given = inputs(loss)
+    given, named = inputs(loss), NAMED.get(name, {})
     if framework == "torch":
         given = tuple(torch.from_numpy(np.ascontiguousarray(x)) for x in given)
     found = [
-        loss.with_options(tile=TILE, memory=memory, workers=1).value_and_grad(*given)
+        loss.with_options(tile=TILE, memory=memory, workers=1).value_and_grad(*given, **named)
         for memory in MEMORY.values()
     ]
     value, gradients = found[0]
@@ -75,15 +84,18 @@ def test_values_agree_whatever_is_kept(framework, name):
             np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
 
 
-@pytest.mark.parametrize("name", ["ntxent", "supcon", "hcl", "clip", "own"])
+@pytest.mark.parametrize(
+    "name", ["ntxent", "supcon", "hcl", "clip", "own", "clip-ids", "clip-self", "clip-guide"]
+)
 @pytest.mark.parametrize("memory", MEMORY)
 def test_bits_do_not_depend_on_workers(name, memory):
     loss, given = LOSSES[name], inputs(LOSSES[name])
-    room = MEMORY[memory]
-    value, gradients = loss.with_options(tile=TILE, memory=room, workers=1).value_and_grad(*given)
+    room, named = MEMORY[memory], NAMED.get(name, {})
+    one = loss.with_options(tile=TILE, memory=room, workers=1)
+    value, gradients = one.value_and_grad(*given, **named)
     for workers in (2, 3, 5):
         several = loss.with_options(tile=TILE, memory=room, workers=workers)
-        other, others = several.value_and_grad(*given)
+        other, others = several.value_and_grad(*given, **named)
         assert other == value
         for a, b in zip(gradients, others, strict=True):
             np.testing.assert_array_equal(a, b)

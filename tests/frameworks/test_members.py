@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from support.backends import BACKENDS
 
 from nearfar.frameworks import Block, namespace_of
 
@@ -46,3 +47,26 @@ def test_many_classes_are_told_apart():
     with ns.scratch() as scratch:
         members = ns.members(codes[:2, None], codes[None, 2:], True, x, scratch)
         np.testing.assert_array_equal(members, [[False, False, True], [False, False, False]])
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(16, 24), (5, 7), (1, 1)])
+def test_ones_and_zeros_where_arrays_are_written_to(name, shape, dtype):
+    framework, rng = BACKENDS[name], np.random.default_rng(2)
+    tile, limit = rng.normal(size=shape).astype(dtype), rng.normal(size=(shape[0], 1)).astype(dtype)
+    limit[0], tile[0, 0] = tile[0, -1], np.nan if shape[1] > 1 else tile[0, 0]
+    x = framework.asarray(tile.copy(), dtype)
+    ns = namespace_of([("x", x)])
+    codes = [rng.integers(0, 3, n) for n in shape]
+    rows, columns = (ns.codes(ns.asarray(c, x, ns.xp.int64), x) for c in codes)
+    with ns.scratch() as scratch:
+        below = ns.up_to(x, framework.asarray(limit, dtype), scratch, "below")
+        np.testing.assert_array_equal(framework.read(below), tile <= limit)
+        again = ns.unpacked(ns.packed(below), x, scratch, "again")
+        np.testing.assert_array_equal(framework.read(again), tile <= limit)
+        equal = ns.equal(rows[:, None], columns[None, :], x, scratch, "equal")
+        np.testing.assert_array_equal(framework.read(equal), np.equal.outer(*codes))
+        added = ns.add_times_(x, again, framework.asarray(limit, dtype))
+        assert {framework.dtype(a) for a in (below, equal, added)} == {dtype}
+    np.testing.assert_array_equal(framework.read(added), tile + (tile <= limit) * limit)

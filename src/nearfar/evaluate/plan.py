@@ -288,3 +288,13 @@ def tournament(count: int) -> Iterator[list[tuple[int, int]]]:
 def _with_tiles(plan: list[Tiles]) -> Plan:
     kept = (Tiles(kind, tuple(r for r in rounds if r)) for kind, rounds in plan)
     return tuple(tiles for tiles in kept if tiles.rounds)
+
+
+def shapes(plan: Plan) -> list[tuple[tuple[int, int], int, int]]:
+    """Where every tile of a plan begins, and its rows and columns."""
+    found = []
+    for tiles in plan:
+        for items in tiles.rounds:
+            assert not isinstance(items, SymbolicBlocks)
+            found += [((i.start, j.start), i.size, j.size) for i, j in items]
+    return found

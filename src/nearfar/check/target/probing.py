@@ -171,8 +171,7 @@ def probe(
         if dead >= 2 and not found:
             break
         if found:
-            # Another framework would take what this one refuses: JAX any index, for one.
-            order = [found[0].framework]
+            order = [found[-1].framework, *(f for f in order if f != found[-1].framework)]
     return [replace(p, framework=_own(p)) for p in found], failures
 
 

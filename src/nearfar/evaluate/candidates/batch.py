@@ -39,7 +39,8 @@ class CandidateBatch:
         options = settings.options_on(ns, self.like)
         sizes = [side.n(ns) for side in self.sides.all]
         widest = max((n for n in sizes if isinstance(n, int)), default=sizes[0])
-        self.side = tile_side(options, itemsize, ns.tile(2, widest, self.like))
+        best = ns.tile(2, widest, self.like, several=settings.threshold is not None)
+        self.side = tile_side(options, itemsize, best)
         self.sets = self._sets(exponentials.guarded)
         count = len(self.sets)
         partners = partners_of(self.sides, count, exponentials.guarded)

@@ -1,14 +1,16 @@
 """Walks over tiles, which take anchors past their candidates."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from nearfar.codes import compared, how_alike
+from nearfar.codes import compared, how_alike, where_alike
 from nearfar.evaluate.candidates.graded import PairGrades
 from nearfar.evaluate.candidates.own_rows import OwnRows, blocks_of_own
 from nearfar.evaluate.candidates.pairs import Pairs, pairs_of
 from nearfar.evaluate.candidates.sides import Side, Sides
 from nearfar.evaluate.partition.exponentials import Exponentials
+from nearfar.evaluate.partition.mark_cache import MarkCache
 from nearfar.evaluate.partition.matched import Partners
 from nearfar.evaluate.partition.tile import LeftOut, TileContext, each_once
 from nearfar.evaluate.partition.tile_cache import TileCache
@@ -17,8 +19,13 @@ from nearfar.evaluate.settings import Options
 from nearfar.frameworks import Array, Block
 from nearfar.pairing import Compared
 
-# Tiles that a thread works in, where each direction of a tile may have some of its own.
-_BUFFERS = 8
+# Tiles that a thread works in, and where each direction of a tile may have some of its own.
+_BUFFERS, _DIRECTED = 4, 8
+
+
+def _buffers(walk: TileContext) -> int:
+    apart = walk.directed and not all(walk.keeps_applied(tiles.kind) for tiles in walk.plan)
+    return _DIRECTED if apart else _BUFFERS
 
 
 class Walks(NamedTuple):
@@ -47,14 +54,20 @@ class Walks(NamedTuple):
         assert self.options.memory is not None
         workers = self.sides.ns.workers(self.options.workers) or 1
         itemsize = self.sides.ns.itemsize(self.sides.like)
-        room = self.options.memory - workers * _BUFFERS * self.side**2 * itemsize
+        buffers = max(_buffers(walk) for walk in walks)
+        room = self.options.memory - workers * buffers * self.side**2 * itemsize
         found = []
         for walk in walks:
-            cache = None
+            if walk.left_out and walk.left_out.guide and not walk.apiece:
+                marks = MarkCache(walk.plan, room)
+                room -= marks.nbytes
+                walk = walk._replace(marks=marks)
+            found.append(walk)
+        for k, walk in enumerate(found):
             if not walk.apiece:
                 cache = TileCache(self.sides.ns, walk.plan, room, self.sides.like)
                 room -= cache.numbers * itemsize
-            found.append(walk._replace(store=cache))
+                found[k] = walk._replace(store=cache)
         return tuple(found)
 
     def _walk(self, pairs: Pairs) -> TileContext:
@@ -76,6 +89,7 @@ class Walks(NamedTuple):
             cuts=tuple(each_once(ns, partial(side.rows.block, ns)) for side in sides),
             plan=plan,
             compared=self._compared(pairs, first, last, together if pairs.meets else 1),
+            windows=_windows(pairs, first, last),
             owners=pairs.owners,
             slots=self._slots(pairs),
             left_out=self._left_out(pairs, first, last),
@@ -188,3 +202,14 @@ class Walks(NamedTuple):
             offsets=(last.offset, None),
             apiece=apiece,
         )
+
+
+def _windows(
+    pairs: Pairs, first: Side, last: Side
+) -> Callable[[Block, Block], list[tuple[Block, Block]]] | None:
+    """Where positives stand in a tile, if the host knows."""
+    if pairs.by != "codes" or first.codes is None or last.codes is None:
+        return None
+    if first.codes.known is None or last.codes.known is None:
+        return None
+    return partial(where_alike, first.codes, last.codes)

@@ -11,8 +11,10 @@ half of the tiles are enough: two products a pair of rows in place of three.
 from collections.abc import Iterable
 from functools import partial
 
+from nearfar.evaluate.partition.by_class import ByClass, Window
 from nearfar.evaluate.partition.exponentials import LogSum, State
 from nearfar.evaluate.partition.forward import TileSums
+from nearfar.evaluate.partition.thresholds import Thresholds
 from nearfar.evaluate.partition.tile import Only, TileContext, across, each_once, replaced, zeros
 from nearfar.evaluate.plan import Kind
 from nearfar.evaluate.schedule import Step, over_tiles, unchanged
@@ -151,6 +153,8 @@ def _vjp_sums(
     cuts = [tuple(each_once(ns, partial(_rows, ns, state)) for state in w) for w in weights]
 
     def body(kind: Kind) -> _GradientsStep:
+        if tiling.shares_by_class(kind):
+            return _vjp_class(tiling, kind, weights, linear)
         wanted, applied = tiling.sums(kind), tiling.keeps_applied(kind)
         in_tile, keep = linear and kind.positives, tiling.similarity.keeps_logits
         mirrored = tiling.mirrored(kind) and tiling.exponentials.guarded
@@ -189,6 +193,47 @@ def _vjp_sums(
     return over_tiles(ns, plan, body, gradients, tiling.workers, tiling.mixed)
 
 
+def _vjp_class(
+    tiling: TileContext,
+    kind: Kind,
+    weights: list[tuple[State, ...]],
+    linear: tuple[Array | None, ...],
+) -> _GradientsStep:
+    """The same where positives and negatives share exponentials."""
+    ns, by_class = tiling.ns, ByClass(tiling, kind)
+    of_rows, of_columns = tiling.owners
+
+    def scaled(x: Array, k: int, i: Block, j: Block, scratch: Scratch | None) -> Array:
+        row = _rows(ns, weights[k][of_rows], i)
+        column = None if of_columns is None else _rows(ns, weights[k][of_columns], j)
+        times = tiling.rule.sums[k].times
+        return tiling.exponentials.coefficients(ns, x, times, row, column, scratch)
+
+    def pull(window: Window, scratch: Scratch | None) -> Array:
+        """What the sum of the positives' logits adds, of all pairs of a window."""
+        a = ns.rows(linear[of_rows], window.rows)
+        if of_columns is None:
+            return ns.mul_(window.positive, a[:, None])
+        b = ns.rows(linear[of_columns], window.columns)
+        return ns.mul_(window.positive, ns.outer_sum(a, b, scratch, "linear"))
+
+    def step(gradients: _Gradients, i: Block, j: Block, scratch: Scratch | None) -> _Gradients:
+        seen_before = tiling.store is not None and tiling.store.find(i, j) is not None
+        rows = tiling.blocks(i, j)
+        tile = tiling.tile(kind, i, j, rows, scratch)
+        y = tile.logits if seen_before else by_class.exponentials(tile.logits, i, j)
+        own = list(by_class.taken_off(y, by_class.windows(i, j, scratch), i, j, scratch))
+        g = scaled(y, 0, i, j, scratch)
+        for window, x in own:
+            x = scaled(x, 1, window.rows, window.columns, scratch)
+            if linear:
+                x = ns.add_(x, pull(window, scratch))
+            ns.add_(window.of(ns, g, i, j), x)
+        return tiling.pull(gradients, tiling.pulled(kind, i, j), rows, tile, g, scratch)
+
+    return step
+
+
 def _vjp_directed(
     tiling: TileContext,
     weights: list[tuple[State, ...]],
@@ -204,6 +249,8 @@ def _vjp_directed(
     )
 
     def body(kind: Kind) -> _GradientsStep:
+        if tiling.shares_by_threshold(kind):
+            return _vjp_threshold(tiling, kind, weights)
         wanted, in_tile = tiling.sums(kind), linear and kind.positives
         mirrored = tiling.mirrored(kind)
 
@@ -231,3 +278,34 @@ def _vjp_directed(
 
     plan = tuple(t for t in tiling.plan if tiling.sums(t.kind) or (linear and t.kind.positives))
     return over_tiles(ns, plan, body, gradients, tiling.workers, tiling.mixed)
+
+
+def _vjp_threshold(
+    tiling: TileContext, kind: Kind, weights: list[tuple[State, ...]]
+) -> _GradientsStep:
+    """The same where only thresholds tell the two apart, and exponentials serve both."""
+    ns, mirrored = tiling.ns, tiling.mirrored(kind)
+    (k,) = tiling.sums(kind)
+    thresholds = Thresholds(tiling, tiling.rule.sums[k].times)
+
+    def step(gradients: _Gradients, i: Block, j: Block, scratch: Scratch | None) -> _Gradients:
+        seen_before = tiling.store is not None and tiling.store.find(i, j) is not None
+        rows = tiling.blocks(i, j)
+        tile = tiling.tile(kind, i, j, rows, scratch)
+        y = tile.logits
+        if not seen_before:
+            y = tiling.applied(y, k, tiling.either_way(kind, i, j, scratch))
+        places = tiling.owned(i, j)[: 1 if mirrored else 2]
+        factor: Array = None
+        for axis, place, part, below in thresholds.each(y, places, i, j, scratch, apart=True):
+            (weight,) = weights[k][place.side]
+            weight = across(ns, weight, place.block, axis)
+            factor = ns.add_times_(factor, below, weight) if axis else ns.mul_(below, weight)
+            if axis == len(places) - 1:
+                ns.mul_(part, factor)
+        g = y
+        if mirrored:
+            g = ns.plus(g, ns.xp.matrix_transpose(g), scratch, "mirrored")
+        return tiling.pull(gradients, tiling.pulled(kind, i, j), rows, tile, g, scratch)
+
+    return step

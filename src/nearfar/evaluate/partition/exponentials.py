@@ -38,7 +38,7 @@ class LogSum(NamedTuple):
 
 # |times * logit| up to which Direct is used, by item size: e**40 summed over a million rows and
 # multiplied by a loss scaler is far inside float32, and so is its inverse.
-_SAFE = {4: 40.0, 8: 300.0}
+SAFE = {4: 40.0, 8: 300.0}
 
 
 class Exponentials(Protocol):
@@ -102,7 +102,7 @@ class Exponentials(Protocol):
 
 def exponentials_for(bound: float, itemsize: int, full: bool = False) -> Exponentials:
     """Direct where |times * logit| <= bound is safe, as NaN is not; `full`: no sum is empty."""
-    if not bound <= _SAFE[itemsize]:
+    if not bound <= SAFE[itemsize]:
         return STREAMING_FULL if full else STREAMING
     return DIRECT_FULL if full else DIRECT
 

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, TypeVar
 
+from nearfar.evaluate.partition.by_class import ByClass
 from nearfar.evaluate.partition.exponentials import STREAMING, LogSum, State, nothing_yet, relative
+from nearfar.evaluate.partition.thresholds import Thresholds
 from nearfar.evaluate.partition.tile import TileContext, across, replaced, zeros
 from nearfar.evaluate.plan import Kind
 from nearfar.evaluate.schedule import Step, over_tiles, unchanged
@@ -87,6 +89,8 @@ def _accumulate_sums(
 
 
 def _tile_sums(tiling: TileContext, in_tiles: bool, kind: Kind) -> _SumsStep:
+    if tiling.shares_by_class(kind):
+        return _class_sums(tiling, in_tiles, kind)
     ns = tiling.ns
     times = [s.times for s in tiling.rule.sums]
     wanted, applied = tiling.sums(kind), tiling.keeps_applied(kind)
@@ -117,9 +121,36 @@ def _tile_sums(tiling: TileContext, in_tiles: bool, kind: Kind) -> _SumsStep:
     return step
 
 
+def _class_sums(tiling: TileContext, in_tiles: bool, kind: Kind) -> _SumsStep:
+    """Of tiles whose positives and negatives share exponentials."""
+    ns, by_class = tiling.ns, ByClass(tiling, kind)
+    times, add = tiling.rule.sums[0].times, tiling.exponentials.add_
+
+    def step(carry: _Sums, i: Block, j: Block, scratch: Scratch | None) -> _Sums:
+        (negatives, positives), linear = carry
+        places = tiling.places(kind, i, j)
+        logits = tiling.tile(kind, i, j, tiling.blocks(i, j), scratch).logits
+        windows = by_class.windows(i, j, scratch)
+        for window in windows if in_tiles else ():
+            x = window.positives(ns, window.of(ns, logits, i, j), scratch)
+            linear = _add_sums(tiling, linear, window.places(places), x)
+        y = by_class.exponentials(logits, i, j)
+        own = list(by_class.taken_off(y, windows, i, j, scratch))
+        negatives = add(ns, negatives, places, y, times, scratch, False)
+        for window, x in own:
+            at = window.places(places)
+            positives = add(ns, positives, at, x, times, scratch, False)
+            ns.add_(window.of(ns, y, i, j), x)  # the tile may be kept
+        return [negatives, positives], linear
+
+    return step
+
+
 def _directed_sums(tiling: TileContext, in_tiles: bool, kind: Kind) -> _SumsStep:
     """Of tiles whose pairs are one thing to the anchors of the rows, and another to those of the
     columns."""
+    if tiling.shares_by_threshold(kind):
+        return _threshold_sums(tiling, kind)
     ns = tiling.ns
     wanted, in_tile = tiling.sums(kind), in_tiles and kind.positives
     add = tiling.exponentials.add_along_
@@ -142,6 +173,27 @@ def _directed_sums(tiling: TileContext, in_tiles: bool, kind: Kind) -> _SumsStep
                 state = add(ns, state, place.block, y, axis, times)
                 sums[k] = replaced(sums[k], place.side, state)
         return sums, linear
+
+    return step
+
+
+def _threshold_sums(tiling: TileContext, kind: Kind) -> _SumsStep:
+    """The same where only thresholds tell the two apart, and exponentials serve both."""
+    ns = tiling.ns
+    (k,) = tiling.sums(kind)
+    times, add = tiling.rule.sums[k].times, tiling.exponentials.add_along_
+    thresholds = Thresholds(tiling, times)
+
+    def step(carry: _Sums, i: Block, j: Block, scratch: Scratch | None) -> _Sums:
+        sums = list(carry[0])
+        logits = tiling.tile(kind, i, j, tiling.blocks(i, j), scratch).logits
+        y = tiling.applied(logits, k, tiling.either_way(kind, i, j, scratch))
+        places = tiling.places(kind, i, j)
+        found = thresholds.each(y, places, i, j, scratch, apart=False)
+        for axis, place, part, below in found:
+            state = add(ns, sums[k][place.side], place.block, ns.mul_(below, part), axis, times)
+            sums[k] = replaced(sums[k], place.side, state)
+        return sums, carry[1]
 
     return step
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from nearfar.evaluate.partition.exponentials import Exponentials, LogSum
+from nearfar.evaluate.partition.mark_cache import MarkCache
 from nearfar.evaluate.partition.matched import Partners
 from nearfar.evaluate.partition.tile_cache import TileCache
 from nearfar.evaluate.plan import Kind, Plan
@@ -88,6 +89,10 @@ class TileContext(NamedTuple):
     """What is added to the logits of columns as candidates, and of rows as candidates."""
     graded: "Graded | None" = None
     """How much of a positive each pair is, where that is a number: all are negatives too."""
+    marks: MarkCache | None = None
+    """Where pass 1 may leave who is left out by a guide."""
+    windows: Callable[[Block, Block], list[tuple[Block, Block]]] | None = None
+    """Rows and columns among which all positives of a tile stand; None: they may stand anywhere."""
     apiece: int = 0
     """How many columns each row has for itself: see `OwnRows`."""
 
@@ -104,7 +109,7 @@ class TileContext(NamedTuple):
     def places(self, kind: Kind, i: Block, j: Block) -> tuple[Place, ...]:
         """Whose sums a tile adds to; one on the diagonal of a symmetric matrix, which holds both
         (i, j) and (j, i)."""
-        if kind.one_way or self._meets(kind):
+        if kind.one_way or self.meets(kind):
             return (Place(self.owners[0], i),)
         return self.owned(i, j)
 
@@ -119,7 +124,7 @@ class TileContext(NamedTuple):
         """Whose gradient a tile adds to."""
         rows, columns = self.slots
         first = None if rows is None else Place(rows, i)
-        if kind.one_way or self._meets(kind):
+        if kind.one_way or self.meets(kind):
             return (first,)
         return first, None if columns is None else Place(columns, j)
 
@@ -151,7 +156,7 @@ class TileContext(NamedTuple):
     def _tile_of_rows(
         self, kind: Kind, i: Block, j: Block, rows: tuple[Rows, Rows], scratch: Scratch | None
     ) -> Tile:
-        diagonal = (i, j) if self._meets(kind) else None
+        diagonal = (i, j) if self.meets(kind) else None
         return self.similarity.tile(self.ns, *rows, diagonal, scratch)
 
     def _tile_of_columns(
@@ -162,17 +167,47 @@ class TileContext(NamedTuple):
         return tile._replace(logits=self.ns.xp.matrix_transpose(tile.logits))
 
     def keeps_applied(self, kind: Kind) -> bool:
-        """Whether exponentials alone can be cached: every sum of the tile has the same members.
-
-        Sums over the same members, each of twice the last one's exponent.
-        """
+        """Whether exponentials alone can be cached: the sums of the tile share them, or are over
+        the same members, each of twice the last one's exponent."""
         sums = [self.rule.sums[k] for k in self.sums(kind)]
-        if not sums or self.similarity.keeps_logits or self.directed:
+        if not sums or self.similarity.keeps_logits:
             return False
+        if self.directed:
+            return self.shares_by_threshold(kind)
+        if self.shares_by_class(kind):
+            return True
         if kind.positives and (self.linear_in_tiles or self.rule.pair):
             return False
         *others, last = sums
         return all(s.over == last.over and s.times == 2 * last.times for s in others)
+
+    def _shares(self, kind: Kind, over: tuple[str, ...]) -> bool:
+        """Whether exponentials of a tile need no shift, and the sums of it are over these."""
+        sums = [self.rule.sums[k] for k in self.sums(kind)]
+        return (
+            self.ns.in_place
+            and not self.exponentials.guarded
+            and not self.similarity.keeps_logits
+            and not self.apiece
+            and tuple(s.over for s in sums) == over
+            and len({s.times for s in sums}) == 1
+        )
+
+    def shares_by_threshold(self, kind: Kind) -> bool:
+        """Whether the anchors of rows and of columns share exponentials, though others are left out
+        for either: see `thresholds`."""
+        above = bool(self.left_out and self.left_out.thresholds)
+        if not above or self.has_offsets or self.graded is not None:
+            return False
+        if kind.positives and (self.linear_in_tiles or self.rule.pair):
+            return False
+        return self._shares(kind, ("negatives",)) and self.rule.sums[0].times > 0
+
+    def shares_by_class(self, kind: Kind) -> bool:
+        """Whether the sums over positives and over negatives share exponentials: see `by_class`."""
+        if self.directed or self.rule.pair or (kind.left_out and self.left_out):
+            return False
+        return kind.masked and self._shares(kind, ("negatives", "positives"))
 
     @property
     def linear_in_tiles(self) -> bool:
@@ -184,13 +219,13 @@ class TileContext(NamedTuple):
         """Whether that takes tiles of its own, once the largest logit is known of each anchor."""
         return self.linear_in_tiles and self.exponentials.guarded and not self.single
 
-    def _meets(self, kind: Kind) -> bool:
+    def meets(self, kind: Kind) -> bool:
         """Whether rows meet themselves."""
         return kind.diagonal and len(self.sides) == 1
 
     def mirrored(self, kind: Kind) -> bool:
         """Whether a tile holds (i, j) and (j, i), each anchor's own logits along its row."""
-        return self._meets(kind) and self.aligned
+        return self.meets(kind) and self.aligned
 
     def only(
         self,
@@ -203,16 +238,31 @@ class TileContext(NamedTuple):
     ) -> Only:
         """What keeps the members of a sum in a tile, of the anchors along an axis; `logits` as the
         similarity gives them, where these tell who is left out."""
-        some = self.members(kind, i, j, scratch)
-        if not kind.left_out or self.left_out is None:
+        some = self.either_way(kind, i, j, scratch)
+        if not kind.left_out or self.left_out is None or not self.left_out.thresholds:
             return some
 
         def only(x: Array, over: str, nothing: float) -> Array:
             x = some(x, over, nothing)
-            if over == "negatives":
-                for kept in self._kept(i, j, axis, logits, scratch):
-                    x = self.ns.only_(x, kept, nothing)
-            return x
+            return (
+                self._below(x, nothing, i, j, axis, logits, scratch) if over == "negatives" else x
+            )
+
+        return only
+
+    def either_way(self, kind: Kind, i: Block, j: Block, scratch: Scratch | None) -> Only:
+        """The same but for thresholds: who belongs, whichever of a pair is the anchor."""
+        some, left_out = self.members(kind, i, j, scratch), self.left_out
+        if not kind.left_out or left_out is None or left_out.alike is None:
+            return some
+        alike = left_out.alike
+
+        def only(x: Array, over: str, nothing: float) -> Array:
+            x = some(x, over, nothing)
+            if over != "negatives":
+                return x
+            members = self.ns.members(*alike(i, j), False, self.sides[0].p, scratch)
+            return self.ns.only_(x, self.with_diagonal(members, i, j, True), nothing)
 
         return only
 
@@ -230,7 +280,7 @@ class TileContext(NamedTuple):
 
     def members(self, kind: Kind, i: Block, j: Block, scratch: Scratch | None) -> Only:
         """The same, whoever is left out."""
-        ns, meets = self.ns, self._meets(kind)
+        ns, meets = self.ns, self.meets(kind)
         if not (kind.masked or meets):
             return _all
         beside = self.single and not self.include_self and not kind.one_way
@@ -249,27 +299,30 @@ class TileContext(NamedTuple):
 
         return only
 
-    def _kept(
-        self, i: Block, j: Block, axis: int, logits: Array | None, scratch: Scratch | None
-    ) -> Iterator[Array]:
-        """Who is not left out, for one reason after another; each consumed before the next."""
+    def _below(
+        self,
+        x: Array,
+        nothing: float,
+        i: Block,
+        j: Block,
+        axis: int,
+        logits: Array | None,
+        scratch: Scratch | None,
+    ) -> Array:
+        """Without those above the thresholds of the anchors along an axis."""
         ns, left_out = self.ns, self.left_out
         assert left_out is not None
-        if left_out.alike is not None:
-            row, column = left_out.alike(i, j)
-            members = ns.members(row, column, False, self.sides[0].p, scratch)
-            yield self._with_diagonal(members, i, j)
-        if left_out.thresholds:
-            place = self.owned(i, j)[axis]
-            g = logits if left_out.guide is None else self.guide(i, j, scratch)
-            limit = across(ns, left_out.thresholds[place.side], place.block, axis)
-            yield self._with_diagonal(ns.at_most(g, limit, scratch), i, j)
+        place = self.owned(i, j)[axis]
+        g = logits if left_out.guide is None else self.guide(i, j, scratch)
+        limit = across(ns, left_out.thresholds[place.side], place.block, axis)
+        below = ns.at_most(g, limit, scratch)
+        return ns.only_(x, self.with_diagonal(below, i, j, True), nothing)
 
-    def _with_diagonal(self, members: Array, i: Block, j: Block) -> Array:
+    def with_diagonal(self, members: Array, i: Block, j: Block, value: float) -> Array:
         assert self.left_out is not None
         if not self.left_out.but_diagonal:
             return members
-        return self.ns.fill_diagonal_(members, i, j, True)
+        return self.ns.fill_diagonal_(members, i, j, value)
 
     def guide(self, i: Block, j: Block, scratch: Scratch | None) -> Array:
         """Cosines of the guide's rows."""

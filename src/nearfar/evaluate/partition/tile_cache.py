@@ -1,7 +1,7 @@
 """Tile cache: tiles that the forward pass leaves for the backward, which then costs half."""
 
-from nearfar.evaluate.plan import Plan
-from nearfar.frameworks import Array, Block, Namespace, Scratch, SymbolicBlocks
+from nearfar.evaluate.plan import Plan, shapes
+from nearfar.frameworks import Array, Block, Namespace, Scratch
 from nearfar.similarity import Tile
 
 # Less than this share of all tiles is not worth the memory.
@@ -16,15 +16,15 @@ class TileCache:
 
     def __init__(self, ns: Namespace, plan: Plan, room: int, like: Array) -> None:
         itemsize = ns.itemsize(like)
-        shapes = _shapes(plan)
-        total = sum(rows * columns for _, rows, columns in shapes) * itemsize
+        found = shapes(plan)
+        total = sum(rows * columns for _, rows, columns in found) * itemsize
         self._places: dict[tuple[int, int], Array] = {}
         self._tiles: dict[tuple[int, int], Tile] = {}
         if room < _WORTH * total:
             return
         flat = ns.store(self, min(room, total) // itemsize, like)
         used = 0
-        for key, rows, columns in shapes:
+        for key, rows, columns in found:
             end = used + rows * columns
             if end > flat.shape[0]:
                 break
@@ -53,12 +53,3 @@ class TileCache:
 
     def find(self, i: Block, j: Block) -> Tile | None:
         return self._tiles.get((i.start, j.start))
-
-
-def _shapes(plan: Plan) -> list[tuple[tuple[int, int], int, int]]:
-    found = []
-    for tiles in plan:
-        for items in tiles.rounds:
-            assert not isinstance(items, SymbolicBlocks)
-            found += [((i.start, j.start), i.size, j.size) for i, j in items]
-    return found

@@ -138,7 +138,7 @@ class Jax(Namespace):
     def sigmoid(self, x: Array) -> Array:
         return jax.nn.sigmoid(x)
 
-    def tile(self, sides: int, n: Any, like: Array) -> int:
+    def tile(self, sides: int, n: Any, like: Array, several: bool = False) -> int:
         # Tiles of 512 take 5 % longer; two of 700 would be more than a tenth of 4,096 rows dense.
         # Elsewhere, not measured, a step of a scan costs a launch: as large as `memory` allows.
         return 640 if jax.default_backend() == "cpu" else 8192

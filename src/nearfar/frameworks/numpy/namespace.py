@@ -258,6 +258,28 @@ class NumPy(Namespace):
         out = np.greater(x, limit, out=scratch.buffer("members", x.shape, _BOOLEAN))
         return np.logical_not(out, out=out)
 
+    def up_to(self, x: Array, limit: Array, scratch: Scratch | None, key: str) -> Array:
+        assert scratch is not None
+        out = scratch.buffer(key, x.shape, x)
+        return np.less_equal(x, limit, out=out, casting="unsafe")
+
+    def equal(self, x: Array, y: Array, like: Array, scratch: Scratch | None, key: str) -> Array:
+        assert scratch is not None
+        out = scratch.buffer(key, tuple(map(max, x.shape, y.shape)), like)
+        return np.equal(x, y, out=out, casting="unsafe")
+
+    def packed(self, ones: Array) -> Array:
+        return np.packbits(ones != 0)
+
+    def unpacked(self, bits: Array, like: Array, scratch: Scratch | None, key: str) -> Array:
+        assert scratch is not None
+        out = scratch.buffer(key, like.shape, like)
+        np.copyto(out, np.unpackbits(bits, count=like.size).reshape(like.shape))
+        return out
+
+    def add_times_(self, x: Array, y: Array, z: Array) -> Array:
+        return np.add(x, np.multiply(y, z, out=y), out=x)
+
     def only_(self, x: Array, members: Array, nothing: float) -> Array:
         if nothing == 0:
             # As bits, so that NaN does not spread; four times as fast as filling in most of a tile.

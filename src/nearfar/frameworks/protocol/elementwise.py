@@ -66,6 +66,28 @@ class ElementWise(Conversion):
         """Not ``x > limit``, as `only_` takes it of a tile like `x`; the limit broadcasts."""
         return ~(x > limit)
 
+    def up_to(self, x: Array, limit: Array, scratch: Scratch | None, key: str) -> Array:
+        """1 where ``x <= limit`` and 0 elsewhere, in the dtype of `x` and the buffer named `key`,
+        which may be that of `x`; the limit broadcasts. In place only."""
+        raise NotImplementedError
+
+    def equal(self, x: Array, y: Array, like: Array, scratch: Scratch | None, key: str) -> Array:
+        """1 where two `codes` are equal and 0 elsewhere, in the dtype of `like` and the buffer
+        named `key`; in place only."""
+        raise NotImplementedError
+
+    def packed(self, ones: Array) -> Array:
+        """Bits of a tile of ones and zeros; in place only."""
+        raise NotImplementedError
+
+    def unpacked(self, bits: Array, like: Array, scratch: Scratch | None, key: str) -> Array:
+        """What was packed, of the shape and dtype of `like`, in the buffer named `key`."""
+        raise NotImplementedError
+
+    def add_times_(self, x: Array, y: Array, z: Array) -> Array:
+        """``x + y * z``, which may consume `y` too; `z` broadcasts. In place only."""
+        raise NotImplementedError
+
     def only_(self, x: Array, members: Array, nothing: float) -> Array:
         """`x` with `nothing` in the place of those that are no members."""
         return self.xp.where(members, x, self.asarray(nothing, x))

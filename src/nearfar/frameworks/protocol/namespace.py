@@ -35,8 +35,9 @@ class Namespace(RowWise):
     def warn_if(self, flag: Array, message: str) -> None:
         """Warn where looking at `flag` costs nothing, which is NumPy only."""
 
-    def tile(self, sides: int, n: Any, like: Array) -> int:
-        """Rows of a tile, of one or two sides of n rows, on the device of `like`.
+    def tile(self, sides: int, n: Any, like: Array, several: bool = False) -> int:
+        """Rows of a tile, of one or two sides of n rows, on the device of `like`; `several`: with
+        as many entries as the tile has, other arrays are worked with at each step.
 
         512 x 512 float32 fills an L2 cache of 1 MB; measured best or within 15 % for 1,024 to 8,192
         rows of 32 to 512 dimensions.

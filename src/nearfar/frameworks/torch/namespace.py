@@ -196,11 +196,12 @@ class Torch(Pure):
         self.columns(x, block).add_(value)
         return x
 
-    def tile(self, sides: int, n: Any, like: Array) -> int:
+    def tile(self, sides: int, n: Any, like: Array, several: bool = False) -> int:
         if self.accelerated(like):
             return device.TILE
-        # So many tiles of 512 are slower: of two sides by 2 to 9 %, of one by up to 5 %.
-        if n < 8192:
+        # So many tiles of 512 are slower: of two sides by 2 to 9 %, of one by up to 5 %. Beside
+        # other arrays larger ones leave the cache, and are slower by 7 to 10 %.
+        if several or n < 8192:
             return 512
         return 768 if sides == 2 else 640
 
@@ -288,6 +289,38 @@ class Torch(Pure):
         signs = torch.sub(limit, x, out=scratch.buffer("at most", tuple(x.shape), x))
         return signs.view(_BITS[x.dtype]).bitwise_right_shift_(8 * x.element_size() - 1).add_(1)
 
+    def up_to(self, x: Array, limit: Array, scratch: Scratch | None, key: str) -> Array:
+        assert scratch is not None
+        return torch.le(x, limit, out=scratch.buffer(key, tuple(x.shape), x))
+
+    def equal(self, x: Array, y: Array, like: Array, scratch: Scratch | None, key: str) -> Array:
+        assert scratch is not None
+        if self.accelerated(like):  # where labels are codes as they are, and may be any numbers
+            return (x == y).to(like.dtype)
+        if not x.is_floating_point():
+            # Numbers of rows: whole ones that every float knows.
+            x, y = x.to(like.dtype), y.to(like.dtype)
+        out = scratch.buffer(key, tuple(map(max, x.shape, y.shape)), like)
+        return torch.eq(x, y, out=out)
+
+    def packed(self, ones: Array) -> Array:
+        # A product with powers of two sums up bits, exactly, of entries an eighth of a tile apart.
+        flat = ones.view(-1)
+        short = -flat.shape[0] % 8
+        if short:
+            flat = torch.nn.functional.pad(flat, (0, short))
+        powers = _powers(flat.device).to(flat.dtype)
+        return torch.mv(flat.view(8, -1).T, powers).to(torch.uint8)
+
+    def unpacked(self, bits: Array, like: Array, scratch: Scratch | None, key: str) -> Array:
+        assert scratch is not None
+        size = tuple(like.shape)
+        some = torch.bitwise_and(bits, _powers(bits.device)[:, None]).clamp_(max=1)
+        return scratch.buffer(key, size, like).copy_(some.view(-1)[: like.numel()].view(size))
+
+    def add_times_(self, x: Array, y: Array, z: Array) -> Array:
+        return x.addcmul_(y, z)
+
     def only_(self, x: Array, members: Array, nothing: float) -> Array:
         # By ones and zeros of its own size, and as bits, so that NaN does not spread: a mask of
         # Booleans takes eight times as long to make and to use.
@@ -330,6 +363,15 @@ def _room(x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
     """For what both give; `x` has all rows."""
     assert scratch is not None
     return scratch.buffer(key, (x.shape[0], max(x.shape[1], y.shape[1])), x)
+
+
+@cache
+def _powers(device: torch.device) -> Array:
+    """1, 2, 4, ..., 128."""
+    with torch.inference_mode(False):
+        return torch.ones(8, dtype=torch.uint8, device=device) << torch.arange(
+            8, dtype=torch.uint8, device=device
+        )
 
 
 @cache
