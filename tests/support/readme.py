@@ -17,6 +17,7 @@ from nearfar.losses import (
     families,
     families_at_once,
     families_of_grades,
+    families_of_labels,
     families_of_proxies,
 )
 from support.backends import BACKENDS
@@ -65,6 +66,7 @@ def _by_family() -> list[tuple[type, list[type[Loss]]]]:
     found = []
     for family in {
         **vars(families),
+        **vars(families_of_labels),
         **vars(families_at_once),
         **vars(families_of_grades),
         **vars(families_of_proxies),
