@@ -15,7 +15,7 @@ def arrangement(match: Match, evidence: Evidence, vectors: list[list[Floats]]) -
     """One of the two, or None where no order of the anchors' values gives the vectors."""
     stack = evidence.stack
     each = match.each(stack, evidence.given)
-    group = stack.groups[getattr(match.shape, "group", "all")]
+    group = stack.groups[getattr(match.shape, "anchors", "all")]
     kind = stack.batches[0].kind
     for manner in (PER_ANCHOR, PER_OBJECT):
         if all(

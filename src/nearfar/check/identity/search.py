@@ -139,7 +139,7 @@ def cost(match: Match) -> float:
     plain = {OWN: 0.0, "anchors": 0.05, "used anchors": 0.0, "triplets": 0.1, "active": 0.0,
              "pairs": 0.3, "anchors times others": 0.6, "nothing": 0.7}  # fmt: skip
     if match.divisor == "nothing" and isinstance(match.shape, Softmax):
-        plain["nothing"] = 0.0 if match.shape.over in WHOLE else 0.7
+        plain["nothing"] = 0.0 if match.shape.positives in WHOLE else 0.7
     if isinstance(match.shape, Stated):
         plain["anchors"] = 3.0  # a field says it, where one can
     factor = match.factor

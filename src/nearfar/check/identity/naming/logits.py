@@ -15,18 +15,18 @@ def name_ranks(shape: Ranks, divisor: str, kind: str, temperature: float) -> Sta
         changes.append(
             f"{shape.order} for {shape.order}=: ties are left out of the denominator{own}"
         )
-    if shape.self_in and shape.self_positive:
+    if shape.include_self and shape.self_positive:
         changes.append(
             "the diagonal is included: the anchor counts as its own positive and in denominators"
         )
-    elif shape.self_in:
+    elif shape.include_self:
         changes.append("the anchor is counted in its own denominators")
     elif shape.self_positive:
         changes.append("the anchor counts as its own positive")
     reduction = "mean"
-    if shape.over in ("mean_log", "log_mean", "log_sum"):
-        if shape.over != "mean_log":
-            changes.append(REMARKS["positives", shape.over])
+    if shape.positives in ("mean_log", "log_mean", "log_sum"):
+        if shape.positives != "mean_log":
+            changes.append(REMARKS["positives", shape.positives])
         reduction = "sum" if divisor == "nothing" else "mean"
         changes += divided(divisor, "nothing", "anchors")
     elif divisor != "pairs":
@@ -58,8 +58,8 @@ def name_hard(shape: Hard, divisor: str, kind: str, temperature: float) -> State
         changes.append("the mean over negatives is not multiplied by their number")
     if shape.scope != "both":
         changes.append("negatives come from the other view only")
-    if shape.group != "all":
-        changes.append(f"one direction: only the {shape.group} view's rows are anchors")
+    if shape.anchors != "all":
+        changes.append(f"one direction: only the {shape.anchors} view's rows are anchors")
     changes += divided(divisor, "nothing", "anchors")
     loss = HCL(
         temperature=temperature,
@@ -77,7 +77,7 @@ def name_sigmoid(shape: Sigmoid, divisor: str, kind: str, temperature: float) ->
         changes.append("rows of the same side are negatives too")
     if shape.averaged:
         changes.append("negatives are averaged")
-    if shape.group == "all" and (shape.scope != "other" or shape.averaged):
+    if shape.anchors == "all" and (shape.scope != "other" or shape.averaged):
         changes.append("both directions")
     changes += divided(divisor, "nothing", "anchors")
     # Both directions of a sum over all pairs are that sum, twice.
@@ -87,4 +87,4 @@ def name_sigmoid(shape: Sigmoid, divisor: str, kind: str, temperature: float) ->
         similarity=similarity,
         reduction="sum" if divisor == "nothing" else "mean",
     )
-    return Statement(loss, tuple(changes), shape.group == "second")
+    return Statement(loss, tuple(changes), shape.anchors == "second")

@@ -21,7 +21,7 @@ class Hard:
     normalised: str = "all"
     sign: int = 1
     scope: str = "both"
-    group: str = "all"
+    anchors: str = "all"
     floor: str = "count"  # times exp(-1 / temperature): "count" of the negatives, "one"; "zero"
     weights: str = "power"  # exp(beta s), or "product": beta exp(s)
     counted: bool = True  # G is of the size of a sum, not of a mean
@@ -33,7 +33,7 @@ class Hard:
         return (
             similarity_cost(self.metric, self.normalised, self.sign)
             + 1
-            + 0.4 * (self.group != "all")
+            + 0.4 * (self.anchors != "all")
             + 2 * (self.scope != "both")
             + {"count": 0, "one": 1, "zero": 2}[self.floor]
             + (self.weights != "power")
@@ -41,7 +41,7 @@ class Hard:
         )
 
     def divisors(self, view: View) -> dict[str, Floats]:
-        return reductions(view.stack.groups[self.group], None, None)
+        return reductions(view.stack.groups[self.anchors], None, None)
 
     def each(self, view: View) -> Floats:
         stack = view.stack
@@ -60,7 +60,7 @@ class Hard:
         bound = {"count": size, "one": 0 * size, "zero": np.full_like(size, -np.inf)}[self.floor]
         estimate = np.maximum(size + mean + left, bound - 1 / view.spread(2))
         values = add_logs(p, estimate) - p
-        return np.where(stack.groups[self.group], values, 0)
+        return np.where(stack.groups[self.anchors], values, 0)
 
 
 def hard_shapes(parts: int, numbers: Iterable[tuple[float, float]]) -> Iterator[Hard]:
@@ -69,9 +69,9 @@ def hard_shapes(parts: int, numbers: Iterable[tuple[float, float]]) -> Iterator[
     for (tau_plus, beta), rows in product(numbers, similarities(parts, "views")):
         if rows[2] < 0 or (rows[0] != "dot" and rows[1] == "all"):
             continue
-        for scope, group, floor, weights, counted in product(
+        for scope, anchors, floor, weights, counted in product(
             scopes, groups, floors, ("power", "product"), (True, False)
         ):
             if weights == "product" and beta == 0:
                 continue
-            yield Hard(tau_plus, beta, *rows, scope, group, floor, weights, counted)
+            yield Hard(tau_plus, beta, *rows, scope, anchors, floor, weights, counted)

@@ -8,7 +8,7 @@ import numpy as np
 
 from nearfar.check.batches import Floats
 from nearfar.check.identity.space.softmax import (
-    OVER,
+    POSITIVES,
     known,
     over_positives,
     reductions,
@@ -31,10 +31,10 @@ class Ranks:
     powers: tuple[int, int] = (1, 1)
     order: str = ">="
     with_own: bool = False  # the positive itself, where the order leaves ties out
-    self_in: bool = False
+    include_self: bool = False
     self_positive: bool = False
     label_distance: str = "l1"
-    over: str = "mean_log"
+    positives: str = "mean_log"
 
     @property
     def parameter(self) -> str | None:
@@ -49,34 +49,34 @@ class Ranks:
             + (self.with_own if self.order in ("<", ">") else 0)
             + (
                 1.5
-                if self.self_in and self.self_positive
-                else 2 * (self.self_in + self.self_positive)
+                if self.include_self and self.self_positive
+                else 2 * (self.include_self + self.self_positive)
             )
             + 0.1 * (self.label_distance == "l2")
-            + {"mean_log": 0, "sum_log": 1.0}.get(self.over, 3)
+            + {"mean_log": 0, "sum_log": 1.0}.get(self.positives, 3)
         )
 
     def divisors(self, view: View) -> dict[str, Floats]:
-        group, chosen = view.stack.anchors, self._chosen(view)
-        pairs = self.over == "sum_log"
+        anchors, chosen = view.stack.anchors, self._chosen(view)
+        pairs = self.positives == "sum_log"
         found: dict[str, Floats] = view.keep(
             ("divisors", self.self_positive, pairs),
-            lambda: reductions(group, None, chosen if pairs else None),
+            lambda: reductions(anchors, None, chosen if pairs else None),
         )
         return found
 
     def each(self, view: View) -> Floats:
         key = ("ranks", self.metric, self.normalised, self.sign, self.powers, self.order,
-               self.with_own, self.self_in, self.label_distance)  # fmt: skip
+               self.with_own, self.include_self, self.label_distance)  # fmt: skip
         terms = view.keep(key, lambda: self._terms(view))
         # What is empty is left out; what underflows is no number, and agrees with nothing.
         chosen = self._chosen(view) & self._occupied(view)
-        values = over_positives(np.where(chosen, terms, 0), chosen, self.over)
+        values = over_positives(np.where(chosen, terms, 0), chosen, self.positives)
         return np.where(chosen.any(axis=-1), values, 0)
 
     def _occupied(self, view: View) -> Marks:
         """Pairs with somebody in their denominator."""
-        key = ("occupied", self.order, self.with_own, self.self_in, self.label_distance)
+        key = ("occupied", self.order, self.with_own, self.include_self, self.label_distance)
         return np.asarray(view.keep(key, lambda: (self._inside(view) > 0).any(axis=-1)))
 
     def empty(self, stack: Stack) -> Marks:
@@ -97,7 +97,7 @@ class Ranks:
     def _terms(self, view: View) -> Floats:
         x = view.logits(self.metric, self.normalised, self.sign, self.powers[1])
         inside = view.keep(
-            ("inside", self.order, self.with_own, self.self_in, self.label_distance),
+            ("inside", self.order, self.with_own, self.include_self, self.label_distance),
             lambda: self._inside(view),
         )
         top = np.where(view.stack.valid, x, -np.inf).max(axis=-1, keepdims=True)
@@ -117,7 +117,7 @@ class Ranks:
         if self.with_own:
             found = found | np.eye(stack.columns, dtype=bool)
         found = found & stack.valid[:, :, None, :]
-        if not self.self_in:
+        if not self.include_self:
             found = found & ~stack.itself[:, :, None, :]
         return np.asarray(found, float)
 
@@ -129,9 +129,18 @@ def rank_shapes(parts: int, powers: tuple[tuple[int, int], ...]) -> Iterator[Ran
     for (metric, normalised, sign), power in product(all_similarities(parts, "targets"), powers):
         if power != (1, 1) and not known(metric, normalised, sign):
             continue
-        for (order, own), self_in, self_positive, distance, over in product(
-            orders, both, both, ("l1", "l2"), OVER
+        for (order, own), include_self, self_positive, distance, positives in product(
+            orders, both, both, ("l1", "l2"), POSITIVES
         ):
             yield Ranks(
-                metric, normalised, sign, power, order, own, self_in, self_positive, distance, over
+                metric,
+                normalised,
+                sign,
+                power,
+                order,
+                own,
+                include_self,
+                self_positive,
+                distance,
+                positives,
             )

@@ -20,7 +20,7 @@ class Sigmoid:
     normalised: str = "all"
     sign: int = 1
     scope: str = "other"
-    group: str = "first"
+    anchors: str = "first"
     averaged: bool = False  # over an anchor's negatives
 
     parameter = "temperature"
@@ -31,12 +31,12 @@ class Sigmoid:
             similarity_cost(self.metric, self.normalised, self.sign)
             + 1
             + 2 * (self.scope != "other")
-            + (self.group != "first")
+            + (self.anchors != "first")
             + 2 * self.averaged
         )
 
     def divisors(self, view: View) -> dict[str, Floats]:
-        return reductions(view.stack.groups[self.group], None, None)
+        return reductions(view.stack.groups[self.anchors], None, None)
 
     def each(self, view: View) -> Floats:
         stack = view.stack
@@ -46,13 +46,13 @@ class Sigmoid:
         if self.averaged:
             pushed = pushed / np.maximum(negatives.sum(axis=-1), 1)
         values = pushed + np.where(stack.positives, soft(-logits), 0).sum(axis=-1)
-        return np.where(stack.groups[self.group], values, 0)
+        return np.where(stack.groups[self.anchors], values, 0)
 
 
 def sigmoid_shapes(parts: int, biases: Iterable[float]) -> Iterator[Sigmoid]:
     """Every convention of the family at given biases."""
     for bias, rows in product(biases, similarities(parts, "views")):
-        for scope, group, averaged in product(
+        for scope, anchors, averaged in product(
             ("other", "both"), ("first", "second", "all"), (False, True)
         ):
-            yield Sigmoid(bias, *rows, scope, group, averaged)
+            yield Sigmoid(bias, *rows, scope, anchors, averaged)

@@ -18,13 +18,17 @@ def slip_shapes(kind: str, form: str, numbers: Mapping[str, float]) -> Iterator[
 
 
 def _published(kind: str) -> Iterator[Softmax]:
-    insides = ("all", "own", "none") if kind == "labels" else ("own", "none")
+    denominators = (*(("all",) if kind == "labels" else ()), "own_positive", "negatives")
     queue = ("queue", "queue and keys")
     scopes = {"views": ("both", "other"), "labels": ("both",)}.get(kind, queue)
     groups = ("all", "first", "second") if kind == "views" else ("all",)
-    over = ("mean_log", "sum_log") if kind == "labels" else ("sum_log",)
-    for rows, inside, scope, group, how in product((ALL, NONE), insides, scopes, groups, over):
-        yield Softmax(normalised=rows, inside=inside, scope=scope, group=group, over=how)
+    positives = ("mean_log", "sum_log") if kind == "labels" else ("sum_log",)
+    for rows, denominator, scope, anchors, how in product(
+        (ALL, NONE), denominators, scopes, groups, positives
+    ):
+        yield Softmax(
+            normalised=rows, denominator=denominator, scope=scope, anchors=anchors, positives=how
+        )
 
 
 def _changed(
@@ -36,12 +40,12 @@ def _changed(
         yield replace(shape, metric="half")
         if kind == "views":
             yield replace(shape, normalised=BOTH_COLUMNS)
-    if kind == "views" and shape.group == "first":
-        for over in HALVES:
-            yield replace(shape, over=over)
+    if kind == "views" and shape.anchors == "first":
+        for positives in HALVES:
+            yield replace(shape, positives=positives)
     if kind == "views" and shape.scope == "both" and form in ("views", "stacked"):
         yield replace(shape, mispaired=True)
-    if shape.inside == "none" or kind == "labels":
+    if shape.denominator == "negatives" or kind == "labels":
         return
     for smoothing in _told("smoothing", numbers, _SMOOTHINGS):
         yield replace(shape, smoothing=smoothing)

@@ -11,7 +11,7 @@ from nearfar.check.batches import Floats
 from nearfar.check.identity.space.stack import ALL, COLUMNS, NONE, Marks, Stack
 from nearfar.check.identity.space.view import View, add_logs, log_sum
 
-OVER = ("mean_log", "sum_log", "log_mean", "log_sum")
+POSITIVES = ("mean_log", "sum_log", "log_mean", "log_sum")
 WHOLE = ("log_of_sums", "log_of_mean")  # one logarithm for the whole batch
 HALVES = ("log_of_two", "log_of_two_once")  # one for both views, the positive added twice or once
 
@@ -28,13 +28,14 @@ class Softmax:
     sign: int = 1
     powers: tuple[int, int] = (1, 1)
     scope: str = "both"
-    group: str = "all"
-    inside: str = "all"  # positives in the denominator: none, own, all, twice (all, and own again)
-    self_in: bool = False
+    anchors: str = "all"
+    # Who of the positives is in it: as of SupCon, or "twice" (all, and the own again).
+    denominator: str = "all"
+    include_self: bool = False
     one: bool = False  # 1 is added to the denominator
     averaged: bool = False  # the denominator is a mean
     self_positive: bool = False
-    over: str = "mean_log"
+    positives: str = "mean_log"
     margin: float = 0.0  # taken off the positive's similarity
     smoothing: float = 0.0  # of the labels, over all candidates
     softmaxed: bool = False  # probabilities in place of logits
@@ -50,13 +51,15 @@ class Softmax:
             similarity_cost(self.metric, self.normalised, self.sign)
             + 4 * (self.powers != (1, 1))
             + {"both": 0, "queue": 0, "other": 0.5}.get(self.scope, 3)
-            + 0.4 * (self.group != "all")
-            + {"all": 0, "own": 0.5, "none": 0.5, "twice": 3}[self.inside]
-            + 2 * self.self_in
+            + 0.4 * (self.anchors != "all")
+            + {"all": 0, "own_positive": 0.5, "negatives": 0.5, "twice": 3}[self.denominator]
+            + 2 * self.include_self
             + 3 * self.one
             + 3 * self.averaged
             + 2 * self.self_positive
-            + {"mean_log": 0, "sum_log": 0.6, "log_mean": 0.6, "log_sum": 0.7}.get(self.over, 3)
+            + {"mean_log": 0, "sum_log": 0.6, "log_mean": 0.6, "log_sum": 0.7}.get(
+                self.positives, 3
+            )
             + 3 * bool(self.margin)
             + 3 * bool(self.smoothing)
             + 3 * self.softmaxed
@@ -64,40 +67,46 @@ class Softmax:
         )
 
     def divisors(self, view: View) -> dict[str, Floats]:
-        if self.over in WHOLE:
+        if self.positives in WHOLE:
             return {"nothing": np.ones(len(view.stack))}
         usable = self._usable(view)
-        key = ("divisors", self.group, self.self_positive, usable.tobytes(), self.over == "sum_log")
+        key = (
+            "divisors",
+            self.anchors,
+            self.self_positive,
+            usable.tobytes(),
+            self.positives == "sum_log",
+        )
         found: dict[str, Floats] = view.keep(key, lambda: self._reductions(view, usable))
         return found
 
     def _reductions(self, view: View, usable: Marks) -> dict[str, Floats]:
         stack = view.stack
         pairs = self._chosen(view) & usable[..., None]
-        several = self.over == "sum_log" and (stack.kind == "labels" or self.self_positive)
+        several = self.positives == "sum_log" and (stack.kind == "labels" or self.self_positive)
         return reductions(
-            stack.groups[self.group],
+            stack.groups[self.anchors],
             usable if stack.kind == "labels" else None,
             pairs if several else None,
         )
 
     def each(self, view: View) -> Floats:
-        group = view.stack.groups[self.group]
-        chosen = self._chosen(view) & group[:, :, None]
-        if self.over == "log_of_sums":
+        anchors = view.stack.groups[self.anchors]
+        chosen = self._chosen(view) & anchors[:, :, None]
+        if self.positives == "log_of_sums":
             pulled = log_sum(log_sum(self._positive(view), chosen), axis=-1)
-            pushed = log_sum(self._denominator(view), group, axis=-1)
+            pushed = log_sum(self._denominator(view), anchors, axis=-1)
             return np.asarray(pushed - pulled)[..., None]
-        if self.over in HALVES:
+        if self.positives in HALVES:
             return self._of_both_views(view, chosen)
         key = (self._denominator_key(), self.powers[0], self.smoothing, self.softmaxed)
         terms = view.keep(key, lambda: self._terms(view))
-        values = over_positives(terms, chosen, self.over)
+        values = over_positives(terms, chosen, self.positives)
         values = np.where(self._usable(view) & np.isfinite(values), values, 0)
-        if self.over == "log_of_mean":
-            some = group.sum(axis=-1)
+        if self.positives == "log_of_mean":
+            some = anchors.sum(axis=-1)
             shares = log_sum(-terms, chosen)
-            return np.asarray(np.log(some) - log_sum(shares, group, axis=-1))[..., None]
+            return np.asarray(np.log(some) - log_sum(shares, anchors, axis=-1))[..., None]
         return np.asarray(values)
 
     def _of_both_views(self, view: View, chosen: Marks) -> Floats:
@@ -105,7 +114,7 @@ class Softmax:
         partner = np.broadcast_to(self._positives(view.stack).argmax(axis=2), below.shape)
         both = add_logs(below, np.take_along_axis(below, partner, axis=-1))
         own = np.where(chosen, self._positive(view), 0).sum(axis=-1)
-        values = both - own - (np.log(2) if self.over == "log_of_two" else 0)
+        values = both - own - (np.log(2) if self.positives == "log_of_two" else 0)
         return np.asarray(np.where(chosen.any(axis=-1), values, 0))
 
     def _of_anchors(self, view: View) -> Floats:
@@ -131,8 +140,8 @@ class Softmax:
 
     def _usable(self, view: View) -> Marks:
         stack = view.stack
-        usable = stack.groups[self.group] & self._chosen(view).any(axis=2)
-        if self.inside == "none" and not (self.self_in or self.one):
+        usable = stack.groups[self.anchors] & self._chosen(view).any(axis=2)
+        if self.denominator == "negatives" and not (self.include_self or self.one):
             usable = usable & stack.scopes[self.scope].any(axis=2)
         return np.asarray(usable)
 
@@ -175,7 +184,7 @@ class Softmax:
     def _denominator_key(self) -> tuple[Any, ...]:
         return (
             self.metric, self.normalised, self.sign, self.powers[1], self.margin, self.mispaired,
-            self.scope, self.inside, self.self_in, self.one, self.averaged,
+            self.scope, self.denominator, self.include_self, self.one, self.averaged,
         )  # fmt: skip
 
     def _denominator(self, view: View) -> Floats:
@@ -188,15 +197,15 @@ class Softmax:
         negatives, positives = self._negatives(stack), self._positives(stack)
         found = view.keep((*rows, self.scope), lambda: log_sum(x, negatives))
         count = negatives.sum(axis=2)
-        if self.self_in:
+        if self.include_self:
             itself = view.keep((*rows, "self"), lambda: np.where(stack.itself, x, 0).sum(axis=-1))
             found, count = add_logs(found, itself), count + 1
         if self.one:
             found, count = add_logs(found, 0.0), count + 1
-        if self.inside in ("all", "twice"):
+        if self.denominator in ("all", "twice"):
             all_of = view.keep((*rows, "positives"), lambda: log_sum(x, positives))
             found, count = add_logs(found, all_of), count + positives.sum(axis=2)
-        if self.inside in ("own", "twice"):
+        if self.denominator in ("own_positive", "twice"):
             found, count = add_logs(found[..., None], x), count + 1
         if self.averaged:
             logs = np.log(np.maximum(count, 1))
@@ -211,19 +220,21 @@ def similarity_cost(metric: str, normalised: str, sign: int) -> float:
     return known + 3 * (sign < 0)
 
 
-def over_positives(terms: Floats, chosen: Marks, over: str) -> Floats:
+def over_positives(terms: Floats, chosen: Marks, positives: str) -> Floats:
     """An anchor's terms put together; not finite or 0 where it has none."""
-    if over in ("log_mean", "log_sum", "log_of_mean"):
+    if positives in ("log_mean", "log_sum", "log_of_mean"):
         inner = log_sum(-terms, chosen)
-        counts = np.maximum(chosen.sum(axis=-1), 1) if over == "log_mean" else 1
+        counts = np.maximum(chosen.sum(axis=-1), 1) if positives == "log_mean" else 1
         return np.asarray(np.log(counts) - inner)
     values = np.where(chosen, terms, 0).sum(axis=-1)
-    return np.asarray(values / np.maximum(chosen.sum(axis=-1), 1) if over == "mean_log" else values)
+    return np.asarray(
+        values / np.maximum(chosen.sum(axis=-1), 1) if positives == "mean_log" else values
+    )
 
 
-def reductions(group: Marks, usable: Marks | None, pairs: Marks | None) -> dict[str, Floats]:
+def reductions(chosen: Marks, usable: Marks | None, pairs: Marks | None) -> dict[str, Floats]:
     """What a sum over anchors is divided by, (B,); None for what never differs from another."""
-    anchors = group.sum(axis=1).astype(float)
+    anchors = chosen.sum(axis=1).astype(float)
     found = {"nothing": np.ones_like(anchors), "anchors": anchors}
     if usable is not None:
         found["used anchors"] = usable.sum(axis=1).astype(float)
@@ -258,29 +269,31 @@ def softmax_shapes(kind: str, parts: int, powers: tuple[tuple[int, int], ...]) -
         kind, ("queue", "queue and keys", "keys")
     )
     groups = ("all", "first", "second") if kind == "views" else ("all",)
-    insides = ("own", "none", "twice") if single else ("all", "own", "none", "twice")
+    denominators = (*(() if single else ("all",)), "own_positive", "negatives", "twice")
     for (metric, normalised, sign), power in product(similarities(parts, kind), powers):
         if power != (1, 1) and not known(metric, normalised, sign):
             continue
         rare = (not known(metric, normalised, sign)) + (power not in PLAIN_POWERS)
-        for scope, inside, self_in, self_positive in product(scopes, insides, selves, selves):
+        for scope, denominator, include_self, self_positive in product(
+            scopes, denominators, selves, selves
+        ):
             odd = rare + (scope in ("same", "keys")) + (self_positive and kind == "views")
-            if odd > 1 or (self_positive and inside == "twice"):
+            if odd > 1 or (self_positive and denominator == "twice"):
                 continue
-            plain = not self_in and not self_positive and inside != "twice" and not odd
+            plain = not include_self and not self_positive and denominator != "twice" and not odd
             insertions = ((False, False), (True, False), (False, True)) if plain else (
                 (False, False),
             )  # fmt: skip
             # A row that is its own positive may share a denominator with the other one.
-            shared = self_positive and single and inside == "own"
-            for inner in ("own", "all") if shared else (inside,):
-                manners = _manners(single and not self_positive, inside, bool(odd))
-                for (one, averaged), over, group in product(insertions, manners, groups):
-                    if over in WHOLE and (one or averaged):
+            shared = self_positive and single and denominator == "own_positive"
+            for inner in ("own_positive", "all") if shared else (denominator,):
+                manners = _manners(single and not self_positive, denominator, bool(odd))
+                for (one, averaged), positives, anchors in product(insertions, manners, groups):
+                    if positives in WHOLE and (one or averaged):
                         continue
                     yield Softmax(
-                        metric, normalised, sign, power, scope, group, inner, self_in, one,
-                        averaged, self_positive, over,
+                        metric, normalised, sign, power, scope, anchors, inner, include_self, one,
+                        averaged, self_positive, positives,
                     )  # fmt: skip
 
 
@@ -292,6 +305,6 @@ def known(metric: str, normalised: str, sign: int) -> bool:
     return sign > 0 and (normalised == NONE or (metric == "dot" and normalised == ALL))
 
 
-def _manners(single: bool, inside: str, odd: bool) -> tuple[str, ...]:
-    whole = () if odd else WHOLE if inside in ("all", "none") else WHOLE[1:]
-    return ("sum_log", *whole) if single else (*OVER, *whole)
+def _manners(single: bool, denominator: str, odd: bool) -> tuple[str, ...]:
+    whole = () if odd else WHOLE if denominator in ("all", "negatives") else WHOLE[1:]
+    return ("sum_log", *whole) if single else (*POSITIVES, *whole)
