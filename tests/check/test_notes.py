@@ -83,7 +83,7 @@ TRUTH = {
     twenty.nca_as_printed: None,
     twenty.soft_hard: (
         nf.BatchTriplet(margin=0.0, distance="euclidean", mining="hard"),
-        ("softplus",),
+        ("softplus", "an anchor without positives counts"),
     ),
     twenty.sigmoid_mean: (nf.SigLIP(), ("anchors squared",)),
     twenty.tempered_twice: (nf.NTXent(), ("used twice",)),

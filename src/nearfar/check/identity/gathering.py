@@ -51,6 +51,18 @@ class Gathered:
     vectors: list[list[Floats]]
     findings: list[Finding]
     infinite: "Infinite | None" = None
+    unread: tuple[str, ...] = ()  # inputs that the value does not depend on
+
+    def says_as(self, other: "Gathered") -> bool:
+        """Whether another form of the same batches gave the same."""
+        one, two = self.evidence, other.evidence
+        return (
+            self.probe.form.kind == other.probe.form.kind
+            and one is not None
+            and two is not None
+            and one.values.shape == two.values.shape
+            and np.allclose(one.values, two.values, rtol=one.tolerances[0], atol=0)
+        )
 
     def values(self, made: list[Batch]) -> Floats:
         """Values on other batches at the parameters of the evidence, (T, B), NaN for none."""
@@ -123,7 +135,7 @@ def gather(
     tolerances = _TOLERANCES.get(probe.outcome.dtype, _COARSE)
     if probe.dtype != "float64":
         tolerances = _COARSE
-    depends, more = _depends(runner, probe, parameter, made, ran.values[-1], seed)
+    depends, unread, more = _depends(runner, probe, parameter, made, ran.values[-1], seed)
     evidence = Evidence(
         stack,
         ran.values[:, usable],
@@ -133,7 +145,7 @@ def gather(
         depends,
     )
     vectors = [[v for v, good in zip(row, usable, strict=True) if good] for row in ran.each]
-    return Gathered(runner, probe, parameter, evidence, vectors, findings + more, infinite)
+    return Gathered(runner, probe, parameter, evidence, vectors, findings + more, infinite, unread)
 
 
 @np.errstate(invalid="ignore")
@@ -144,10 +156,11 @@ def _depends(
     made: list[Batch],
     values: Floats,
     seed: int,
-) -> tuple[bool, list[Finding]]:
+) -> tuple[bool, tuple[str, ...], list[Finding]]:
     """Whether its value comes of the embeddings: other ones must move it, the same ones must not.
 
-    A number that does not move would be explained by any convention that vanishes somewhere.
+    A number that does not move would be explained by any convention that vanishes somewhere, and
+    one that moves by itself by none.
     """
     given = varied(parameter)[-1:]
     others = batches(probe.form.kind, len(made), seed + 1)
@@ -156,22 +169,22 @@ def _depends(
     apart, again = np.abs(found[0, :-1] - values), found[0, -1]
     if not (apart > 1e-9 * np.abs(values)).any():
         text = f"the value does not depend on the embeddings: {values[0]:.6g} for any of a shape"
-        return False, [Finding("run", FAULT, text)]
+        return False, (), [Finding("run", FAULT, text)]
     if abs(again - values[0]) > 1e-3 * abs(values[0]):
         text = (
             f"two calls on the same arrays give {values[0]:.6g} and {again:.6g}: it is random, or "
             "keeps something between calls"
         )
-        return True, [Finding("run", NOTE, text)]
-    findings = []
+        return False, (), [Finding("run", NOTE, text)]
+    unread = []
     few = range(min(3, len(made)))
     for name, changed in _one_moved([made[k] for k in few], [others[k] for k in few]):
         moved_values = _run(runner, probe, parameter, given, changed).values[0]
         size = np.abs(values[: len(few)])
         if (np.abs(moved_values - values[: len(few)]) <= 1e-9 * size).all():
-            text = f"the value does not depend on the {name}: any others give the same"
-            findings.append(Finding("run", FAULT, text))
-    return True, findings
+            unread.append(name)
+    text = "the value does not depend on the {}: any others give the same"
+    return True, tuple(unread), [Finding("run", FAULT, text.format(name)) for name in unread]
 
 
 def _one_moved(made: list[Batch], others: list[Batch]) -> Iterator[tuple[str, list[Batch]]]:

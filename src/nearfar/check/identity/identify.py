@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from nearfar.check.finding import FAULT, Finding
 from nearfar.check.identity.anchors import PER_ANCHOR, arrangement
 from nearfar.check.identity.gathering import Gathered, by_columns, gather
 from nearfar.check.identity.naming import Statement, state
-from nearfar.check.identity.search import LIKELY, SCREEN, UNLIKELY, Evidence, Match, search
+from nearfar.check.identity.search import LIKELY, SCREEN, UNLIKELY, Evidence, Match, Search
 from nearfar.check.identity.space import Ranks, Stack, shapes_for
 from nearfar.check.identity.telling import tell_apart
 from nearfar.check.target.calls import Runner
@@ -90,10 +91,10 @@ def identify(
     seed: int,
 ) -> Identified:
     """Hold a target against the space in each form it ran in; the first that fits is its own."""
-    gathered = [gather(runner, found, parameter, count, seed) for found in probes]
+    gathered = _apart([gather(runner, found, parameter, count, seed) for found in probes])
     best: Identified | None = None
-    for told, solve in _tries(gathered):
-        found = _identify_one(told, numbers, solve)
+    for form, solve in _tries([_Form(told, numbers) for told in gathered]):
+        found = form.identify(solve)
         if best is None or found.rank < best.rank:
             best = found
         if found.identity.statement is not None and found.identity.sure:
@@ -102,46 +103,69 @@ def identify(
     return best
 
 
-def _tries(gathered: list[Gathered]) -> Iterator[tuple[Gathered, tuple[float, float] | None]]:
+def _apart(gathered: list[Gathered]) -> list[Gathered]:
+    """Without forms that say the same as one before: targets in a row and in a column."""
+    found: list[Gathered] = []
+    for told in gathered:
+        if not any(told.says_as(other) for other in found):
+            found.append(told)
+    return found
+
+
+@dataclass(frozen=True)
+class _Form:
+    """A target in one of its forms, held against the space in several rounds."""
+
+    told: Gathered
+    numbers: Mapping[str, float]
+
+    @cached_property
+    def _search(self) -> Search:
+        evidence, given = self.told.evidence, self.told.parameter
+        assert evidence is not None
+        varied = (given.kind, given.name.lower()) if given else None
+        shapes = shapes_for(evidence.stack, self.told.probe.form.name, self.numbers, varied)
+        return Search(evidence, shapes)
+
+    def identify(self, solve: tuple[float, float] | None) -> Identified:
+        told, evidence, more = self.told, self.told.evidence, list[Finding]()
+        if evidence is None:
+            identity = Identity(None, False)
+        elif not evidence.depends:
+            identity = judge(evidence, [], [], told.vectors)
+        else:
+            matches, rivals = self._search.matches(solve), list[Match]()
+            if matches and matches[0].deviation <= evidence.tolerances[-1]:
+                matches, rivals = tell_apart(told, matches)
+                if told.probe.form.kind == "targets":
+                    matches, more = by_columns(told, matches)
+                    rivals = [m for m in rivals if m in matches]
+            identity = judge(evidence, matches, rivals, told.vectors)
+            identity = _at_other_numbers(told, identity, self.numbers)
+        identity = replace(identity, unit=told.probe.unit)
+        if told.infinite is not None:
+            why = _why_infinite(told, identity)
+            more = [*more, Finding("run", FAULT, told.infinite.text + why)]
+        return Identified(identity, told.probe, told.parameter, told.findings + more)
+
+
+def _tries(forms: list[_Form]) -> Iterator[tuple[_Form, tuple[float, float] | None]]:
     """What is likely in any form comes before what is unlikely in the first.
 
     What a temperature else may be to a loss takes little, as nothing is solved for.
     """
-    for told in gathered:
+    for form in forms:
+        told = form.told
         others = told.parameter.others if told.parameter else ()
         if told.evidence is not None and others:
-            yield told, None
-            yield from ((told.read_as(reading), None) for reading in others)
-    yield from ((told, LIKELY) for told in gathered)
-    if not any(told.probe.unit for told in gathered):
-        yield from ((told, UNLIKELY) for told in gathered)
-
-
-def _identify_one(
-    told: Gathered, numbers: Mapping[str, float], solve: tuple[float, float] | None
-) -> Identified:
-    evidence, more = told.evidence, list[Finding]()
-    if evidence is None:
-        identity = Identity(None, False)
-    elif not evidence.depends:
-        identity = judge(evidence, [], [], told.vectors)
-    else:
-        given = told.parameter
-        varied = (given.kind, given.name.lower()) if given else None
-        shapes = shapes_for(evidence.stack, told.probe.form.name, numbers, varied)
-        matches, rivals = search(evidence, shapes, solve), list[Match]()
-        if matches and matches[0].deviation <= evidence.tolerances[-1]:
-            matches, rivals = tell_apart(told, matches)
-            if told.probe.form.kind == "targets":
-                matches, more = by_columns(told, matches)
-                rivals = [m for m in rivals if m in matches]
-        identity = judge(evidence, matches, rivals, told.vectors)
-        identity = _at_other_numbers(told, identity, numbers)
-    identity = replace(identity, unit=told.probe.unit)
-    if told.infinite is not None:
-        why = _why_infinite(told, identity)
-        more = [*more, Finding("run", FAULT, told.infinite.text + why)]
-    return Identified(identity, told.probe, told.parameter, told.findings + more)
+            yield form, None
+            yield from ((replace(form, told=told.read_as(reading)), None) for reading in others)
+    yield from ((form, LIKELY) for form in forms)
+    if any(form.told.probe.unit for form in forms):
+        return
+    # A form of which it reads every input is nearer to its own than one with an input unread.
+    read = [form for form in forms if not form.told.unread]
+    yield from ((form, UNLIKELY) for form in read or forms)
 
 
 def _why_infinite(told: Gathered, identity: Identity) -> str:

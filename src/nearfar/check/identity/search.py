@@ -8,15 +8,17 @@ nobody tells is the one at which that ratio is the same on two batches.
 import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nearfar.check.batches import Floats
 from nearfar.check.identity.space import OWN, WHOLE, Shape, Softmax, Stack, Stated, View
 
 LIKELY, UNLIKELY = (-1.0, 2.8), (2.8, 8.0)
-"""Costs of conventions, as `search` looks for them."""
+"""Costs of conventions, as a search goes through them."""
 
 SCREEN = 4  # batches that choose; all others are held back for the verdict
 
@@ -36,11 +38,16 @@ class Evidence:
     given: Floats  # (T,)
     tolerances: tuple[float, ...] = (1e-7, 1e-5, 2e-4)
     """Relative, of a single value: the first at which something agrees is taken."""
-    depends: bool = True  # on the embeddings
+    depends: bool = True  # on the embeddings, and on nothing that changes by itself
 
     @property
     def rough(self) -> float:
         return 30 * self.tolerances[-1]
+
+    @property
+    def may_be_fixed(self) -> bool:
+        """Whether its parameter is a factor at most: then one that it does not take may be used."""
+        return bool((_apart(self.values[0], self.values) <= self.rough).all())
 
     @property
     def held_back(self) -> int:
@@ -90,32 +97,40 @@ class _Rows(NamedTuple):
     values: Floats  # (R, K, B)
 
 
-@np.errstate(all="ignore")  # at some temperature some convention overflows: it does not agree
-def search(
-    evidence: Evidence, shapes: Iterable[Shape], solve: tuple[float, float] | None
-) -> list[Match]:
-    """All that agree, the simplest first; else the nearest ones.
+class Search:
+    """A space held against what a function gave, in rounds: what is likely, then the rest."""
 
-    Parameters
-    ----------
-    solve
-        Look for temperatures and margins that the function does not take, among conventions of a
-        cost above the first and up to the second: each takes a grid of them.
-    """
-    everything = list(shapes)
-    few = evidence.stack.take(range(min(SCREEN, len(evidence.stack))))
-    found = _told(evidence, few, everything)
-    agreeing = _agreeing(found, evidence)
-    if not agreeing and solve is not None:
-        low, high = solve
-        found += _solved(evidence, few, [s for s in everything if low < s.cost <= high])
+    def __init__(self, evidence: Evidence, shapes: Iterable[Shape]) -> None:
+        self._evidence = evidence
+        self._shapes = list(shapes)
+        self._few = evidence.stack.take(range(min(SCREEN, len(evidence.stack))))
+
+    @np.errstate(all="ignore")  # at some temperature some convention overflows: it does not agree
+    def matches(self, solve: tuple[float, float] | None) -> list[Match]:
+        """All that agree, the simplest first; else the nearest ones.
+
+        Parameters
+        ----------
+        solve
+            Look for temperatures and margins that the function does not take, among conventions of
+            a cost above the first and up to the second: each takes a grid of them.
+        """
+        evidence, few, found = self._evidence, self._few, list(self._told)
         agreeing = _agreeing(found, evidence)
+        if not agreeing and solve is not None and evidence.may_be_fixed:
+            low, high = solve
+            found += _solved(evidence, few, [s for s in self._shapes if low < s.cost <= high])
+            agreeing = _agreeing(found, evidence)
+            if agreeing:
+                rivals = _rivals(evidence, few, self._shapes, min(agreeing, key=cost))
+                agreeing += [m for m in rivals if m not in agreeing]
         if agreeing:
-            rivals = _rivals(evidence, few, everything, min(agreeing, key=cost))
-            agreeing += [m for m in rivals if m not in agreeing]
-    if agreeing:
-        return sorted(agreeing, key=cost)
-    return sorted(found, key=lambda m: m.deviation)[:40]
+            return sorted(agreeing, key=cost)
+        return sorted(found, key=lambda m: m.deviation)[:40]
+
+    @cached_property
+    def _told(self) -> list[Match]:
+        return _told(self._evidence, self._few, self._shapes)
 
 
 def _agreeing(found: list[Match], evidence: Evidence) -> list[Match]:
@@ -263,29 +278,20 @@ def _solved(evidence: Evidence, few: Stack, shapes: Sequence[Shape]) -> list[Mat
 def _solved_on(
     evidence: Evidence, few: Stack, shapes: Sequence[Shape], grid: Floats
 ) -> list[Match]:
+    values = evidence.values[0, : len(few)]
     stated = [s for s in shapes if isinstance(s, Stated)]
     others = [s for s in shapes if not isinstance(s, Stated)]
+    found: list[Match] = []
     # A loss that is called is worth fewer values than one that is computed for all at once.
-    return [
-        match
-        for some, places in ((others, grid), (stated, grid[::2]))
-        if some
-        for match in _solved_at(evidence, few, some, places)
-    ]
-
-
-def _solved_at(
-    evidence: Evidence, few: Stack, shapes: Sequence[Shape], grid: Floats
-) -> list[Match]:
-    rows = _rows(shapes, View(few, grid))
-    values = evidence.values[0, : len(few)]
-    found = []
-    for r, k, pair in _promising(values, rows.values):
-        piece = (grid[k], grid[k + 1])
-        near = _refine(rows.shapes[r], rows.divisors[r], few, values, pair, piece)
+    for crossing in [
+        *(_promising(few, values, others, grid) if others else ()),
+        *(_promising_calls(few, values, stated, grid[::2]) if stated else ()),
+    ]:
+        near = _refine(crossing, few, values)
         if near is None:
             continue
-        whole = (fit_at(evidence, rows.shapes[r], rows.divisors[r], x) for x in _meant(near))
+        shape, divisor = crossing.shape, crossing.divisor
+        whole = (fit_at(evidence, shape, divisor, x) for x in _meant(near))
         best = min(whole, key=lambda m: max(m.deviation, evidence.tolerances[0]))
         if best not in found:
             found.append(best)
@@ -304,67 +310,116 @@ def fit_at(evidence: Evidence, shape: Shape, divisor: str, parameter: float) -> 
     return fit(evidence, view, shape, divisor, parameter)
 
 
+class _Crossing(NamedTuple):
+    """Where two batches' ratios cross, between two values of a parameter."""
+
+    shape: Shape
+    divisor: str
+    pair: tuple[int, int]
+    piece: tuple[float, float]
+    change: tuple[float, float]  # of what is 0 where they cross
+
+
 _BATCH_PAIRS = ((0, 1), (1, 2), (0, 2))
+_MOST = 120  # crossings of a pair that are looked at
 
 
 def _promising(
-    values: Floats, sums_of: Floats, most: int = 120
-) -> list[tuple[int, int, tuple[int, int]]]:
-    """Where two batches' ratios cross, and the others' are not far; the best ones first.
-
-    values (B,) against sums (R, K, B); products instead of ratios, which have poles.
-    """
+    few: Stack, values: Floats, shapes: Sequence[Shape], grid: Floats
+) -> list[_Crossing]:
+    """Where two batches' ratios cross, and the others' are not far; the best ones first."""
+    rows = _rows(shapes, View(few, grid))
     found = []
-    size = np.sqrt(np.mean(values**2))
     for pair in _BATCH_PAIRS:
         if max(pair) >= len(values):
             continue
-        change = _crossed(values, sums_of, pair)
-        low, high = change[:, :-1], change[:, 1:]
-        crossing = (low * high <= 0) & np.isfinite(low) & np.isfinite(high)
-        rows, places = np.nonzero(crossing)
-        if not rows.size:
-            continue
-        share = low[rows, places] / (low[rows, places] - high[rows, places])
-        share = np.nan_to_num(share)[:, None]
-        there = sums_of[rows, places] * (1 - share) + sums_of[rows, places + 1] * share
-        factor = (there * values).sum(axis=1) / (there**2).sum(axis=1)
-        apart = np.abs(values - factor[:, None] * there).max(axis=1) / size
-        apart = np.where(np.isfinite(apart), apart, np.inf)
-        for k in np.argsort(apart)[:most]:
-            if apart[k] < 0.2:
-                found.append((int(rows[k]), int(places[k]), pair))
+        change = _crossed(values, rows.values, pair)
+        numbers, places, share = _signs(change)
+        there = rows.values[numbers, places] * (1 - share)
+        there = there + rows.values[numbers, places + 1] * share
+        apart = _off(values, there)
+        for k in np.argsort(apart)[:_MOST]:
+            if apart[k] < _FAR:
+                found.append(_crossing(rows, change, numbers[k], places[k], pair, grid))
     return found
 
 
+def _promising_calls(
+    few: Stack, values: Floats, shapes: Sequence[Shape], grid: Floats
+) -> list[_Crossing]:
+    """The same of losses that are called: two batches on the grid, the others where those cross."""
+    telling = np.flatnonzero(values)[:2]
+    if len(telling) < 2:
+        return []
+    pair = (int(telling[0]), int(telling[1]))
+    rows = _rows(shapes, View(few.take(pair), grid))
+    change = _crossed(values[telling], rows.values, (0, 1))
+    numbers, places, share = _signs(change)
+    found = []
+    for r, k, part in zip(numbers, places, share[:, 0], strict=True):
+        view = View(few, grid[k] * (1 - part) + grid[k + 1] * part)
+        there = _row(rows.shapes[r], rows.divisors[r], view)
+        apart = float(_off(values, there)[0])
+        if apart < _FAR:
+            found.append((apart, _crossing(rows, change, r, k, pair, grid)))
+    return [crossing for _, crossing in sorted(found, key=lambda one: one[0])[:_MOST]]
+
+
+_FAR = 0.2  # relative, beyond which other batches do not cross there too
+
+
+def _signs(change: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
+    """Rows and places of (R, K) where the sign changes, and how far on it does, (N, 1)."""
+    low, high = change[:, :-1], change[:, 1:]
+    rows, places = np.nonzero((low * high <= 0) & np.isfinite(low) & np.isfinite(high))
+    before, after = low[rows, places], high[rows, places]
+    return rows, places, np.nan_to_num(before / (before - after))[:, None]
+
+
+def _off(values: Floats, found: Floats) -> Floats:
+    """How far rows (N, B) are from the values, at the best factor."""
+    factor = (found * values).sum(axis=1) / (found**2).sum(axis=1)
+    apart = np.abs(values - factor[:, None] * found).max(axis=1) / np.sqrt(np.mean(values**2))
+    return np.where(np.isfinite(apart), apart, np.inf)
+
+
+def _crossing(
+    rows: _Rows, change: Floats, row: int, place: int, pair: tuple[int, int], grid: Floats
+) -> _Crossing:
+    piece, ends = grid[place : place + 2].tolist(), change[row, place : place + 2].tolist()
+    return _Crossing(rows.shapes[row], rows.divisors[row], pair, tuple(piece), tuple(ends))
+
+
 def _crossed(values: Floats, sums_of: Floats, pair: tuple[int, int]) -> Floats:
+    # Products instead of ratios, which have poles.
     p, q = pair
     return np.asarray(values[p] * sums_of[..., q] - values[q] * sums_of[..., p])
 
 
-def _refine(
-    shape: Shape,
-    divisor: str,
-    stack: Stack,
-    values: Floats,
-    pair: tuple[int, int],
-    piece: tuple[float, float],
-) -> float | None:
-    """The parameter in a piece of the grid at which two batches' ratios are equal."""
-    low, high = piece
-    # Each round looks at several points at once and keeps the part with the change of sign.
-    for round_number in range(12):
-        points = np.linspace(low, high, 17)
-        view = View(stack, points)
-        found = sums(shape, view) / shape.divisors(view)[divisor]
-        change = _crossed(values, found, pair)
-        pieces = np.flatnonzero(change[:-1] * change[1:] <= 0)
-        if not pieces.size or not np.isfinite(change).all():
-            return None
-        k = pieces[0]
-        if round_number == 1 and _apart(values, found[k : k + 1])[0] > 0.02:
-            return None  # where two batches agree the others do not
-        low, high = points[k], points[k + 1]
-        if high - low <= 1e-14 * high:
+def _row(shape: Shape, divisor: str, view: View) -> Floats:
+    """(K, B)"""
+    return np.asarray(sums(shape, view) / shape.divisors(view)[divisor])
+
+
+def _refine(crossing: _Crossing, few: Stack, values: Floats) -> float | None:
+    """The parameter at which two batches' ratios are equal, where the others are near there."""
+    shape, divisor, pair, (before, x), (at_before, at) = crossing
+    two, own = few.take(pair), values[list(pair)]
+    for step in range(60):
+        if at == 0 or at == at_before:
             break
-    return float((low + high) / 2)
+        # Regula falsi, where an end that stays counts half (Illinois).
+        found = x - at * (x - before) / (at - at_before)
+        at_found = float(_crossed(own, _row(shape, divisor, View(two, found)), (0, 1))[0])
+        if not np.isfinite(at_found):
+            return None
+        if step == 3 and _apart(values, _row(shape, divisor, View(few, found)))[0] > 0.02:
+            return None  # where two batches agree the others do not
+        if at * at_found < 0:
+            before, at_before = x, at
+        else:
+            at_before /= 2
+        moved, x, at = abs(found - x), found, at_found
+        if moved <= 1e-14 * abs(x):
+            break
+    return x

@@ -14,7 +14,7 @@ from nearfar.check.target.calls import Measured, Runner
 from nearfar.check.target.probing import Parameter, Probe, make_call
 
 SIZES = (32, 64, 128, 256, 512, 1024, 2048)
-CUBIC = 2.6  # the exponent from which memory is a fault
+CUBIC = 2.5  # the exponent from which memory is a fault, where smaller arrays are held beside
 _SECONDS = 0.4  # of a call, beyond which no larger size is tried
 _BUDGET = 12.0  # seconds for all sizes
 _SLOW = 10.0  # times nearfar's time, from which it is worth a note

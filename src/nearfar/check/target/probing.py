@@ -171,7 +171,8 @@ def probe(
         if dead >= 2 and not found:
             break
         if found:
-            order = [found[-1].framework, *(f for f in order if f != found[-1].framework)]
+            # Another framework would take what this one refuses: JAX any index, for one.
+            order = [found[0].framework]
     return [replace(p, framework=_own(p)) for p in found], failures
 
 
