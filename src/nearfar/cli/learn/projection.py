@@ -2,6 +2,8 @@
 
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
@@ -13,11 +15,12 @@ from nearfar.cli.report.log import Log
 from nearfar.cli.report.scores import Space
 from nearfar.cli.report.voice import Voice
 from nearfar.cli.tasks import Task
-from nearfar.sklearn import ContrastiveProjection, Embed
+from nearfar.sklearn import ContrastiveProjection, Embed, OnStep
 
-_MAX_ITER = 100
-_ALPHA = 1e-5
-_MANY_ROWS = 4096
+COMPONENTS = 8
+MAX_ITER = 100
+ALPHA = 1e-5
+MANY_ROWS = 4096
 
 
 def learn_projection(
@@ -35,24 +38,18 @@ def learn_projection(
     X, y = parts.train.X, parts.train.y
     rows, judging = set_aside(y, task, seed)
     metric = metric_of(loss)
-    max_iter = options.max_iter or _MAX_ITER
-    alpha = _ALPHA if options.alpha is None else options.alpha
-    if len(rows) >= _MANY_ROWS:  # fewer do not repay the threads
+    max_iter = options.max_iter or MAX_ITER
+    alpha = ALPHA if options.alpha is None else options.alpha
+    if len(rows) >= MANY_ROWS:  # fewer do not repay the threads
         loss = loss.with_options(workers=os.cpu_count())
-    history: list[dict[str, float | None]] = []
+    history: list[dict[str, Any]] = []
 
     def judge(embed: Embed) -> float:
         space = Space(embed(X[rows]), embed(X[judging]), metric, 0.0)
         return task.headline(space, y[rows], y[judging])
 
-    def on_step(number: int, objective: float, score: float | None) -> None:
-        history.append({"iteration": number, "loss": objective, "validation": score})
-        log.step(history[-1])
-        judged = "" if score is None else f", validation {score:.4f}"
-        told(number, f"loss {objective:.4f}{judged}")
-
     projection = ContrastiveProjection(components, loss, max_iter, alpha, random_state=seed)
-    with voice.progress("learning", max_iter) as told, library_errors():
+    with recorded(voice, log, history, max_iter) as on_step, library_errors():
         projection._fit(
             X[rows],
             y[rows],
@@ -62,13 +59,8 @@ def learn_projection(
             patience=options.patience,
         )
     done, best = projection.n_iter_, projection.best_iter_
-    if projection.interrupted_:
-        voice.warn(
-            f"interrupted after {done} of {max_iter} iterations: going on with the best projection "
-            "so far"
-        )
-    elif best < done:
-        voice.say(f"took iteration {best}, which did best on {len(judging)} rows set aside")
+    interrupted = projection.interrupted_
+    tell_end(voice, "projection", done, best, max_iter, interrupted, len(judging))
     learned = Linear(
         parts.mean,
         parts.scale,
@@ -90,7 +82,36 @@ def learn_projection(
             "iterations": int(done),
             "best_iteration": int(best),
             "validation_rows": len(judging),
-            "interrupted": bool(projection.interrupted_),
+            "interrupted": bool(interrupted),
         },
         history,
     )
+
+
+@contextmanager
+def recorded(
+    voice: Voice, log: Log, history: list[dict[str, Any]], max_iter: int
+) -> Iterator[OnStep]:
+    """Give what notes an iteration in the history and the log, and tells of it."""
+    with voice.progress("learning", max_iter) as told:
+
+        def on_step(number: int, objective: float, score: float | None) -> None:
+            history.append({"iteration": number, "loss": objective, "validation": score})
+            log.step(history[-1])
+            judged = "" if score is None else f", validation {score:.4f}"
+            told(number, f"loss {objective:.4f}{judged}")
+
+        yield on_step
+
+
+def tell_end(
+    voice: Voice, what: str, done: int, best: int, max_iter: int, interrupted: bool, judging: int
+) -> None:
+    """Say where the learning was ended, or which iteration was taken."""
+    if interrupted:
+        voice.warn(
+            f"interrupted after {done} of {max_iter} iterations: going on with the best {what} so "
+            "far"
+        )
+    elif best < done:
+        voice.say(f"took iteration {best}, which did best on {judging} rows set aside")

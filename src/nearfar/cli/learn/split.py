@@ -16,7 +16,7 @@ from nearfar.cli.tasks.classes import Classes
 
 _Read = tuple[NDArray[Any], NDArray[Any], Callable[[int], str]]
 
-_TEST_SIZE = 0.3
+TEST_SIZE = 0.3
 _VALIDATION = 0.1  # of the training part
 _LEAST_VALIDATION = 16  # rows; fewer say little
 _MOST_VALIDATION = 2000  # more cost time and say no more
@@ -48,12 +48,17 @@ class Split:
 
     def fingerprint(self) -> str:
         """Tell data apart: results go with the rows they were learned from."""
-        digest = hashlib.sha256()
-        for part in (self.train, self.held_out):
-            for array in (part.read, part.y):
-                digest.update(repr((array.shape, array.dtype.str)).encode())
-                digest.update(np.ascontiguousarray(array).tobytes())
-        return digest.hexdigest()[:16]
+        parts = (self.train, self.held_out)
+        return fingerprint(*(array for part in parts for array in (part.read, part.y)))
+
+
+def fingerprint(*arrays: NDArray[Any]) -> str:
+    """Tell arrays apart by 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(repr((array.shape, array.dtype.str)).encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def split(data: LabelledData, task: Task, test_size: float | None, seed: int, fill: bool) -> Split:
@@ -63,7 +68,7 @@ def split(data: LabelledData, task: Task, test_size: float | None, seed: int, fi
     """
     from sklearn.model_selection import train_test_split
 
-    size = _TEST_SIZE if test_size is None else test_size
+    size = TEST_SIZE if test_size is None else test_size
     _check_sizes(data, task, size)
     train, held_out = train_test_split(
         np.arange(len(data.X)), test_size=size, stratify=task.strata(), random_state=seed
@@ -97,12 +102,19 @@ def split_by(data: LabelledData, task: Task, test: LabelledData, fill: bool) -> 
 
 def set_aside(y: NDArray[Any], task: Task, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Rows to learn from, and a tenth to judge the learning by: none where that says nothing."""
-    order = np.random.default_rng(seed).permutation(len(y))
-    count = min(round(_VALIDATION * len(y)), _MOST_VALIDATION)
-    kept, learned = np.sort(order[:count]), np.sort(order[count:])
-    if count < _LEAST_VALIDATION or any(task.trouble(y[part]) for part in (kept, learned)):
+    learned, kept = tenth_aside(len(y), seed)
+    if len(kept) and any(task.trouble(y[part]) for part in (kept, learned)):
         return np.arange(len(y)), kept[:0]
     return learned, kept
+
+
+def tenth_aside(n: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows to learn from, and a random tenth: none of so few that they would say little."""
+    order = np.random.default_rng(seed).permutation(n)
+    count = min(round(_VALIDATION * n), _MOST_VALIDATION)
+    if count < _LEAST_VALIDATION:
+        return np.arange(n), order[:0]
+    return np.sort(order[count:]), np.sort(order[:count])
 
 
 def _only(data: LabelledData, task: Task, rows: NDArray[np.intp]) -> _Read:
