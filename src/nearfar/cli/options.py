@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
+from typer.models import ArgumentInfo
 
 from nearfar.cli.errors import BadInput
 
@@ -34,9 +35,18 @@ class DataOptions:
             "wine, breast_cancer (classes), diabetes (targets). Images: a folder with one folder "
             "per class, an MNIST *idx3-ubyte file, a CIFAR-10 .bin file, or a folder of either. To "
             "be downloaded: mnist-5k, trec, trec-fine, multiple-features (classes), hutto, "
-            "hutto-tweets, hutto-amazon, hutto-nyt (targets).",
+            "hutto-tweets, hutto-amazon, hutto-nyt (targets). Or pairs of two kinds: .npz with "
+            "arrays X and Y whose rows are matched, or a folder of images beside RIGHT.",
         ),
     ]
+    right: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RIGHT",
+            show_default=False,
+            help="A second folder of images: those of one file name in both are pairs.",
+        ),
+    ] = None
     label: Annotated[
         str | None,
         typer.Option(metavar="COLUMN", help="The column of labels or targets in a table."),
@@ -129,7 +139,8 @@ class LossOptions:
             metavar="NAME",
             help="A loss of (embeddings, labels), such as supcon, takes labels as classes; one of "
             "(embeddings, targets), supcr, as numbers; nearfar losses shows them. "
-            "[default: supcr for diabetes and hutto, else supcon]",
+            "Of pairs clip or siglip. [default: supcr for diabetes and hutto, clip for pairs, else "
+            "supcon]",
         ),
     ] = None
     temperature: Annotated[
@@ -288,13 +299,13 @@ class OutputOptions:
         bool, typer.Option("--overwrite", help="Replace another run in that folder.")
     ] = False
     picture: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="pca|tsne|umap",
             help="How embedding.png is drawn: two principal components, or scikit-learn's t-SNE, "
-            "or UMAP where umap-learn is installed.",
+            "or UMAP where umap-learn is installed. [default: pca]",
         ),
-    ] = "pca"
+    ] = None
     log: Annotated[
         str,
         typer.Option(
@@ -310,7 +321,7 @@ class OutputOptions:
     ] = False
 
     def __post_init__(self) -> None:
-        if self.picture not in ("pca", "tsne", "umap"):
+        if self.picture not in (None, "pca", "tsne", "umap"):
             raise BadInput(
                 f"--picture '{self.picture}' is none of 'pca', 'tsne', 'umap'; choose one"
             )
@@ -319,15 +330,21 @@ class OutputOptions:
                 f"--log '{self.log}' is none of 'jsonl', 'tensorboard', 'wandb'; choose one"
             )
 
+    @property
+    def layout(self) -> str:
+        """How the picture is drawn."""
+        return self.picture or "pca"
+
 
 def command(*groups: Any) -> str:
     """Spell the command that gives these groups, what is the default left out."""
     words = ["nearfar", "fit"]
     for group in groups:
+        hints = get_type_hints(type(group), include_extras=True)
         for field in fields(group):
             value = getattr(group, field.name)
-            if field.default is MISSING:
-                words.append(value)
+            if any(isinstance(x, ArgumentInfo) for x in hints[field.name].__metadata__):
+                words += [] if value is None else [value]
             elif value is True:
                 words.append(option(field.name))
             elif value != field.default:

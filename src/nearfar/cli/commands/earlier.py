@@ -1,11 +1,15 @@
 """What an earlier run has left in a folder, and whether a new one may replace it."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from nearfar.cli.errors import BadInput
 from nearfar.cli.learn import checkpoint
+
+# By some kind of run and not by all: the results of an earlier one would lie beside a newer's.
+_WRITTEN = {"embedding.png", "report.html", "embeddings.npz"}
 
 _REMEDY = "--overwrite replaces it, or choose another folder"
 
@@ -34,6 +38,12 @@ def check_free(folder: Path, chosen: dict[str, Any], overwrite: bool, resume: bo
             f"--out: {folder} holds the {checkpoint.NAME} of a run that did not end; --resume goes "
             "on with it, --overwrite begins anew"
         )
+
+
+def remove_rest(folder: Path, files: Iterable[str]) -> None:
+    """Remove what only an earlier run of another kind has written there."""
+    for name in _WRITTEN.difference(files):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _options(metrics: Path) -> dict[str, Any]:

@@ -13,14 +13,16 @@ from rich.console import Console
 from sklearn.decomposition import PCA
 
 from nearfar import __version__
-from nearfar.cli.commands.earlier import check_free
+from nearfar.cli.commands.earlier import check_free, remove_rest
+from nearfar.cli.commands.pairs import fit_pairs
 from nearfar.cli.commands.shown import shown
+from nearfar.cli.data.pairs import holds_pairs
 from nearfar.cli.data.reading import LabelledData, read_labelled
 from nearfar.cli.errors import BadInput
 from nearfar.cli.files import claimed, staged
 from nearfar.cli.learn.maps import Learned, require_torch
 from nearfar.cli.learn.model import Model
-from nearfar.cli.learn.projection import learn_projection
+from nearfar.cli.learn.projection import COMPONENTS, learn_projection
 from nearfar.cli.learn.split import Split, split, split_by
 from nearfar.cli.options import (
     ColumnOptions,
@@ -43,7 +45,7 @@ from nearfar.cli.tasks.classes import with_enough_rows
 from nearfar.cli.tasks.losses import kind_of, loss_for
 from nearfar.losses import key_of
 
-_COMPONENTS, _COMPONENTS_OF_ENCODER = 8, 64
+_COMPONENTS_OF_ENCODER = 64
 
 _FILES = {
     "model.npz": "the learned map; `nearfar transform`, `predict` and `evaluate` read it",
@@ -71,7 +73,7 @@ class Options:
 
     @property
     def components(self) -> int:
-        usual = _COMPONENTS_OF_ENCODER if self.deep else _COMPONENTS
+        usual = _COMPONENTS_OF_ENCODER if self.deep else COMPONENTS
         return self.learning.components or usual
 
     def chosen(self) -> dict[str, Any]:
@@ -84,6 +86,9 @@ class Options:
 def fit(*groups: Any) -> None:
     """Check everything, then learn, report and write; where a check fails nothing is written."""
     options = Options(*groups)
+    if options.data.right is not None or holds_pairs(options.data.data):
+        fit_pairs(*groups)
+        return
     output = options.output
     voice = Voice(output.quiet)
     _check_together(options)
@@ -129,7 +134,7 @@ def fit(*groups: Any) -> None:
                 held_out,
                 _panels(measured, learned.map.name),
                 task.colouring(parts.held_out.y),
-                output.picture,
+                output.layout,
                 options.data.seed,
             ):
                 voice.warn(note)
@@ -137,6 +142,8 @@ def fit(*groups: Any) -> None:
             page = shown(data, task, parts, learned, measured, report["settings"], groups)
             write(stage / "report.html", page)
             log.finish(stage, _flat(measured))
+        if output.overwrite:
+            remove_rest(out, files)
     if output.json:
         typer.echo(text)
     else:
@@ -156,7 +163,7 @@ def _check_together(options: Options) -> None:
             raise BadInput("--max-iter is a projection's: with --encoder give --epochs")
         if options.learning.alpha is not None:
             raise BadInput("--alpha is a projection's: with --encoder give --weight-decay")
-    check_layout(options.output.picture)
+    check_layout(options.output.layout)
     check_log(options.output.log)
 
 

@@ -16,16 +16,19 @@ def unusable(X: NDArray[np.float64]) -> NDArray[np.bool_]:
     return ~(np.abs(X) < LARGEST)
 
 
-def checked_features(X: NDArray[Any], source: str, holes: bool = False) -> NDArray[Any]:
+def checked_features(
+    X: NDArray[Any], source: str, holes: bool = False, name: str = "X", fill: str = FILL
+) -> NDArray[Any]:
     """Check and flatten features: (n, d) in float64, or as they are where they are images.
 
-    NaN passes where ``holes`` are allowed for.
+    NaN passes where ``holes`` are allowed for; ``fill`` is the remedy where they are not.
     """
     if X.dtype.kind not in "biuf":
-        raise BadInput(f"{source}: X must hold numbers, received dtype {X.dtype}; convert it")
+        raise BadInput(f"{source}: {name} must hold numbers, received dtype {X.dtype}; convert it")
     if X.ndim < 2 or X.size == 0:
         raise BadInput(
-            f"{source}: X must be (rows, features) and not empty, received {X.shape}; reshape it"
+            f"{source}: {name} must be (rows, features) and not empty, received {X.shape}; "
+            "reshape it"
         )
     images = X.dtype == np.uint8 and X.ndim > 2
     X = X.reshape(len(X), -1)  # (n, d)
@@ -37,9 +40,9 @@ def checked_features(X: NDArray[Any], source: str, holes: bool = False) -> NDArr
         bad &= ~np.isnan(X)
     if bad.any():
         row, column = np.argwhere(bad)[0]
-        remedy = FILL if np.isnan(X[row, column]) else "replace it or drop the row"
+        remedy = fill if np.isnan(X[row, column]) else "replace it or drop the row"
         raise BadInput(
-            f"{source}: X[{row}, {column}] is {X[row, column]}, expected a number below "
+            f"{source}: {name}[{row}, {column}] is {X[row, column]}, expected a number below "
             f"{LARGEST:g}; {remedy}"
         )
     return X

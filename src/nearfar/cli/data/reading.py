@@ -104,7 +104,7 @@ def read_labelled(
     holes = missing is not None
     flat = checked_features(X, source, holes)
     y = checked_labels(y, len(flat), source, holes)
-    data = LabelledData(_name(source), flat, y, lambda row: f"{source}: y[{row}]", X.shape[1:])
+    data = LabelledData(name_of(source), flat, y, lambda row: f"{source}: y[{row}]", X.shape[1:])
     if not holes:
         return data
     if y.dtype.kind == "f" and np.isnan(y).any():
@@ -150,7 +150,7 @@ def read_features(
     return checked_features(X, source, holes)
 
 
-def _name(source: str) -> str:
+def name_of(source: str) -> str:
     if source in BUILT_IN:
         return source
     path = Path(source)
@@ -219,7 +219,7 @@ def _labelled_table(
             notes.append(note)
     X = columns.matrix(columns.of(table), holes=missing == "median")
     return LabelledData(
-        _name(str(path)),
+        name_of(str(path)),
         X,
         table.labels(label),
         table.place(label),

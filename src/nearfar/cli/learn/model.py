@@ -19,7 +19,7 @@ from nearfar.cli.learn.split import filled
 from nearfar.cli.options import ColumnOptions
 from nearfar.cli.tasks.predictors import PREDICTORS, Predictions, Predictor, nearest_rows
 
-_FORMAT = "nearfar model 4"
+FORMAT = "nearfar model 4"
 _REMEDY = "make a model with nearfar fit"
 
 
@@ -74,7 +74,7 @@ class Model:
         """Write arrays and JSON, nothing that needs unpickling."""
         columns = self.columns
         record = {
-            "format": _FORMAT,
+            "format": FORMAT,
             "nearfar": __version__,
             "kind": self.predictor.kind,
             "map": {"kind": self.map.kind} | self.map.record(),
@@ -128,8 +128,13 @@ def _record(text: NDArray[Any], path: Path) -> dict[str, Any]:
         found, kind = record["format"], record.get("kind")
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadInput(f"{path} is no nearfar model; {_REMEDY}") from error
-    if found != _FORMAT:
-        raise BadInput(f"{path} is a '{found}', expected a '{_FORMAT}'; {_REMEDY}")
+    if found != FORMAT:
+        raise BadInput(f"{path} is a '{found}', expected a '{FORMAT}'; {_REMEDY}")
+    if kind == "pairs":
+        raise BadInput(
+            f"{path} holds the two maps of pairs, and this command takes one; apply them in NumPy, "
+            "as README.md beside it says"
+        )
     if kind not in PREDICTORS:
         raise BadInput(
             f"{path} is a model of '{kind}', expected {listed(list(PREDICTORS))}; {_REMEDY}"

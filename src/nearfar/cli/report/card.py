@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from nearfar import __version__
-from nearfar.cli.report.scores import Measured
+from nearfar.cli.report.scores import Row
 from nearfar.losses import Loss
 from nearfar.losses.citation import citation
 from nearfar.presets import table
@@ -25,7 +25,7 @@ class Card:
     what: str  # was learned
     loss: Loss
     data: Mapping[str, Any]
-    measured: Mapping[str, Measured]
+    measured: Mapping[str, Row]
     caption: str
     command: str
     files: Mapping[str, str]
@@ -56,7 +56,7 @@ class Card:
         rows = []
         for name, row in self.measured.items():
             scores = [*asdict(row.scores).values(), *([row.probe.score] if row.probe else [])]
-            rows.append((name, *(f"{x:.3f}" for x in scores), row.dimensions))
+            rows.append((name, *(f"{x:.3f}" for x in scores), _count(row.dimensions)))
         return _table(("space", *heads, *probe, "dimensions"), rows)
 
     def _own(self) -> list[str]:
@@ -87,6 +87,10 @@ def _versions() -> list[tuple[str, str]]:
             except PackageNotFoundError:  # it came without its metadata
                 continue
     return found
+
+
+def _count(dimensions: int | None) -> str:
+    return "" if dimensions is None else str(dimensions)
 
 
 def _table(heads: Sequence[Any], rows: Any) -> list[str]:

@@ -1,7 +1,7 @@
 """The spaces that are compared (raw features, PCA, the learned one) and what is measured there."""
 
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,19 @@ class Probe(NamedTuple):
     heading: str
     model: str
     score: float
+
+
+class Row(Protocol):
+    """What the tables of numbers have in a row."""
+
+    @property
+    def scores(self) -> Scores: ...
+
+    @property
+    def probe(self) -> Probe | None: ...
+
+    @property
+    def dimensions(self) -> int | None: ...
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nearfar.cli.report.scores import Measured
+from nearfar.cli.report.scores import Measured, Row
 
 
 def print_table(console: Console, title: str, caption: str, spaces: Mapping[str, Measured]) -> None:
@@ -35,6 +35,16 @@ def print_table(console: Console, title: str, caption: str, spaces: Mapping[str,
     )
 
 
+def print_rows(console: Console, title: str, caption: str, rows: Mapping[str, Row]) -> None:
+    """Print the rows as they are, the learned one last, and how far it is above that before it."""
+    *_, before, learned = rows.values()
+    table = _table(learned, "space", "dims")
+    for name, row in rows.items():
+        table.add_row(name, *_shown(row), "" if row.dimensions is None else str(row.dimensions))
+    table.add_row("gain", *learned.scores.above(before.scores))
+    _print(console, title, table, caption)
+
+
 def print_scores(console: Console, title: str, caption: str, measured: Measured) -> None:
     """Print one space."""
     table = _table(measured, "space")
@@ -42,7 +52,7 @@ def print_scores(console: Console, title: str, caption: str, measured: Measured)
     _print(console, title, table, caption)
 
 
-def _table(example: Measured, first: str, *last: str) -> Table:
+def _table(example: Row, first: str, *last: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column(first, no_wrap=True)
     for f in fields(example.scores):
@@ -53,7 +63,7 @@ def _table(example: Measured, first: str, *last: str) -> Table:
     return table
 
 
-def _shown(row: Measured) -> list[str]:
+def _shown(row: Row) -> list[str]:
     values = [*asdict(row.scores).values(), *([row.probe.score] if row.probe else [])]
     return [f"{value:.3f}" for value in values]
 

@@ -29,6 +29,9 @@ _KINDS = {"labels": ("class labels", "supcon"), "targets": ("numeric targets", "
 # What can be called with two views of the same rows, which an encoder's augmentations give.
 TWO_VIEWS = [key for key, loss in LOSSES.items() if issubclass(loss, TwoViews | TwoSides | Queries)]
 
+# What pairs of two kinds, with a map of each, are learned by.
+PAIRS = [key for key, loss in LOSSES.items() if issubclass(loss, TwoSides)]
+
 # The projection is judged by its nearest neighbours, so distances are what it learns from, and an
 # anchor needs some of its class near it and not all: the form that Neighbourhood Components
 # Analysis has. The library's defaults stay those of the papers. SupCR's are of distances already.
@@ -59,11 +62,40 @@ def loss_for(source: str, options: LossOptions, encoder: bool) -> Any:
 
     An ``encoder`` can also be learned by a loss of two views, and by the losses' own defaults.
     """
-    name, temperature, declared = options.loss, options.temperature, BUILT_IN.get(source)
+    name, declared = options.loss, BUILT_IN.get(source)
     key = _KINDS[declared or "labels"][1] if name is None else key_of(name)
     if not (encoder and key in TWO_VIEWS):
         _check_fits(key, source, declared, encoder)
-    given: dict[str, Any] = {} if encoder else dict(_FOR_NEIGHBOURS.get(key, {}))
+    return _made(key, options, {} if encoder else dict(_FOR_NEIGHBOURS.get(key, {})))
+
+
+def loss_for_pairs(source: str, options: LossOptions) -> Any:
+    """Make the loss that the options ask for of pairs of two kinds, CLIP by default."""
+    key = "clip" if options.loss is None else key_of(options.loss)
+    if key not in PAIRS:
+        problem = (
+            f"is called with {', '.join(LOSSES[key].inputs)}" if key in LOSSES else "is unknown"
+        )
+        raise BadInput(
+            f"--loss '{key}' {problem}, and {source} holds pairs: choose one of "
+            f"{listed(PAIRS)}, or give rows with labels"
+        )
+    loss = _made(key, options, {})
+    if any(text.startswith("same=") for text in options.field or ()):
+        raise BadInput(
+            "--field same says what rows of one id are, and pairs have none; leave it out"
+        )
+    if loss.similarity == "dot":
+        raise BadInput(
+            "--field similarity=dot: R@1 of pairs is measured by cosines or Euclidean distances; "
+            "choose 'cosine', 'neg_euclidean' or 'neg_sqeuclidean'"
+        )
+    return loss
+
+
+def _made(key: str, options: LossOptions, given: dict[str, Any]) -> Any:
+    """Make a loss of the options' fields over those given."""
+    temperature = options.temperature
     with library_errors("--field: "):
         given |= dict(_field(LOSSES[key], text) for text in options.field or ())
         loss = LOSSES[key](**given)
@@ -85,6 +117,8 @@ def _check_fits(key: str, source: str, declared: str | None, encoder: bool) -> N
         problem = f"needs {needed}, and {source} has {held}"
     elif key in TWO_VIEWS:
         problem = "compares two views, and needs --encoder mlp or cnn"
+        if key in PAIRS:
+            problem += ", or pairs as DATA"
     elif key in losses_of("labels", encoder=True):
         problem = "learns proxies of the classes, and needs --encoder mlp or cnn"
     else:
