@@ -8,7 +8,7 @@ other frameworks let through.
 
 Distances come from differences of the rows, never from their products, so near rows keep their
 digits. `pairwise` walks the features one at a time, forwards and again for the gradient, and keeps
-a few (n, m) arrays; only TensorFlow's eager tape keeps two for every feature.
+a few (n, m) arrays; only TensorFlow's eager tape and `torch.func` keep some for every feature.
 
 >>> import numpy as np
 >>> from nearfar import distances
