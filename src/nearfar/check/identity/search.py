@@ -75,7 +75,7 @@ class Match:
         """What it gives on batches, (T, B)."""
         view = View(stack, given if self.fixed is None else np.full(len(given), self.fixed))
         scale = self.factor * given[:, None] ** self.power
-        return np.asarray(scale * sums(self.shape, view) / self.shape.divisors(view)[self.divisor])
+        return np.asarray(scale * divided(self.shape, self.divisor, view))
 
     @np.errstate(all="ignore")
     def each(self, stack: Stack, given: Floats) -> Floats:
@@ -87,6 +87,11 @@ class Match:
 def sums(shape: Shape, view: View) -> Floats:
     found = shape.each(view).sum(axis=-1)
     return np.broadcast_to(found, (len(view.parameter), len(view.stack)))
+
+
+def divided(shape: Shape, divisor: str, view: View) -> Floats:
+    """(K, B)"""
+    return np.asarray(sums(shape, view) / shape.divisors(view)[divisor])
 
 
 class _Rows(NamedTuple):
@@ -217,7 +222,7 @@ def fit(
     evidence: Evidence, view: View, shape: Shape, divisor: str, fixed: float | None = None
 ) -> Match:
     """The factor, from the batches that choose; and how far off the others are."""
-    total = sums(shape, view) / shape.divisors(view)[divisor]
+    total = divided(shape, divisor, view)
     best = Match(shape, divisor, 0.0, fixed=fixed)
     for power in (0, 1, -1) if len(evidence.given) > 1 else (0,):
         base = total * evidence.given[:, None] ** power
@@ -282,12 +287,15 @@ def _solved_on(
     stated = [s for s in shapes if isinstance(s, Stated)]
     others = [s for s in shapes if not isinstance(s, Stated)]
     found: list[Match] = []
+    pairs: dict[tuple[int, int], Stack] = {}
     # A loss that is called is worth fewer values than one that is computed for all at once.
     for crossing in [
         *(_promising(few, values, others, grid) if others else ()),
         *(_promising_calls(few, values, stated, grid[::2]) if stated else ()),
     ]:
-        near = _refine(crossing, few, values)
+        if crossing.pair not in pairs:
+            pairs[crossing.pair] = few.take(crossing.pair)
+        near = _refine(crossing, pairs[crossing.pair], few, values)
         if near is None:
             continue
         shape, divisor = crossing.shape, crossing.divisor
@@ -358,7 +366,7 @@ def _promising_calls(
     found = []
     for r, k, part in zip(numbers, places, share[:, 0], strict=True):
         view = View(few, grid[k] * (1 - part) + grid[k + 1] * part)
-        there = _row(rows.shapes[r], rows.divisors[r], view)
+        there = divided(rows.shapes[r], rows.divisors[r], view)
         apart = float(_off(values, there)[0])
         if apart < _FAR:
             found.append((apart, _crossing(rows, change, r, k, pair, grid)))
@@ -396,24 +404,19 @@ def _crossed(values: Floats, sums_of: Floats, pair: tuple[int, int]) -> Floats:
     return np.asarray(values[p] * sums_of[..., q] - values[q] * sums_of[..., p])
 
 
-def _row(shape: Shape, divisor: str, view: View) -> Floats:
-    """(K, B)"""
-    return np.asarray(sums(shape, view) / shape.divisors(view)[divisor])
-
-
-def _refine(crossing: _Crossing, few: Stack, values: Floats) -> float | None:
+def _refine(crossing: _Crossing, two: Stack, few: Stack, values: Floats) -> float | None:
     """The parameter at which two batches' ratios are equal, where the others are near there."""
     shape, divisor, pair, (before, x), (at_before, at) = crossing
-    two, own = few.take(pair), values[list(pair)]
+    own = values[list(pair)]
     for step in range(60):
         if at == 0 or at == at_before:
             break
         # Regula falsi, where an end that stays counts half (Illinois).
         found = x - at * (x - before) / (at - at_before)
-        at_found = float(_crossed(own, _row(shape, divisor, View(two, found)), (0, 1))[0])
+        at_found = float(_crossed(own, divided(shape, divisor, View(two, found)), (0, 1))[0])
         if not np.isfinite(at_found):
             return None
-        if step == 3 and _apart(values, _row(shape, divisor, View(few, found)))[0] > 0.02:
+        if step == 3 and _apart(values, divided(shape, divisor, View(few, found)))[0] > 0.02:
             return None  # where two batches agree the others do not
         if at * at_found < 0:
             before, at_before = x, at
