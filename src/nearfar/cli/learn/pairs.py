@@ -1,6 +1,5 @@
 """Learning two projections, one of each side of pairs, judged by pairs set aside."""
 
-import os
 from dataclasses import dataclass, replace
 from math import ceil, sqrt
 from time import perf_counter
@@ -14,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from nearfar.cli.data.pairs import Pairs
 from nearfar.cli.errors import BadInput, library_errors
 from nearfar.cli.learn.maps import Linear, metric_of
-from nearfar.cli.learn.projection import ALPHA, MANY_ROWS, MAX_ITER, recorded, tell_end
+from nearfar.cli.learn.projection import recorded, settled, tell_end
 from nearfar.cli.learn.split import fingerprint, tenth_aside
 from nearfar.cli.options import LearningOptions
 from nearfar.cli.report.log import Log
@@ -130,10 +129,7 @@ def learn_pairs(
     began = perf_counter()
     rows, judging = tenth_aside(len(x.X), seed)
     metric = metric_of(loss)
-    max_iter = options.max_iter or MAX_ITER
-    alpha = ALPHA if options.alpha is None else options.alpha
-    if len(rows) >= MANY_ROWS:  # fewer do not repay the threads
-        loss = loss.with_options(workers=os.cpu_count())
+    loss, max_iter, alpha = settled(loss, options, len(rows))
     X, Y = x.X[rows], y.X[rows]
     V, W = _cross_covariance(X, Y, components, seed)
     zero = np.zeros(components)

@@ -23,6 +23,14 @@ ALPHA = 1e-5
 MANY_ROWS = 4096
 
 
+def settled(loss: Any, options: LearningOptions, rows: int) -> tuple[Any, int, float]:
+    """The loss as so many rows are worth, and iterations and alpha as asked for or usual."""
+    if rows >= MANY_ROWS:  # fewer do not repay the threads
+        loss = loss.with_options(workers=os.cpu_count())
+    alpha = ALPHA if options.alpha is None else options.alpha
+    return loss, options.max_iter or MAX_ITER, alpha
+
+
 def learn_projection(
     parts: Split,
     task: Task,
@@ -38,10 +46,7 @@ def learn_projection(
     X, y = parts.train.X, parts.train.y
     rows, judging = set_aside(y, task, seed)
     metric = metric_of(loss)
-    max_iter = options.max_iter or MAX_ITER
-    alpha = ALPHA if options.alpha is None else options.alpha
-    if len(rows) >= MANY_ROWS:  # fewer do not repay the threads
-        loss = loss.with_options(workers=os.cpu_count())
+    loss, max_iter, alpha = settled(loss, options, len(rows))
     history: list[dict[str, Any]] = []
 
     def judge(embed: Embed) -> float:
