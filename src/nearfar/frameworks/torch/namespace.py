@@ -365,13 +365,9 @@ def _room(x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
     return scratch.buffer(key, (x.shape[0], max(x.shape[1], y.shape[1])), x)
 
 
-@cache
 def _powers(device: torch.device) -> Array:
-    """1, 2, 4, ..., 128."""
-    with torch.inference_mode(False):
-        return torch.ones(8, dtype=torch.uint8, device=device) << torch.arange(
-            8, dtype=torch.uint8, device=device
-        )
+    """1, 2, 4, ..., 128; kept, they would be another stream's or a graph's memory."""
+    return 1 << torch.arange(8, dtype=torch.uint8, device=device)
 
 
 @cache
