@@ -1,14 +1,16 @@
 """Gradient, stability and cost: what is broken is found, what is not is not blamed."""
 
+from dataclasses import replace
+
 import pytest
-import torch
 from support.targets import other_samples, samples, torch_samples
 
 import nearfar as nf
 from nearfar.check import assert_equivalent, check
 from nearfar.check.batches import batches
 from nearfar.check.identity.identify import Identity
-from nearfar.check.soundness.cost import check_cost
+from nearfar.check.soundness.cost import check_cost, large
+from nearfar.check.target.calls import Measured
 from nearfar.check.target.measuring import measure
 from nearfar.check.target.probing import make_call, probe
 from nearfar.check.target.process import OwnProcess
@@ -111,34 +113,44 @@ def test_nan_without_positives_is_found():
     assert found == "no positives: the value is nan"
 
 
-@pytest.fixture
-def one_thread():
-    """As in the process of a check: threads that wait end the sizes before memory is seen."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+class Grows(InProcess):
+    """A loss whose memory is known, so that no machine decides what is found."""
+
+    def __init__(self, bytes_at):
+        super().__init__(as_target(torch_samples.ntxent))
+        self.bytes_at = bytes_at
+
+    def measure(self, call, loss):
+        return Measured(1e-3, self.bytes_at(call.arrays[0].shape[0] * 2))
 
 
-@pytest.mark.usefixtures("one_thread")
-def test_cubic_memory_is_found():
-    # In a process of its own, as on the command line: here memory of earlier tests would be used.
-    with OwnProcess(f"{torch_samples.__file__}:cubic", {}, 60, 2**33) as runner:
-        (ran,), _ = probe(runner, "targets", None, None)
-        facts, findings = check_cost(runner, ran, None, Identity(None, False), 2**29)
-    assert 2.5 < facts["memory_exponent"] < 3.4
-    assert [f.level for f in findings] == ["fault"]
-    assert "memory grows with n^" in findings[0].text
-
-
-@pytest.mark.long
-@pytest.mark.usefixtures("one_thread")
-def test_square_memory_is_no_fault():
-    runner = InProcess(as_target(torch_samples.ntxent))
+@pytest.mark.parametrize(
+    ("bytes_at", "exponent", "found"),
+    [
+        (lambda n: 4 * n**3, 3, "fault"),
+        (lambda n: 40 * n**2, 2, None),
+        (lambda n: 40 * n**2 + n**3 / 8, None, None),  # no larger than squares would be
+        (lambda n: 10_000 * n, 1, None),
+    ],
+)
+def test_memory_is_a_fault_from_cubes_on(bytes_at, exponent, found):
+    runner = Grows(bytes_at)
     (ran,), _ = probe(runner, "views", None, None)
-    facts, findings = check_cost(runner, ran, None, Identity(None, False), 2**32)
-    assert not findings
-    assert facts["memory_exponent"] < 2.5
+    facts, findings = check_cost(runner, ran, None, Identity(None, False), 2**36)
+    assert [f.level for f in findings] == ([found] if found else [])
+    assert all("memory grows with n^3.0" in f.text for f in findings)
+    if exponent:
+        assert facts["memory_exponent"] == pytest.approx(exponent)
+
+
+@pytest.mark.parametrize(("name", "power"), [("ntxent", 2), ("cubic", 3)])
+def test_memory_is_seen(name, power):
+    # In a process of its own, as on the command line: here memory of earlier tests would be used.
+    with OwnProcess(f"{torch_samples.__file__}:{name}", {}, 240, 2**33) as runner:
+        ran, *_ = probe(runner, None, None, None)[0]
+        made = large(ran.form.kind, 256)
+        measured = runner.measure(make_call(replace(ran, dtype="float32"), made, {}, True), None)
+    assert measured.bytes > 4 * 256**power
 
 
 def test_peak_memory_counts_what_is_freed_again():

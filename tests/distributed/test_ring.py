@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 def run(folder, count):
     processes = ranks.start(HERE / "worker_ring.py", count, folder)
     try:
-        ended = [(p, *p.communicate(timeout=200)) for p in processes]
+        ended = [(p, *p.communicate(timeout=600)) for p in processes]
     finally:
         for p in processes:
             p.kill()

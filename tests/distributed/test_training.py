@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 def _run(folder: Path, count: int, mode: str) -> list[dict]:
     processes = ranks.start(HERE / "worker_training.py", count, folder, mode)
     try:
-        ended = [(p, *p.communicate(timeout=200)) for p in processes]
+        ended = [(p, *p.communicate(timeout=600)) for p in processes]
     finally:
         for p in processes:
             p.kill()

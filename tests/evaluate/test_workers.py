@@ -28,7 +28,7 @@ def test_every_item_is_worked_on_once_and_stays_in_its_place(workers):
 
 
 def test_threads_work_side_by_side_with_their_caller():
-    both = threading.Barrier(2, timeout=20)
+    both = threading.Barrier(2, timeout=120)
 
     def meet(_):
         both.wait()  # which one thread alone would not leave
@@ -88,8 +88,8 @@ with threads.pool(2) as run:
 with threads._ONE_THREAD._lock:  # as another thread may hold it that moment
     child = os.fork()
     if not child:
-        signal.alarm(20)
-        both = threading.Barrier(2, timeout=10)
+        signal.alarm(120)
+        both = threading.Barrier(2, timeout=60)
         with threads.pool(2) as run:
             run(lambda _: both.wait(), range(2))
         os._exit(0)

@@ -15,7 +15,7 @@ import nearfar.torch
 from nearfar.torch.distributed import Loss
 
 STEPS = 5
-TIMEOUT = 60
+TIMEOUT = 120
 """Seconds."""
 FEATURES, DIM = 5, 4
 N = 13
