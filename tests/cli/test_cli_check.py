@@ -73,7 +73,9 @@ def test_the_table():
     ],
 )
 def test_what_goes_wrong_is_a_finding(name, code, said):
-    done = run(f"{SAMPLES}:{name}", "--time-limit", "2", "--call", "views", "--memory-limit", 512)
+    # Only what hangs is to meet its limit, whatever the machine does beside.
+    limit = 2 if name == "hangs" else 120
+    done = run(f"{SAMPLES}:{name}", "--time-limit", limit, "--call", "views", "--memory-limit", 512)
     assert done.exit_code == code, done.output
     assert said in " ".join(done.stdout.split())
     assert "Traceback" not in done.output
@@ -88,8 +90,8 @@ def test_forms_with_other_numbers_of_arguments_are_not_blamed():
 
 def test_importing_may_take_longer_than_a_call(tmp_path):
     slow = tmp_path / "slow.py"
-    slow.write_text("import time\n\nimport nearfar as nf\n\ntime.sleep(2)\nf = nf.NTXent()\n")
-    done = run(f"{slow}:f", "--time-limit", "1", "--only", "identity", "--call", "views")
+    slow.write_text("import time\n\nimport nearfar as nf\n\ntime.sleep(4)\nf = nf.NTXent()\n")
+    done = run(f"{slow}:f", "--time-limit", "3", "--only", "identity", "--call", "views")
     assert done.exit_code == 0, done.output
 
 
@@ -124,13 +126,13 @@ def test_bad_requests_are_one_line(args, said):
 
 def test_a_target_has_one_thread():
     """Threads of many processes wait for one another, and time and memory tell nothing."""
-    with OwnProcess(f"{SAMPLES}:threads", {}, 20, 2**30) as runner:
+    with OwnProcess(f"{SAMPLES}:threads", {}, 120, 2**30) as runner:
         call = make_call(VIEWS, batches("views", 1)[0], {})
         assert runner.run([call])[0].value == 1
 
 
 def test_a_process_that_died_is_started_again():
-    with OwnProcess(f"{SAMPLES}:crashes", {}, 20, 2**30) as runner:
+    with OwnProcess(f"{SAMPLES}:crashes", {}, 120, 2**30) as runner:
         call = make_call(VIEWS, batches("views", 1)[0], {})
         assert [o.died for o in runner.run([call])] == ["crash"]
         assert [o.died for o in runner.run([call])] == ["crash"]
