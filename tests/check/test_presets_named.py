@@ -8,8 +8,8 @@ from nearfar.check.batches import batches
 from nearfar.check.identity.expecting import compare, read_expected
 from nearfar.check.identity.identify import Identity
 from nearfar.check.identity.implementations import sharing
+from nearfar.check.identity.matching import Evidence
 from nearfar.check.identity.naming import Statement
-from nearfar.check.identity.search import Evidence
 from nearfar.check.identity.space import NORMALISED, Stack
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from nearfar.check.batches import Floats
-from nearfar.check.identity.search import Evidence, Match
+from nearfar.check.identity.matching import Evidence, Match
 
 PER_ANCHOR = "a value per anchor"
 PER_OBJECT = "a value per pair of views"

@@ -7,7 +7,7 @@ import numpy as np
 
 from nearfar.check.batches import Batch, Floats, batches, whole
 from nearfar.check.finding import FAULT, NOTE, Finding
-from nearfar.check.identity.search import Evidence, Match
+from nearfar.check.identity.matching import Evidence, Match
 from nearfar.check.identity.space import Stack
 from nearfar.check.identity.space.stack import Marks
 from nearfar.check.target.calls import Runner

@@ -11,8 +11,9 @@ from nearfar.check.batches import Batch, Floats
 from nearfar.check.finding import FAULT, Finding
 from nearfar.check.identity.anchors import PER_ANCHOR, arrangement
 from nearfar.check.identity.gathering import Gathered, by_columns, gather
+from nearfar.check.identity.matching import SCREEN, Evidence, Match
 from nearfar.check.identity.naming import Statement, state
-from nearfar.check.identity.search import LIKELY, SCREEN, UNLIKELY, Evidence, Match, Search
+from nearfar.check.identity.search import LIKELY, UNLIKELY, Search
 from nearfar.check.identity.space import Ranks, Stack, shapes_for
 from nearfar.check.identity.telling import tell_apart
 from nearfar.check.target.calls import Runner

@@ -7,7 +7,7 @@ import numpy as np
 
 from nearfar.check.batches import Batch, Floats, batches, whole
 from nearfar.check.identity.gathering import Gathered
-from nearfar.check.identity.search import Match
+from nearfar.check.identity.matching import Match
 from nearfar.check.identity.space import Stack
 
 _SEED = 977

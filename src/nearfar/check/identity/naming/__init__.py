@@ -3,12 +3,12 @@
 from dataclasses import replace
 from typing import Any
 
+from nearfar.check.identity.matching import Match
 from nearfar.check.identity.naming.logits import name_hard, name_ranks, name_sigmoid
 from nearfar.check.identity.naming.margins import name_pairs, name_triplets
 from nearfar.check.identity.naming.softmax import name_softmax
 from nearfar.check.identity.naming.stated import name_stated
 from nearfar.check.identity.naming.statement import Statement
-from nearfar.check.identity.search import Match
 from nearfar.check.identity.space import (
     Hard,
     Pairs,
