@@ -6,9 +6,17 @@ import pytest
 import torch
 
 import nearfar as nf
+from nearfar.frameworks.numpy.namespace import NumPy
+from nearfar.frameworks.torch.namespace import Torch
 
 N = 200
 OPTIONS = {"whole": {}, "some kept": {"tile": 150, "memory": 2**18}}
+
+
+@pytest.fixture(autouse=True)
+def few_at_once(monkeypatch):
+    for framework in (NumPy, Torch):
+        monkeypatch.setattr(framework, "at_once", lambda self, like: 64)
 
 
 def rows(seed, n=N, d=6):

@@ -287,6 +287,7 @@ def _vjp_threshold(
     ns, mirrored = tiling.ns, tiling.mirrored(kind)
     (k,) = tiling.sums(kind)
     thresholds = Thresholds(tiling, tiling.rule.sums[k].times)
+    factors = thresholds.of_anchors(tuple(weight for (weight,) in weights[k]))
 
     def step(gradients: _Gradients, i: Block, j: Block, scratch: Scratch | None) -> _Gradients:
         seen_before = tiling.store is not None and tiling.store.find(i, j) is not None
@@ -298,8 +299,7 @@ def _vjp_threshold(
         places = tiling.owned(i, j)[: 1 if mirrored else 2]
         factor: Array = None
         for axis, place, part, below in thresholds.each(y, places, i, j, scratch, apart=True):
-            (weight,) = weights[k][place.side]
-            weight = across(ns, weight, place.block, axis)
+            weight = factors[axis](place.block)
             factor = ns.add_times_(factor, below, weight) if axis else ns.mul_(below, weight)
             if axis == len(places) - 1:
                 ns.mul_(part, factor)

@@ -13,7 +13,7 @@ class MarkCache:
 
     def __init__(self, plan: Plan, room: int) -> None:
         self._places: set[tuple[int, int]] = set()
-        self._marks: dict[tuple[int, int], list[Array]] = {}
+        self._marks: dict[tuple[Block, Block], list[Array]] = {}
         self.nbytes = 0
         for key, rows, columns in shapes(plan):
             size = 2 * (-(-rows * columns // 8))
@@ -27,7 +27,7 @@ class MarkCache:
 
     def keep(self, i: Block, j: Block, marks: Array) -> None:
         """Remember those of some rows of a tile, of the anchors along one axis after another."""
-        self._marks.setdefault((i.start, j.start), []).append(marks)
+        self._marks.setdefault((i, j), []).append(marks)
 
     def find(self, i: Block, j: Block) -> list[Array] | None:
-        return self._marks.get((i.start, j.start))
+        return self._marks.get((i, j))

@@ -10,16 +10,14 @@ one: a threshold is therefore taken some roundings higher, which leaves in who i
 positive.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from nearfar.evaluate.partition.exponentials import SAFE
-from nearfar.evaluate.partition.tile import TileContext, across
-from nearfar.frameworks import Array, Block, Scratch
+from nearfar.evaluate.partition.tile import TileContext, across, each_once
+from nearfar.frameworks import Array, Block, Namespace, Scratch
 from nearfar.similarity import Place
-
-# With all rows of a tile at once two directions take 8 % longer.
-_AT_ONCE = 128
 
 # Roundings that a threshold is above itself.
 _ROUNDINGS = 4
@@ -31,8 +29,18 @@ class Thresholds:
         assert tiling.left_out is not None
         self._tiling, self._guided = tiling, tiling.left_out.guide is not None
         limits = tiling.left_out.thresholds
-        self._limits = (
-            limits if self._guided else tuple(self._exponential(x, times) for x in limits)
+        if not self._guided:
+            limits = tuple(self._exponential(x, times) for x in limits)
+        self._limits = self.of_anchors(limits)
+        self._parts = each_once(tiling.ns, partial(_parts, tiling.ns, tiling.sides[0].p))
+
+    def of_anchors(self, each: tuple[Array, ...]) -> tuple[Callable[[Block], Array], ...]:
+        """A number for each anchor, beside those along the rows of a tile and along its columns."""
+        ns = self._tiling.ns
+        owners = [owner for owner in self._tiling.owners if owner is not None]
+        return tuple(
+            each_once(ns, partial(_along, ns, each[owner], axis))
+            for axis, owner in enumerate(owners)
         )
 
     def _exponential(self, limit: Array, times: float) -> Array:
@@ -59,10 +67,11 @@ class Thresholds:
         ns, tiling, marks = self._tiling.ns, self._tiling, self._tiling.marks
         kept = bool(marks and marks.has_place(i, j))
         held: Any = y
-        for rows in parts(i):
+        for rows in self._parts(i):
             local = Block(rows.start - i.start, rows.size)
             x = ns.rows(y, local)
             found = marks.find(rows, j) if marks else None
+            # Not of some rows at a time, which takes longer.
             if found is None and self._guided and rows.start == i.start:
                 held = tiling.guide(i, j, scratch)
             for axis, place in enumerate(places):
@@ -71,17 +80,19 @@ class Thresholds:
                 if found is not None:
                     yield axis, place, x, ns.unpacked(found[axis], x, scratch, key)
                     continue
-                limit = across(ns, self._limits[place.side], place.block, axis)
+                limit = self._limits[axis](place.block)
                 below = ns.up_to(ns.rows(held, local), limit, scratch, key)
                 below = tiling.with_diagonal(below, rows, j, 1)
                 if marks and kept:
-                    marks.keep(rows, j, ns.packed(below))
+                    marks.keep(rows, j, ns.packed(below, scratch))
                 yield axis, place, x, below
 
 
-def parts(i: Block) -> list[Block]:
+def _parts(ns: Namespace, like: Array, i: Block) -> list[Block]:
     """Rows of a tile of which arrays of ones stay in the cache beside it."""
-    return [
-        Block(start, min(_AT_ONCE, i.start + i.size - start))
-        for start in range(i.start, i.start + i.size, _AT_ONCE)
-    ]
+    size, end = ns.at_once(like), i.start + i.size
+    return [Block(start, min(size, end - start)) for start in range(i.start, end, size)]
+
+
+def _along(ns: Namespace, x: Array, axis: int, block: Block) -> Array:
+    return across(ns, x, block, axis)

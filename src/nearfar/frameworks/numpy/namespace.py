@@ -268,7 +268,7 @@ class NumPy(Namespace):
         out = scratch.buffer(key, tuple(map(max, x.shape, y.shape)), like)
         return np.equal(x, y, out=out, casting="unsafe")
 
-    def packed(self, ones: Array) -> Array:
+    def packed(self, ones: Array, scratch: Scratch | None) -> Array:
         return np.packbits(ones != 0)
 
     def unpacked(self, bits: Array, like: Array, scratch: Scratch | None, key: str) -> Array:

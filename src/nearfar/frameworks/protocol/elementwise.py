@@ -76,7 +76,7 @@ class ElementWise(Conversion):
         named `key`; in place only."""
         raise NotImplementedError
 
-    def packed(self, ones: Array) -> Array:
+    def packed(self, ones: Array, scratch: Scratch | None) -> Array:
         """Bits of a tile of ones and zeros; in place only."""
         raise NotImplementedError
 

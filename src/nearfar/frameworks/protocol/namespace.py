@@ -44,6 +44,11 @@ class Namespace(RowWise):
         """
         return 512
 
+    def at_once(self, like: Array) -> int:
+        """Rows of a tile that are worked with at once where several arrays of their size are made:
+        of more these leave the cache, of fewer calls take longer than what they compute."""
+        return 256
+
     def memory(self, like: Array) -> int:
         """Bytes for tiles on the device of `like`, where nobody says how many."""
         return HOST_MEMORY

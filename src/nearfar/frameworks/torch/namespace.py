@@ -205,6 +205,9 @@ class Torch(Pure):
             return 512
         return 768 if sides == 2 else 640
 
+    def at_once(self, like: Array) -> int:
+        return device.TILE if self.accelerated(like) else 256 * torch.get_num_threads()
+
     def memory(self, like: Array) -> int:
         return device.memory(like.device) if self.accelerated(like) else HOST_MEMORY
 
@@ -303,19 +306,23 @@ class Torch(Pure):
         out = scratch.buffer(key, tuple(map(max, x.shape, y.shape)), like)
         return torch.eq(x, y, out=out)
 
-    def packed(self, ones: Array) -> Array:
+    def packed(self, ones: Array, scratch: Scratch | None) -> Array:
         # A product with powers of two sums up bits, exactly, of entries an eighth of a tile apart.
+        # Of the last the sign is turned: signed bytes are six times as soon made of floats.
+        assert scratch is not None
         flat = ones.view(-1)
         short = -flat.shape[0] % 8
         if short:
             flat = torch.nn.functional.pad(flat, (0, short))
-        powers = _powers(flat.device).to(flat.dtype)
-        return torch.mv(flat.view(8, -1).T, powers).to(torch.uint8)
+        powers = _powers(flat).view(torch.int8).to(flat.dtype)
+        sums = scratch.buffer("bits", (flat.shape[0] // 8,), flat)
+        return torch.mv(flat.view(8, -1).T, powers, out=sums).to(torch.int8)
 
     def unpacked(self, bits: Array, like: Array, scratch: Scratch | None, key: str) -> Array:
         assert scratch is not None
-        size = tuple(like.shape)
-        some = torch.bitwise_and(bits, _powers(bits.device)[:, None]).clamp_(max=1)
+        size, powers = tuple(like.shape), _powers(bits)
+        some = scratch.buffer("bits", (8, bits.shape[0]), powers)
+        torch.bitwise_and(bits.view(torch.uint8), powers[:, None], out=some).clamp_(max=1)
         return scratch.buffer(key, size, like).copy_(some.view(-1)[: like.numel()].view(size))
 
     def add_times_(self, x: Array, y: Array, z: Array) -> Array:
@@ -365,9 +372,15 @@ def _room(x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
     return scratch.buffer(key, (x.shape[0], max(x.shape[1], y.shape[1])), x)
 
 
-def _powers(device: torch.device) -> Array:
-    """1, 2, 4, ..., 128; kept, they would be another stream's or a graph's memory."""
-    return 1 << torch.arange(8, dtype=torch.uint8, device=device)
+def _powers(like: Array) -> Array:
+    """1, 2, 4, ..., 128 as bytes. On an accelerator they are made anew: kept, they would be another
+    stream's or a graph's memory."""
+    if _keeps(like):
+        return _POWERS
+    return 1 << torch.arange(8, dtype=torch.uint8, device=like.device)
+
+
+_POWERS = torch.tensor([1, 2, 4, 8, 16, 32, 64, 128], dtype=torch.uint8, device="cpu")
 
 
 @cache
