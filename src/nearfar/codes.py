@@ -42,6 +42,7 @@ class Codes:
     def __init__(self, array: Array, known: np.ndarray | None, order: Order) -> None:
         """`known`: the numbers as the host has them; both in this order."""
         self.array, self.known, self.order = array, known, order
+        self._ends: dict[Block, tuple[int, int]] = {}
 
     def repeated(self, ns: Namespace, times: int) -> "Codes":
         """Of rows that stand so many times side by side."""
@@ -52,8 +53,10 @@ class Codes:
     def ends(self, block: Block) -> tuple[int, int]:
         """The least and the largest number of a block, where the host knows them."""
         assert self.known is not None
-        some = self.known[block.start : block.start + block.size]
-        return int(some.min()), int(some.max())
+        if block not in self._ends:
+            some = self.known[block.start : block.start + block.size]
+            self._ends[block] = int(some.min()), int(some.max())
+        return self._ends[block]
 
 
 def numbered(
@@ -102,22 +105,45 @@ def how_alike(rows: Codes, columns: Codes, i: Block | None, j: Block | None) -> 
     return True, not first == last == least == largest
 
 
-# Rows that are looked for at once: the fewer, the less of a tile is compared, in more calls.
-_AT_ONCE = 128
-
-
-def where_alike(rows: Codes, columns: Codes, i: Block, j: Block) -> list[tuple[Block, Block]]:
-    """Windows of a tile that hold all pairs that are alike, of codes in ascending order."""
+def where_alike(
+    rows: Codes, columns: Codes, size: int, i: Block, j: Block
+) -> list[tuple[Block, Block]]:
+    """Windows of a tile, of so many rows, that hold all pairs that are alike, of codes in ascending
+    order."""
     assert rows.known is not None
     assert columns.known is not None
     known, found = columns.known[j.start : j.start + j.size], []
-    for start in range(i.start, i.start + i.size, _AT_ONCE):
-        part = Block(start, min(_AT_ONCE, i.start + i.size - start))
+    for start in range(i.start, i.start + i.size, size):
+        part = Block(start, min(size, i.start + i.size - start))
         least, largest = rows.ends(part)
         first, end = np.searchsorted(known, least), np.searchsorted(known, largest, "right")
         if first < end:
             found.append((part, Block(j.start + int(first), int(end - first))))
     return found
+
+
+# Pairs of which more than so many of a tile are alike are sooner found in windows.
+_FEW = 1 / 64
+
+
+def few_alike(
+    rows: Codes, columns: Codes, i: Block, j: Block
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Rows and columns in a tile of all pairs that are alike, of codes in ascending order; None
+    where these are not few."""
+    assert rows.known is not None
+    assert columns.known is not None
+    known = rows.known[i.start : i.start + i.size]
+    others = columns.known[j.start : j.start + j.size]
+    first, end = (np.searchsorted(others, known, side) for side in ("left", "right"))
+    each = end - first
+    if each.sum() > _FEW * i.size * j.size:
+        return None
+    before = np.cumsum(each) - each
+    return (
+        np.repeat(np.arange(i.size), each),
+        np.arange(each.sum()) + np.repeat(first - before, each),
+    )
 
 
 def number_alike(ns: Namespace, rows: Codes, columns: Codes, like: Array) -> Array:

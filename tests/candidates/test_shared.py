@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import nearfar as nf
+from nearfar import codes
 from nearfar.frameworks.numpy.namespace import NumPy
 from nearfar.frameworks.torch.namespace import Torch
 
@@ -77,6 +78,18 @@ def unicl(x, y, of_x, of_y, t):
     return sum(found) / 2
 
 
+def supcon(x, y, of_x, of_y, t, itself):
+    """Of `x` among its others and a reference `y`; `itself`: one of an anchor's positives too."""
+    s = cosines(x, torch.cat([x, y])) / t
+    alike = torch.from_numpy(np.equal.outer(of_x, np.concatenate([of_x, of_y])))
+    if not itself:
+        own = torch.eye(*s.shape, dtype=torch.bool)
+        s, alike = s.masked_fill(own, -torch.inf), alike & ~own
+    some = alike.any(1)
+    each = s.log_softmax(1).masked_fill(~alike, 0).sum(1) / alike.sum(1).clamp(min=1)
+    return -each[some].mean()
+
+
 def in_framework(framework, given, named):
     def array(x):
         if isinstance(x, tuple):
@@ -117,10 +130,16 @@ def test_exclude(kind, dense, by, dtype, framework):
     agree(loss, formula, (X, Y), named, dtype, framework)
 
 
+@pytest.fixture(params=[0, 1], ids=["windows", "listed"])
+def few(request, monkeypatch):
+    """Which share of a tile positives are listed up to."""
+    monkeypatch.setattr(codes, "_FEW", request.param)
+
+
 @pytest.mark.parametrize("framework", ["numpy", "torch"])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("ids", [(FEW, FEW), (MANY, MANY), (MANY, FEW[::-1].copy()), (FEW, LARGER)])
-def test_ids(ids, dtype, framework):
+def test_ids(ids, dtype, framework, few):
     given = X, Y[: len(ids[1])]
     agree(
         nf.CLIP(temperature=0.2),
@@ -130,6 +149,24 @@ def test_ids(ids, dtype, framework):
         dtype,
         framework,
     )
+
+
+@pytest.mark.parametrize("framework", ["numpy", "torch"])
+@pytest.mark.parametrize("itself", [False, "positive"])
+@pytest.mark.parametrize("labels", [(FEW, LARGER), (MANY, MANY)])
+def test_labels_with_a_reference(labels, itself, framework, few):
+    loss = nf.SupCon(temperature=0.2, candidates="both", include_self=itself)
+
+    given, reference = (X, labels[0]), (Y[: len(labels[1])], labels[1])
+    leaves = [torch.tensor(x, requires_grad=True) for x in (X, reference[0])]
+    want = supcon(*leaves, *labels, 0.2, bool(itself))
+    gradients = torch.autograd.grad(want, leaves)
+    at, _ = in_framework(framework, [*given, *reference], {})
+    for options in OPTIONS.values():
+        value, found = loss.with_options(**options).value_and_grad(*at)
+        np.testing.assert_allclose(float(value), want.item(), rtol=1e-9)
+        for a, b in zip(found, gradients, strict=True):
+            np.testing.assert_allclose(np.asarray(a), b.numpy(), atol=1e-9 * abs(b.numpy()).max())
 
 
 @pytest.mark.parametrize("framework", ["numpy", "torch"])

@@ -1,10 +1,9 @@
 """Walks over tiles, which take anchors past their candidates."""
 
-from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
-from nearfar.codes import compared, how_alike, where_alike
+from nearfar.codes import compared, few_alike, how_alike, where_alike
 from nearfar.evaluate.candidates.graded import PairGrades
 from nearfar.evaluate.candidates.own_rows import OwnRows, blocks_of_own
 from nearfar.evaluate.candidates.pairs import Pairs, pairs_of
@@ -89,7 +88,7 @@ class Walks(NamedTuple):
             cuts=tuple(each_once(ns, partial(side.rows.block, ns)) for side in sides),
             plan=plan,
             compared=self._compared(pairs, first, last, together if pairs.meets else 1),
-            windows=_windows(pairs, first, last),
+            **self._where_positive(pairs, first, last),
             owners=pairs.owners,
             slots=self._slots(pairs),
             left_out=self._left_out(pairs, first, last),
@@ -152,6 +151,18 @@ class Walks(NamedTuple):
             return partial(compared, ns, first.codes, last.codes)
         return lambda i, j: ns.numbers(i, j, like, width)
 
+    def _where_positive(self, pairs: Pairs, first: Side, last: Side) -> dict[str, Any]:
+        """Where positives stand in a tile, if the host knows."""
+        if pairs.by != "codes" or first.codes is None or last.codes is None:
+            return {}
+        if first.codes.known is None or last.codes.known is None:
+            return {}
+        size = self.sides.ns.at_once(self.sides.like)
+        return {
+            "windows": partial(where_alike, first.codes, last.codes, size),
+            "listed": cache(partial(few_alike, first.codes, last.codes)),
+        }
+
     def _by_ids(self, pairs: Pairs, first: Side, last: Side) -> bool:
         """Whether who has the anchor's id is left out, its positive aside."""
         known = first.codes is not None and last.codes is not None
@@ -202,14 +213,3 @@ class Walks(NamedTuple):
             offsets=(last.offset, None),
             apiece=apiece,
         )
-
-
-def _windows(
-    pairs: Pairs, first: Side, last: Side
-) -> Callable[[Block, Block], list[tuple[Block, Block]]] | None:
-    """Where positives stand in a tile, if the host knows."""
-    if pairs.by != "codes" or first.codes is None or last.codes is None:
-        return None
-    if first.codes.known is None or last.codes.known is None:
-        return None
-    return partial(where_alike, first.codes, last.codes)

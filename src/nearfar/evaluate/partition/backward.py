@@ -8,10 +8,10 @@ so one tile of G serves its rows and its columns. Where rows and columns are the
 half of the tiles are enough: two products a pair of rows in place of three.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 
-from nearfar.evaluate.partition.by_class import ByClass, Window
+from nearfar.evaluate.partition.by_class import ByClass
 from nearfar.evaluate.partition.exponentials import LogSum, State
 from nearfar.evaluate.partition.forward import TileSums
 from nearfar.evaluate.partition.thresholds import Thresholds
@@ -202,33 +202,29 @@ def _vjp_class(
     """The same where positives and negatives share exponentials."""
     ns, by_class = tiling.ns, ByClass(tiling, kind)
     of_rows, of_columns = tiling.owners
+    times = tiling.rule.sums[0].times
 
-    def scaled(x: Array, k: int, i: Block, j: Block, scratch: Scratch | None) -> Array:
-        row = _rows(ns, weights[k][of_rows], i)
-        column = None if of_columns is None else _rows(ns, weights[k][of_columns], j)
-        times = tiling.rule.sums[k].times
-        return tiling.exponentials.coefficients(ns, x, times, row, column, scratch)
-
-    def pull(window: Window, scratch: Scratch | None) -> Array:
-        """What the sum of the positives' logits adds, of all pairs of a window."""
-        a = ns.rows(linear[of_rows], window.rows)
-        if of_columns is None:
-            return ns.mul_(window.positive, a[:, None])
-        b = ns.rows(linear[of_columns], window.columns)
-        return ns.mul_(window.positive, ns.outer_sum(a, b, scratch, "linear"))
+    def of_tile(each: Sequence[Array], i: Block, j: Block) -> tuple[Array, Array | None]:
+        return ns.rows(each[of_rows], i), (
+            None if of_columns is None else ns.rows(each[of_columns], j)
+        )
 
     def step(gradients: _Gradients, i: Block, j: Block, scratch: Scratch | None) -> _Gradients:
         seen_before = tiling.store is not None and tiling.store.find(i, j) is not None
         rows = tiling.blocks(i, j)
         tile = tiling.tile(kind, i, j, rows, scratch)
         y = tile.logits if seen_before else by_class.exponentials(tile.logits, i, j)
-        own = list(by_class.taken_off(y, by_class.windows(i, j, scratch), i, j, scratch))
-        g = scaled(y, 0, i, j, scratch)
-        for window, x in own:
-            x = scaled(x, 1, window.rows, window.columns, scratch)
+        found = by_class.positives(i, j, scratch)
+        own = by_class.taken_off(y, found, scratch)
+        row = _rows(ns, weights[0][of_rows], i)
+        column = None if of_columns is None else _rows(ns, weights[0][of_columns], j)
+        g = tiling.exponentials.coefficients(ns, y, times, row, column, scratch)
+        slopes = of_tile([weight for (weight,) in weights[1]], i, j)
+        for some, x in zip(found, own, strict=True):
+            x = ns.mul_(x, some.outer_sum(*slopes, scratch))
             if linear:
-                x = ns.add_(x, pull(window, scratch))
-            ns.add_(window.of(ns, g, i, j), x)
+                x = ns.add_(x, some.outer_sum(*of_tile(linear, i, j), scratch))
+            some.add_(g, x)
         return tiling.pull(gradients, tiling.pulled(kind, i, j), rows, tile, g, scratch)
 
     return step

@@ -1,43 +1,119 @@
 """Tiles that hold positives and negatives, whose sums share exponentials.
 
-Exponentials that need no shift are made once. Those of positives, of which all others are 0, are
-taken off the tile for the sum over negatives and put back, which is exact. Positives stand in some
-windows of a tile only, where the host knows the labels. Ones and zeros multiply: exponentials
-without a shift are finite, and NaN belongs to everybody's sum.
+Exponentials that need no shift are made once. Those of positives are taken off the tile for the sum
+over negatives and put back, which is exact. Where the host knows the labels, positives are listed
+if they are few, and stand in some windows of a tile only if they are many; there ones and zeros
+multiply: exponentials without a shift are finite, and NaN belongs to everybody's sum.
 """
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
-from nearfar.evaluate.partition.tile import TileContext
+from nearfar.evaluate.partition.tile import TileContext, replaced
 from nearfar.evaluate.plan import Kind
 from nearfar.frameworks import Array, Block, Namespace, Scratch
 from nearfar.similarity import Place
 
+Sums = tuple[Array, ...]
+"""A sum for each anchor of a set, for every set."""
+
+
+class Positives(Protocol):
+    """Some positives of a tile; `x` are numbers of theirs, as `taken` gives them."""
+
+    def taken(self, y: Array, scratch: Scratch | None) -> Array:
+        """Theirs of a tile."""
+
+    def add_(self, y: Array, x: Array) -> None:
+        """Add to theirs in a tile."""
+
+    def sub_(self, y: Array, x: Array) -> None: ...
+
+    def add_sums(self, sums: Sums, places: tuple[Place, ...], x: Array) -> Sums:
+        """Add up for the anchors at the places of the tile."""
+
+    def outer_sum(self, a: Array, b: Array | None, scratch: Scratch | None) -> Array:
+        """Of a number for each row of the tile, and one for each column."""
+
 
 class Window(NamedTuple):
-    """A part of a tile."""
+    """Those in a part of a tile."""
 
+    ns: Namespace
     number: int
+    tile: tuple[Block, Block]
     rows: Block
     columns: Block
     positive: Array
     """1 for positives, 0 for all others."""
 
-    def of(self, ns: Namespace, x: Array, i: Block, j: Block) -> Array:
-        """This part of the tile of two blocks."""
-        rows = ns.rows(x, Block(self.rows.start - i.start, self.rows.size))
-        columns = Block(self.columns.start - j.start, self.columns.size)
-        return rows if columns.size == j.size else ns.columns(rows, columns)
+    def taken(self, y: Array, scratch: Scratch | None) -> Array:
+        return self.ns.times(self._of(y), self.positive, scratch, f"own{self.number}")
 
-    def places(self, places: tuple[Place, ...]) -> tuple[Place, ...]:
-        """Of those of the tile."""
-        blocks = self.rows, self.columns
-        return tuple(p._replace(block=b) for p, b in zip(places, blocks, strict=False))
+    def add_(self, y: Array, x: Array) -> None:
+        self.ns.add_(self._of(y), x)
 
-    def positives(self, ns: Namespace, x: Array, scratch: Scratch | None) -> Array:
-        """`x` of this part, for the positives, and 0 for all others."""
-        return ns.times(x, self.positive, scratch, f"own{self.number}")
+    def sub_(self, y: Array, x: Array) -> None:
+        self.ns.sub_(self._of(y), x)
+
+    def add_sums(self, sums: Sums, places: tuple[Place, ...], x: Array) -> Sums:
+        ns = self.ns
+        for axis, place in enumerate(places):
+            block = self.columns if axis else self.rows
+            some = ns.column_sums(x) if axis else ns.row_sums(x)
+            added = ns.add_rows_(sums[place.side], block, some)
+            sums = replaced(sums, place.side, added)
+        return sums
+
+    def outer_sum(self, a: Array, b: Array | None, scratch: Scratch | None) -> Array:
+        i, j = self.tile
+        a = self.ns.rows(a, self._local(self.rows, i))
+        if b is None:
+            return self.ns.times(self.positive, a[:, None], scratch, "positives")
+        b = self.ns.rows(b, self._local(self.columns, j))
+        return self.ns.mul_(self.ns.outer_sum(a, b, scratch, "positives"), self.positive)
+
+    def _of(self, y: Array) -> Array:
+        i, j = self.tile
+        some = self.ns.rows(y, self._local(self.rows, i))
+        whole = self.columns.size == j.size
+        return some if whole else self.ns.columns(some, self._local(self.columns, j))
+
+    def _local(self, some: Block, block: Block) -> Block:
+        return Block(some.start - block.start, some.size)
+
+
+class Listed(NamedTuple):
+    """Those at listed places."""
+
+    ns: Namespace
+    local: tuple[Array, Array]
+    """Rows and columns in the tile, (pairs,)."""
+    flat: Array
+    """Places in the tile, row by row."""
+
+    def taken(self, y: Array, scratch: Scratch | None) -> Array:
+        return self.ns.take(self._flat(y), self.flat)
+
+    def add_(self, y: Array, x: Array) -> None:
+        self.ns.add_at_(self._flat(y), self.flat, x)
+
+    def sub_(self, y: Array, x: Array) -> None:
+        self.ns.add_at_(self._flat(y), self.flat, -x)
+
+    def add_sums(self, sums: Sums, places: tuple[Place, ...], x: Array) -> Sums:
+        for place, local in zip(places, self.local, strict=False):
+            some = self.ns.rows(self.ns.accumulated(sums[place.side]), place.block)
+            self.ns.add_at_(some, local, x)
+        return sums
+
+    def outer_sum(self, a: Array, b: Array | None, scratch: Scratch | None) -> Array:
+        rows, columns = self.local
+        found = self.ns.take(a, rows)
+        return found if b is None else self.ns.add_(found, self.ns.take(b, columns))
+
+    def _flat(self, y: Array) -> Array:
+        return self.ns.xp.reshape(y, (-1,))
 
 
 class ByClass:
@@ -54,10 +130,28 @@ class ByClass:
             y = self._ns.fill_diagonal_(y, i, j, 0)
         return y
 
-    def windows(self, i: Block, j: Block, scratch: Scratch | None) -> list[Window]:
-        found = self._tiling.windows
-        parts = [(i, j)] if found is None else found(i, j)
-        return [Window(k, *part, self._ones(k, *part, scratch)) for k, part in enumerate(parts)]
+    def positives(self, i: Block, j: Block, scratch: Scratch | None) -> Sequence[Positives]:
+        """Of a tile, each once."""
+        ns, tiling = self._ns, self._tiling
+        listed = tiling.listed(i, j) if tiling.listed else None
+        if listed is not None:
+            across, down = listed
+            if self._meets and self._include_self != "positive":
+                others = across + i.start != down + j.start
+                across, down = across[others], down[others]
+            if not len(across):
+                return []
+            like = tiling.sides[0].p
+            flat, *local = (
+                ns.asarray(x, like, ns.xp.int64) for x in (across * j.size + down, across, down)
+            )
+            return [Listed(ns, (local[0], local[1]), flat)]
+        windows = tiling.windows
+        parts = [(i, j)] if windows is None else windows(i, j)
+        return [
+            Window(ns, k, (i, j), rows, columns, self._ones(k, rows, columns, scratch))
+            for k, (rows, columns) in enumerate(parts)
+        ]
 
     def _ones(self, k: int, i: Block, j: Block, scratch: Scratch | None) -> Array:
         compared, like = self._tiling.compared(i, j), self._tiling.sides[0].p
@@ -67,11 +161,11 @@ class ByClass:
         return ones
 
     def taken_off(
-        self, y: Array, windows: list[Window], i: Block, j: Block, scratch: Scratch | None
-    ) -> Iterator[tuple[Window, Array]]:
+        self, y: Array, positives: Sequence[Positives], scratch: Scratch | None
+    ) -> list[Array]:
         """The exponentials of positives, which are 0 in the tile then."""
-        for window in windows:
-            part = window.of(self._ns, y, i, j)
-            own = window.positives(self._ns, part, scratch)
-            self._ns.sub_(part, own)
-            yield window, own
+        found = []
+        for some in positives:
+            found.append(some.taken(y, scratch))
+            some.sub_(y, found[-1])
+        return found

@@ -130,18 +130,17 @@ def _class_sums(tiling: TileContext, in_tiles: bool, kind: Kind) -> _SumsStep:
         (negatives, positives), linear = carry
         places = tiling.places(kind, i, j)
         logits = tiling.tile(kind, i, j, tiling.blocks(i, j), scratch).logits
-        windows = by_class.windows(i, j, scratch)
-        for window in windows if in_tiles else ():
-            x = window.positives(ns, window.of(ns, logits, i, j), scratch)
-            linear = _add_sums(tiling, linear, window.places(places), x)
+        found = by_class.positives(i, j, scratch)
+        for some in found if in_tiles else ():
+            linear = some.add_sums(linear, places, some.taken(logits, scratch))
         y = by_class.exponentials(logits, i, j)
-        own = list(by_class.taken_off(y, windows, i, j, scratch))
+        own = by_class.taken_off(y, found, scratch)
         negatives = add(ns, negatives, places, y, times, scratch, False)
-        for window, x in own:
-            at = window.places(places)
-            positives = add(ns, positives, at, x, times, scratch, False)
-            ns.add_(window.of(ns, y, i, j), x)  # the tile may be kept
-        return [negatives, positives], linear
+        sums = tuple(total for (total,) in positives)
+        for some, x in zip(found, own, strict=True):
+            sums = some.add_sums(sums, places, x)
+            some.add_(y, x)  # the tile may be kept
+        return [negatives, tuple((total,) for total in sums)], linear
 
     return step
 

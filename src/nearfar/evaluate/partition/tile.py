@@ -93,6 +93,8 @@ class TileContext(NamedTuple):
     """Where pass 1 may leave who is left out by a guide."""
     windows: Callable[[Block, Block], list[tuple[Block, Block]]] | None = None
     """Rows and columns among which all positives of a tile stand; None: they may stand anywhere."""
+    listed: Callable[[Block, Block], tuple[Any, Any] | None] | None = None
+    """Rows and columns of all positives of a tile, as the host knows them; None: too many."""
     apiece: int = 0
     """How many columns each row has for itself: see `OwnRows`."""
 
