@@ -258,7 +258,28 @@ def of_prefixes() -> dict[str, Ratio]:
     }
 
 
-SECTIONS = (against_reference, left_out, ranking, of_pairs, with_proxies, of_prefixes)
+def of_near_rows() -> dict[str, Ratio]:
+    """Clusters of 4 rows, 1e-4 apart: side by side, where few tiles hold them, and all over."""
+    spread, n = rows(0, 4096, 128), 4096
+    steps = 1e-4 * torch.nn.functional.normalize(rows(1, n, 128))
+    near = spread[: n // 4].repeat_interleave(4, 0) + steps
+    places = torch.randperm(n, generator=torch.Generator().manual_seed(2))
+    found = {}
+    for where, order in (("beside each other", torch.arange(n)), ("all over", places)):
+        labels = order // 4
+        calls = {
+            nf.SupCon(similarity="neg_euclidean"): lambda z, y=labels: (z, y),
+            nf.CLIP(similarity="neg_euclidean"): lambda z: (z[::2], z[1::2]),
+            nf.SupCR(similarity="neg_euclidean"): lambda z, y=labels: (z, y.float()),
+        }
+        for loss, given in calls.items():
+            name = f"{type(loss).__name__}, neg_euclidean, near rows {where} / spread rows, {n}"
+            both = (step(loss, *given(z[order])) for z in (near, spread))
+            found[name] = Ratio(*both, at_most=2)
+    return found
+
+
+SECTIONS = (against_reference, left_out, ranking, of_pairs, with_proxies, of_prefixes, of_near_rows)
 
 
 def timed(call: Call) -> float:

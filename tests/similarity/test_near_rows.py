@@ -8,6 +8,7 @@ import pytest
 from support.agreement import check, truth
 
 import nearfar as nf
+from nearfar.evaluate import schedule
 
 SIMILARITIES = pytest.mark.parametrize("similarity", ["neg_euclidean", "neg_sqeuclidean"])
 FEATURES = pytest.mark.parametrize("features", [5, 20])
@@ -56,6 +57,69 @@ def test_in_two_far_clusters(framework, features):
     assert abs(float(value) - want.value) < 2e-5
     off = np.abs(framework.read(got) - want.gradients[0]).max()
     assert off < 1e-4 * np.abs(want.gradients[0]).max()
+
+
+def clusters(features=12):
+    """32 of 4 rows, 1e-4 apart: 3 in 128 pairs are near, and one pair of rows is the same row."""
+    rng = np.random.default_rng(5)
+    rows = np.repeat(rng.normal(size=(32, features)), 4, axis=0)
+    rows = (rows + 1e-4 * rng.normal(size=rows.shape)).astype(np.float32)
+    rows[77] = rows[76]
+    return rows
+
+
+@SIMILARITIES
+@pytest.mark.parametrize("order", ["together", "scattered"])
+@pytest.mark.parametrize("tile", [None, 24])
+def test_few_near_pairs(framework, dtype, similarity, order, tile):
+    """Tiles of 24 hold more of them than are computed one by one, where clusters stand together."""
+    rows, labels = clusters(), np.arange(128) // 4
+    if order == "scattered":
+        places = np.random.default_rng(6).permutation(64)  # of pairs, whose rows stay together
+        places = (2 * places[:, None] + np.arange(2)).ravel()
+        rows, labels = rows[places], labels[places]
+    cases = [
+        ("SupCon", [rows], (labels,), {}),
+        ("SupCon", [rows], (labels,), {"denominator": "negatives", "include_self": True}),
+        ("CLIP", [rows[::2], rows[1::2]], (), {}),
+        ("InfoNCE", [rows[:80:2], rows[1:80:2], rows[20:]], (), {}),
+    ]
+    temperature = 2e-4 if similarity == "neg_euclidean" else 1e-7
+    for name, inputs, given, stated in cases:
+        fields = {"similarity": similarity, "temperature": temperature, **stated}
+        arrays = [framework.asarray(x, dtype) for x in inputs]
+        want = truth(name, inputs, *given, **fields)
+        loss = getattr(nf, name)(**fields).with_options(tile=tile)
+        value, gradients = framework.differentiate(loss, arrays, *map(framework.labels, given))
+        assert framework.dtype(value) == dtype
+        digits = {"float32": 2e-6, "float64": 1e-12}[dtype]
+        assert abs(float(value) - want.value) < digits * (1 + abs(want.value)), name
+        for got, expected in zip(gradients, want.gradients, strict=True):
+            off = np.abs(framework.read(got) - expected).max()
+            assert framework.dtype(got) == dtype
+            assert off < 20 * digits * np.abs(expected).max(), name
+    fields = {"similarity": similarity, "temperature": 100 * temperature}
+    check(framework, "SupCR", [rows], labels % 5 + np.arange(128) / 9, dtype=dtype, **fields)
+
+
+@pytest.mark.parametrize("near", [4, 48])
+def test_parts_of_a_block_with_few_and_many_near_pairs(monkeypatch, near):
+    """Threads take 16 anchors each, of which some see a cluster that is more than a few of all."""
+    monkeypatch.setattr(schedule, "_WORTH", 1)
+    rows = clusters()
+    rows[:near] = rows[0] + 1e-4 * np.random.default_rng(7).normal(size=(near, 12))
+    queries = rows[:80:2], rows[1:80:2], rows[20:]
+    for name, inputs, given, temperature in [
+        ("InfoNCE", queries, (), 2e-4),
+        ("SupCR", [rows], (np.arange(128) / 9,), 0.02),
+    ]:
+        fields = {"similarity": "neg_euclidean", "temperature": temperature}
+        want = truth(name, inputs, *given, **fields)
+        loss = getattr(nf, name)(**fields).with_options(workers=2)
+        value, gradients = loss.value_and_grad(*inputs, *given)
+        assert abs(value - want.value) < 1e-5 * abs(want.value), name
+        for got, expected in zip(gradients, want.gradients, strict=True):
+            assert np.abs(got - expected).max() < 1e-4 * np.abs(expected).max(), name
 
 
 @SIMILARITIES

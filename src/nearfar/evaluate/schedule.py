@@ -171,11 +171,11 @@ def _side_by_side(
             ns.set_rows_(whole, part, left.flow.weights)
         return left
 
-    found = [left for left in run(one, range(len(parts))) if left is not None]
-    if not found:
+    found = run(one, range(len(parts)))
+    made = [(part.start, x.flow.near) for part, x in zip(parts, found, strict=True) if x]
+    if not made:
         return
-    near = any(bool(left.flow.near) for left in found)
-    left = CandidatePart(work.rows(i), PairWeights(whole, near))
+    left = CandidatePart(work.rows(i), PairWeights.joined(ns, whole, made))
     run(lambda columns: work.candidates(carry, left, columns, scratch), _cut(width, 64))
 
 

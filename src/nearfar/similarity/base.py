@@ -41,10 +41,37 @@ class Rows(NamedTuple):
         return Rows(p, square, raw=raw, factor=self.factor, wide=wide, unit=self.unit)
 
 
+class NearPairs(NamedTuple):
+    """Pairs of a tile that are too near for products, where the host sees that they are few."""
+
+    rows: Array  # places (k,)
+    columns: Array
+    weights: Any = None  # (k,), of a `PairWeights`, which has 0 there
+
+    def turned(self) -> "NearPairs":
+        return NearPairs(self.columns, self.rows, self.weights)
+
+    def within(self, block: Block) -> "NearPairs":
+        """Those of some columns."""
+        inside = (self.columns >= block.start) & (self.columns < block.start + block.size)
+        return NearPairs(
+            self.rows[inside], self.columns[inside] - block.start, self.weights[inside]
+        )
+
+    def below(self, start: int) -> "NearPairs":
+        """The same in a matrix that has so many rows above."""
+        return self._replace(rows=self.rows + start)
+
+
 class Tile(NamedTuple):
     logits: Array  # (len a, len b)
-    near: Any  # whether some pairs are too near for products, a flag of the framework
+    near: Any  # the pairs too near for products, else whether there are any: a framework's flag
     unit: Any = 1.0  # as the rows'
+
+    def turned(self, ns: Namespace) -> "Tile":
+        """The same for the columns as rows."""
+        near = self.near.turned() if isinstance(self.near, NearPairs) else self.near
+        return Tile(ns.xp.matrix_transpose(self.logits), near, self.unit)
 
 
 class PairWeights(NamedTuple):
@@ -54,11 +81,25 @@ class PairWeights(NamedTuple):
     near: Any  # as the tile's
 
     def columns(self, ns: Namespace, block: Block) -> "PairWeights":
-        return PairWeights(ns.columns(self.weights, block), self.near)
+        near = self.near.within(block) if isinstance(self.near, NearPairs) else self.near
+        return PairWeights(ns.columns(self.weights, block), near)
 
     def turned(self, ns: Namespace) -> "PairWeights":
         """The same for the columns as rows."""
-        return PairWeights(ns.xp.matrix_transpose(self.weights), self.near)
+        near = self.near.turned() if isinstance(self.near, NearPairs) else self.near
+        return PairWeights(ns.xp.matrix_transpose(self.weights), near)
+
+    @classmethod
+    def joined(cls, ns: Namespace, weights: Array, parts: list[tuple[int, Any]]) -> "PairWeights":
+        """Of `weights` whose rows were made in parts: the first row of each, and its `near`."""
+        pairs = [near.below(start) for start, near in parts if isinstance(near, NearPairs)]
+        if any(near is not False and not isinstance(near, NearPairs) for _, near in parts):
+            for some in pairs:
+                ns.set_entries_(weights, some.rows, some.columns, some.weights)
+            return cls(weights, True)
+        if not pairs:
+            return cls(weights, False)
+        return cls(weights, NearPairs(*(ns.xp.concat(of) for of in zip(*pairs, strict=True))))
 
 
 class Place(NamedTuple):

@@ -1,12 +1,14 @@
 """Euclidean distances, from products of centred rows and, for near pairs, from differences."""
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from math import isfinite, log2
 from typing import Any, ClassVar
 
 from nearfar.frameworks import Array, Block, Namespace, Scratch
 from nearfar.similarity.base import (
     Diagonal,
+    NearPairs,
     PairWeights,
     PairwiseDifferences,
     Rows,
@@ -19,6 +21,13 @@ from nearfar.similarity.base import (
 # A Gram matrix gives squared distances with an error of some roundings of the squared norms. Pairs
 # nearer than this share of them are computed from the difference of their rows.
 _NEAR = 0.01
+
+# Near pairs of a tile up to this share of it are computed one by one; of more each feature is a
+# pass over the tile.
+_FEW = 1 / 32
+
+# Entries of differences of near pairs that are made at once.
+_AT_ONCE = 2**17
 
 # Squares of entries between these keep their digits in float32, whatever the number of features.
 _PLAIN_LOW, _PLAIN_HIGH = 1e-12, 1e12
@@ -83,18 +92,26 @@ class _Euclidean(Similarity):
         if diagonal is not None:
             squares = ns.fill_diagonal_(squares, *diagonal, float("inf"))
         near = self._near(ns, squares, a, b, scratch)
-        squares = ns.cond(near, lambda: _squares(ns, a, b, scratch), lambda: squares)
+        if isinstance(near, NearPairs):
+            exact = _squares_of(ns, near, a, b)
+            squares = ns.set_entries_(squares, near.rows, near.columns, exact)
+        else:
+            squares = ns.cond(near, lambda: _squares(ns, a, b, scratch), lambda: squares)
         return Tile(self._logits(ns, squares, a.unit, diagonal), near, a.unit)
 
     def _near(
         self, ns: Namespace, squares: Array, a: Rows, b: Rows, scratch: Scratch | None
-    ) -> Array:
-        """Whether a pair is too near for its product to be exact."""
+    ) -> Any:
+        """The pairs too near for their products to be exact, or whether there are any."""
         xp = ns.xp
 
-        def some() -> Array:
+        def some() -> Any:
             norms = ns.outer_sum(a.square, b.square, scratch, "norms")
-            return ns.decide(xp.any(squares < ns.mul_(norms, _NEAR)))
+            near = squares < ns.mul_(norms, _NEAR)
+            places = ns.few_places(near, _FEW)
+            if places is None:
+                return ns.decide(xp.any(near))
+            return NearPairs(*places) if places[0].shape[0] else False
 
         # Mostly none is, which the least of each row shows sooner.
         least = xp.min(squares, axis=1)
@@ -115,7 +132,7 @@ class _Euclidean(Similarity):
         y: Rows,
         scratch: Scratch | None,
     ) -> Array:
-        w = flow.weights
+        w, near = flow
 
         def by_differences() -> Array:
             return ns.add_rows_(gradient, block, self.steep * _flow(ns, w, x, y, scratch))
@@ -124,7 +141,13 @@ class _Euclidean(Similarity):
             out = ns.add_product_(gradient, block, w, y.p, scratch, -self.steep)
             return ns.add_rows_(out, block, (self.steep * ns.row_sums(w))[:, None] * x.p)
 
-        return ns.cond(flow.near, by_differences, by_products)
+        if not isinstance(near, NearPairs):
+            return ns.cond(near, by_differences, by_products)
+        out = by_products()
+        for some, e in _pairwise(ns, near, x, y):
+            e = ns.mul_(e, (self.steep * x.factor * some.weights)[:, None])
+            out = ns.add_at_(out, some.rows + block.start, e)
+        return out
 
     def restore(
         self, ns: Namespace, rows: Rows, gradient: Array, temperature: Any
@@ -164,7 +187,7 @@ class NegSqeuclidean(_Euclidean):
         return ns.mul_(squares, -1)
 
     def pair_weights_(self, ns: Namespace, g: Array, tile: Tile) -> PairWeights:
-        return PairWeights(g, tile.near)
+        return _apart_from_near(ns, g, tile.near)
 
 
 class NegEuclidean(_Euclidean):
@@ -226,9 +249,16 @@ class NegEuclidean(_Euclidean):
 
     def pair_weights_(self, ns: Namespace, g: Array, tile: Tile) -> PairWeights:
         weights = ns.mul_(g, ns.inverse_or_zero_(tile.logits))
-        return PairWeights(
-            weights if _is_one(tile.unit) else ns.mul_(weights, tile.unit), tile.near
-        )
+        weights = weights if _is_one(tile.unit) else ns.mul_(weights, tile.unit)
+        return _apart_from_near(ns, weights, tile.near)
+
+
+def _apart_from_near(ns: Namespace, weights: Array, near: Any) -> PairWeights:
+    """Weights for products, beside those of near pairs, whose products have no digits left."""
+    if isinstance(near, NearPairs):
+        near = near._replace(weights=ns.entries(weights, near.rows, near.columns))
+        weights = ns.set_entries_(weights, near.rows, near.columns, 0)
+    return PairWeights(weights, near)
 
 
 def _apart_beyond_squares(unit: Any) -> bool:
@@ -254,6 +284,24 @@ def _squares(ns: Namespace, a: Rows, b: Rows, scratch: Scratch | None) -> Array:
         lambda total, e: ns.add_(total, ns.mul_(e, e))
     )
     return ns.mul_(squares, a.factor**2)
+
+
+def _squares_of(ns: Namespace, near: NearPairs, a: Rows, b: Rows) -> Array:
+    """Squared distances of some pairs, (k,)."""
+    found = [ns.dots(e, e) for _, e in _pairwise(ns, near, a, b)]
+    return ns.mul_(ns.xp.concat(found), a.factor**2)
+
+
+def _pairwise(
+    ns: Namespace, near: NearPairs, a: Rows, b: Rows
+) -> Iterator[tuple[NearPairs, Array]]:
+    """Some of the pairs, and the differences of their raw rows (k, d)."""
+    assert a.raw is not None
+    assert b.raw is not None
+    step = max(1, _AT_ONCE // a.raw.shape[1])
+    for start in range(0, near.rows.shape[0], step):
+        some = NearPairs(*(None if x is None else x[start : start + step] for x in near))
+        yield some, ns.sub_(ns.take(a.raw, some.rows), ns.take(b.raw, some.columns))
 
 
 def _flow(ns: Namespace, w: Array, a: Rows, b: Rows, scratch: Scratch | None) -> Array:

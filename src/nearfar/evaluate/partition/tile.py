@@ -165,8 +165,7 @@ class TileContext(NamedTuple):
         self, kind: Kind, i: Block, j: Block, rows: tuple[Rows, Rows], scratch: Scratch | None
     ) -> Tile:
         """The same as its transpose, with the columns as rows."""
-        tile = self._tile_of_rows(kind, j, i, rows[::-1], scratch)
-        return tile._replace(logits=self.ns.xp.matrix_transpose(tile.logits))
+        return self._tile_of_rows(kind, j, i, rows[::-1], scratch).turned(self.ns)
 
     def keeps_applied(self, kind: Kind) -> bool:
         """Whether exponentials alone can be cached: the sums of the tile share them, or are over

@@ -92,6 +92,20 @@ class Namespace(RowWise):
         may wait for it."""
         return bool(flag)
 
+    def few_places(self, mask: Array, share: float) -> tuple[Array, Array] | None:
+        """Rows and columns of the true entries, sorted by rows; None where they are more than a
+        share of all, or where the host cannot look."""
+        return None
+
+    def entries(self, x: Array, rows: Array, columns: Array) -> Array:
+        """Of `few_places`, (k,)."""
+        return x[rows, columns]
+
+    def set_entries_(self, x: Array, rows: Array, columns: Array, values: Any) -> Array:
+        """Where `few_places` gives them, in place."""
+        x[rows, columns] = values
+        return x
+
     def anywhere(self, function: Callable[..., Array], *arrays: Array) -> Array:
         """``function(*arrays)``, of arrays that may be cut over devices in ways that the steps of
         the function do not know."""

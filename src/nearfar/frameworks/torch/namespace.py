@@ -90,6 +90,12 @@ class Torch(Pure):
         out = x.new_empty(shape) if scratch is None else scratch.buffer(key, shape, x)
         return out.zero_().scatter_(1, order, x)
 
+    def few_places(self, mask: Array, share: float) -> tuple[Array, Array] | None:
+        if self.accelerated(mask) or int(mask.sum()) > share * mask.numel():
+            return None
+        rows, columns = mask.nonzero(as_tuple=True)
+        return rows, columns
+
     def segment_fill(self, x: Array, starts: Array, last: bool) -> Array:
         found = None
         if x.dtype in _NUMPY and not self.accelerated(x):
