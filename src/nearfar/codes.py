@@ -123,7 +123,7 @@ def where_alike(
 
 
 # Pairs of which more than so many of a tile are alike are sooner found in windows.
-_FEW = 1 / 64
+_FEW = 1 / 32
 
 
 def few_alike(

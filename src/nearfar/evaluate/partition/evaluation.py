@@ -1,9 +1,12 @@
 """Value and gradient of a partition rule: one set of embeddings, or two whose rows are matched."""
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
+import numpy as np
+
+from nearfar.codes import AS_GIVEN, Codes, few_alike, where_alike
 from nearfar.evaluate.partition.anchors import AnchorSet
 from nearfar.evaluate.partition.backward import vjp
 from nearfar.evaluate.partition.exponentials import Exponentials, exponentials_for
@@ -319,7 +322,19 @@ class PartitionBatch(AnchorSet):
             store=TileCache(ns, plan, room, self.sides[0].p) if store else None,
             single=self.partnered is not None,
             partners=None if self.guarded else self._partners(),
+            **self._where_positive(),
         )
+
+    def _where_positive(self) -> dict[str, Any]:
+        """Where positives stand in a tile of rows sorted by class."""
+        sizes = self.pairing.sizes
+        if sizes is None:
+            return {}
+        codes = Codes(None, np.repeat(np.arange(len(sizes)), sizes), AS_GIVEN)
+        return {
+            "windows": partial(where_alike, codes, codes, self.ns.at_once(self.like)),
+            "listed": cache(partial(few_alike, codes, codes)),
+        }
 
     @property
     def exponentials(self) -> Exponentials:
