@@ -210,7 +210,9 @@ class _Journey:
                 if meeting.at_home:
                     logits = NS.fill_diagonal_(logits, i, j, -float("inf"))
                 row = tuple(NS.rows(x, i) for x in weighed[0])
-                g: torch.Tensor = STREAMING.coefficients(NS, logits, 1.0, row, column, scratch)
+                g: torch.Tensor = STREAMING.coefficients(
+                    NS, logits, 1.0, row, column, scratch, kept=False
+                )
                 if meeting.at_home:
                     g.diagonal(i.start).copy_(NS.rows(positives, i))
                 return g

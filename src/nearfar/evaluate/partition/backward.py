@@ -176,7 +176,8 @@ def _vjp_sums(
                 column = None
                 if of_columns is not None and not mirrored:
                     column = cuts[k][of_columns](j)
-                part = coefficients(ns, y, times[k], row, column, scratch)
+                kept = seen_before and len(wanted) == 1
+                part = coefficients(ns, y, times[k], row, column, scratch, kept)
                 g = part if g is None else ns.add_(g, part)
             if mirrored and wanted:
                 g = ns.plus(g, ns.xp.matrix_transpose(g), scratch, "mirrored")
@@ -218,7 +219,7 @@ def _vjp_class(
         own = by_class.taken_off(y, found, scratch)
         row = _rows(ns, weights[0][of_rows], i)
         column = None if of_columns is None else _rows(ns, weights[0][of_columns], j)
-        g = tiling.exponentials.coefficients(ns, y, times, row, column, scratch)
+        g = tiling.exponentials.coefficients(ns, y, times, row, column, scratch, seen_before)
         slopes = of_tile([weight for (weight,) in weights[1]], i, j)
         for some, x in zip(found, own, strict=True):
             x = ns.mul_(x, some.outer_sum(*slopes, scratch))

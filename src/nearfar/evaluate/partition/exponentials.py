@@ -90,9 +90,11 @@ class Exponentials(Protocol):
         row: State,
         column: State | None,
         scratch: Scratch | None,
+        kept: bool,
     ) -> Array:
         """slope_i exp(times x_ij - log_i) + slope_j exp(times x_ij - log_j), the latter where it is
-        given; consumes y = `applied_` of x."""
+        given; consumes y = `applied_` of x. Where pass 1 has `kept` that, it is no longer in the
+        cache, and to write beside it is quicker."""
 
     def coefficients_along(
         self, ns: Namespace, y: Array, times: float, state: State, axis: int
@@ -163,10 +165,12 @@ class Direct:
         row: State,
         column: State | None,
         scratch: Scratch | None,
+        kept: bool,
     ) -> Array:
         if column is None:
             return self.coefficients_along(ns, y, times, row, 0)
-        return ns.mul_(y, ns.outer_sum(row[0], column[0], scratch, "outer"))
+        outer = ns.outer_sum(row[0], column[0], scratch, "outer")
+        return ns.mul_(outer, y) if kept else ns.mul_(y, outer)
 
     def coefficients_along(
         self, ns: Namespace, y: Array, times: float, state: State, axis: int
@@ -259,12 +263,15 @@ class Streaming:
         row: State,
         column: State | None,
         scratch: Scratch | None,
+        kept: bool,
     ) -> Array:
         if column is None:
             return self.coefficients_along(ns, y, times, row, 0)
         shifted = ns.minus(y, row[1][:, None], scratch, "guarded")
         along = ns.mul_(_exponentials(ns, shifted, times), row[0][:, None])
-        return ns.add_(self.coefficients_along(ns, y, times, column, 1), along)
+        peak = column[1][None, :]
+        shifted = ns.minus(y, peak, scratch, "outer") if kept else ns.sub_(y, peak)
+        return ns.add_(ns.mul_(_exponentials(ns, shifted, times), column[0][None, :]), along)
 
     def coefficients_along(
         self, ns: Namespace, y: Array, times: float, state: State, axis: int
