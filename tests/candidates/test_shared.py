@@ -181,3 +181,18 @@ def test_nan_stays_with_everybody(by, framework):
     plain = nf.CLIP(reduction="none").with_options(check_finite=False)
     np.testing.assert_array_equal(np.isnan(value), np.isnan(np.asarray(plain(*given))))
     assert np.isnan(value[7])
+
+
+@pytest.mark.parametrize("framework", ["numpy", "torch"])
+@pytest.mark.parametrize("kind", [nf.CLIP, nf.NTXent])
+def test_nobody_is_in_beside_nan_of_a_guide(kind, framework):
+    """Whatever tiles there are."""
+    guide = tuple(g.copy() for g in GUIDE)
+    guide[1][11, 0] = np.nan
+    (x, y), named = in_framework(framework, (X, Y), {"guide": guide})
+    loss = kind(exclude=nf.Exclude(by="guide", margin=0.15), reduction="none")
+    whole, tiles = (
+        loss.with_options(check_finite=False, tile=tile)(x, y, **named) for tile in (512, 64)
+    )
+    np.testing.assert_allclose(np.asarray(tiles), np.asarray(whole), rtol=1e-12)
+    assert np.isfinite(np.asarray(whole)).all()

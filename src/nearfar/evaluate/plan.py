@@ -290,11 +290,11 @@ def _with_tiles(plan: list[Tiles]) -> Plan:
     return tuple(tiles for tiles in kept if tiles.rounds)
 
 
-def shapes(plan: Plan) -> list[tuple[tuple[int, int], int, int]]:
-    """Where every tile of a plan begins, and its rows and columns."""
-    found = []
+def tiles_of(plan: Plan) -> list[tuple[Block, Block]]:
+    """All tiles of a plan."""
+    found: list[tuple[Block, Block]] = []
     for tiles in plan:
         for items in tiles.rounds:
             assert not isinstance(items, SymbolicBlocks)
-            found += [((i.start, j.start), i.size, j.size) for i, j in items]
+            found += [(i, j) for i, j in items]
     return found

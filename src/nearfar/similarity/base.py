@@ -30,6 +30,12 @@ class Rows(NamedTuple):
         raw = None if self.raw is None else ns.take(self.raw, places)
         return self._like(ns.take(self.p, places), raw)
 
+    def ordered(self, ns: Namespace, order: Array) -> "Rows":
+        """All rows in another order."""
+        each = self.p, self.square, self.slope, self.raw, self.wide
+        p, square, slope, raw, wide = (None if x is None else ns.take(x, order) for x in each)
+        return self._replace(p=p, square=square, slope=slope, raw=raw, wide=wide)
+
     def repeat(self, ns: Namespace, times: int) -> "Rows":
         """Every row so many times, for `paired`."""
         raw = None if self.raw is None else _repeat(ns, self.raw, times)

@@ -13,7 +13,6 @@ from nearfar.evaluate.candidates.partners import partners_of
 from nearfar.evaluate.candidates.sides import Sides
 from nearfar.evaluate.candidates.walks import Walks
 from nearfar.evaluate.partition.exponentials import exponentials_for
-from nearfar.evaluate.partition.matched import MatchedPairs
 from nearfar.evaluate.partition.tile import TileContext
 from nearfar.evaluate.plan import MIXED, grid, tile_side
 from nearfar.frameworks import Array, Namespace
@@ -52,9 +51,7 @@ class CandidateBatch:
             self.grades = grades.total
         threshold = settings.threshold
         if threshold is not None:
-            t = self.sides.temperature
-            over = tuple(threshold.over(ns, theta, t) for theta in self._theta(walks))
-            walks = walks._replace(thresholds=over)
+            walks = walks._replace(thresholds=self._thresholds(walks))
         self.walks = walks.cached(walks.all()) if store else walks.all()
         self._weigh()
 
@@ -152,25 +149,18 @@ class CandidateBatch:
         tiles = [items for t in grid(n, m, self.side, lambda i, j: MIXED) for items in t.rounds]
         return number_sharing(self.ns, rows, columns, tiles, self.like)
 
-    def _theta(self, walks: Walks) -> tuple[Array, ...]:
-        """Similarity of each anchor to its positive, the least where it has several."""
+    def _thresholds(self, walks: Walks) -> tuple[Array, ...]:
+        """Of every set of anchors: see `Walks`."""
         ns, sides = self.ns, self.sides
-        first, last = sides.all[0], sides.all[-1]
-        if not sides.by_place:
+        if sides.limits is None:
             # Walks that do not know yet who is left out, and need not.
             unknown = tuple(ns.zeros((s.n,), self.like) for s in self.sets)
-            return least_positives(walks._replace(thresholds=unknown).all())
+            theta = least_positives(walks._replace(thresholds=unknown).all())
+            over = self.settings.threshold.over
+            return tuple(over(ns, x, sides.temperature) for x in theta)
         if self.settings.meeting == "views":
-            pairing = Views(ns, sides.parts[0])
-            if first.guide is not None:
-                return pairing.spread(ns, ns.dots(*pairing.scatter(ns, (first.guide,))))
-            return MatchedPairs.of(ns, pairing, sides.rows).linear(ns, sides.similarity)
-        last = sides.all[1]
-        if first.guide is not None and last.guide is not None:
-            found = ns.dots(first.guide, last.guide)
-        else:
-            found = sides.similarity.paired(ns, first.rows, last.rows)
-        return (found,) * len(self.sets)
+            return Views(ns, sides.parts[0]).spread(ns, sides.limits)
+        return (sides.limits,) * len(self.sets)
 
 
 def _differ(n: Any, m: Any) -> bool:

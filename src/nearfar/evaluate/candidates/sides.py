@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from nearfar.codes import AS_GIVEN, Codes, Order, numbered
+from nearfar.evaluate.partition.matched import MatchedPairs
 from nearfar.frameworks import Array, Namespace
 from nearfar.pairing import Views
 from nearfar.similarity import Rows, Similarity
@@ -47,6 +48,15 @@ class Sides:
         made: Callable[[], list[Side]] = getattr(self, f"_of_{settings.meeting}")
         self.all = made()
         self.like = self.all[0].rows.p
+        self.limits: Array | None = None
+        """Above which similarity each pair leaves others out, (n,), where pairs are found by their
+        place."""
+        self.ascending = False
+        """Whether these ascend along the rows."""
+        if settings.threshold is not None and self.by_place:
+            self.limits = settings.threshold.over(ns, self._of_pairs(), self.temperature)
+            if settings.meeting in ("views", "sides") and self.all[0].codes is None:
+                self._sort(self.limits)
 
     @property
     def rows(self) -> tuple[Rows, ...]:
@@ -73,6 +83,46 @@ class Sides:
     @property
     def alike_are_positive(self) -> bool:
         return self.settings.same == "positive" and self.all[0].codes is not None
+
+    def _of_pairs(self) -> Array:
+        """The guide's similarity of each pair, (n,), where there is a guide, else the logit."""
+        ns, first = self.ns, self.all[0]
+        if self.settings.meeting == "views":
+            pairing = Views(ns, self.parts[0])
+            if first.guide is not None:
+                return ns.dots(*pairing.scatter(ns, (first.guide,)))
+            pairs = MatchedPairs.of(ns, pairing, self.rows)
+            return self.similarity.paired(ns, pairs.a, pairs.b)
+        last = self.all[1]
+        if first.guide is not None and last.guide is not None:
+            return ns.dots(first.guide, last.guide)
+        return self.similarity.paired(ns, first.rows, last.rows)
+
+    def _sort(self, limits: Array) -> None:
+        """Put all sides into the order of these: who is left out for one end of a pair tells of the
+        other end then."""
+        ns, xp = self.ns, self.ns.xp
+        # NaN leaves out everybody, as the least number does.
+        limits = xp.where(limits == limits, limits, xp.full_like(limits, -float("inf")))
+        order = xp.argsort(limits)
+        pairs = Order(order, xp.argsort(order))
+        rows = order
+        if self.settings.meeting == "views":
+            rows = xp.reshape(xp.stack([2 * order, 2 * order + 1], axis=1), (-1,))
+
+        def taken(x: Array | None) -> Array | None:
+            return None if x is None else ns.take(x, rows)
+
+        self.all = [
+            side._replace(
+                rows=side.rows.ordered(ns, rows),
+                offset=taken(side.offset),
+                guide=taken(side.guide),
+                order=pairs,
+            )
+            for side in self.all
+        ]
+        self.limits, self.ascending = ns.take(self.limits, order), True
 
     def own(self, k: int) -> bool:
         """Whether embeddings k are each query's own."""

@@ -13,7 +13,7 @@ from nearfar.evaluate.partition.mark_cache import MarkCache
 from nearfar.evaluate.partition.matched import Partners
 from nearfar.evaluate.partition.tile import LeftOut, TileContext, each_once
 from nearfar.evaluate.partition.tile_cache import TileCache
-from nearfar.evaluate.plan import Kind, Plan, grid, overlap, triangle
+from nearfar.evaluate.plan import Kind, Plan, grid, overlap, tiles_of, triangle
 from nearfar.evaluate.settings import Options
 from nearfar.frameworks import Array, Block
 from nearfar.pairing import Compared
@@ -58,7 +58,8 @@ class Walks(NamedTuple):
         found = []
         for walk in walks:
             if walk.left_out and walk.left_out.guide and not walk.apiece:
-                marks = MarkCache(walk.plan, room)
+                tiles = [t for t in tiles_of(walk.plan) if walk.wider(*t) is None]
+                marks = MarkCache(tiles, room)
                 room -= marks.nbytes
                 walk = walk._replace(marks=marks)
             found.append(walk)
@@ -92,6 +93,7 @@ class Walks(NamedTuple):
             owners=pairs.owners,
             slots=self._slots(pairs),
             left_out=self._left_out(pairs, first, last),
+            ascending=self.sides.ascending,
             offsets=(last.offset, of_rows),
         )
 

@@ -286,6 +286,20 @@ def _vjp_threshold(
     thresholds = Thresholds(tiling, tiling.rule.sums[k].times)
     factors = thresholds.of_anchors(tuple(weight for (weight,) in weights[k]))
 
+    def nested(
+        y: Array, wider: int, seen_before: bool, i: Block, j: Block, scratch: Scratch | None
+    ) -> None:
+        """Where who is in for one axis is in for the wider one."""
+        signs = seen_before and thresholds.signs(i, j)
+        places = tiling.owned(i, j)
+        for some, part, below in thresholds.each(y, places, i, j, scratch, signed=signs):
+            if not seen_before:
+                ns.mul_(part, below(wider))
+            blocks, other = (some, j), 1 - wider
+            in_wider, in_other = (factors[axis](blocks[axis]) for axis in (wider, other))
+            factor = ns.add_times_(in_wider, below(other), in_other)
+            ns.mul_(ns.abs_(part) if signs else part, factor)
+
     def step(gradients: _Gradients, i: Block, j: Block, scratch: Scratch | None) -> _Gradients:
         seen_before = tiling.store is not None and tiling.store.find(i, j) is not None
         rows = tiling.blocks(i, j)
@@ -294,11 +308,14 @@ def _vjp_threshold(
         if not seen_before:
             y = tiling.applied(y, k, tiling.either_way(kind, i, j, scratch))
         places = tiling.owned(i, j)[: 1 if mirrored else 2]
-        factor: Array = None
-        for axis, place, part, below in thresholds.each(y, places, i, j, scratch, apart=True):
-            weight = factors[axis](place.block)
-            factor = ns.add_times_(factor, below, weight) if axis else ns.mul_(below, weight)
-            if axis == len(places) - 1:
+        wider = tiling.wider(i, j)
+        if wider is not None:
+            nested(y, wider, seen_before, i, j, scratch)
+        else:
+            for some, part, below in thresholds.each(y, places, i, j, scratch, apart=True):
+                factor = ns.mul_(below(0), factors[0](some))
+                if len(places) == 2:
+                    factor = ns.add_times_(factor, below(1), factors[1](j))
                 ns.mul_(part, factor)
         g = y
         if mirrored:

@@ -188,10 +188,17 @@ def _threshold_sums(tiling: TileContext, kind: Kind) -> _SumsStep:
         logits = tiling.tile(kind, i, j, tiling.blocks(i, j), scratch).logits
         y = tiling.applied(logits, k, tiling.either_way(kind, i, j, scratch))
         places = tiling.places(kind, i, j)
-        found = thresholds.each(y, places, i, j, scratch, apart=False)
-        for axis, place, part, below in found:
-            state = add(ns, sums[k][place.side], place.block, ns.mul_(below, part), axis, times)
-            sums[k] = replaced(sums[k], place.side, state)
+        wider, signs = tiling.wider(i, j), thresholds.signs(i, j)
+        axes = range(len(places)) if wider is None else (wider, 1 - wider)
+        for rows, part, below in thresholds.each(y, places, i, j, scratch):
+            for axis in axes:
+                side, block = places[axis]
+                both = (part, below(axis)) if axis == wider else (below(axis), part)
+                x = ns.mul_(*both)
+                state = add(ns, sums[k][side], block if axis else rows, x, axis, times)
+                sums[k] = replaced(sums[k], side, state)
+            if signs:
+                ns.sub_twice_(part, x)
         return sums, carry[1]
 
     return step

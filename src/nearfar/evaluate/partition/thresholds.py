@@ -5,6 +5,10 @@ each of whom leaves others out; what tells is a tile of ones and zeros for eithe
 which leaves NaN with everybody as it leaves it without a threshold: exponentials without a shift
 are never infinite.
 
+Where `TileContext.wider` knows which end of each pair leaves out nobody whom the other has in, the
+exponentials of that end, 0 for who is left out, are held against the other's threshold. With a
+guide, signs of these exponentials tell the gradient who is in at both ends.
+
 A threshold on logits is one on their exponentials. Where these are of about 1, several logits have
 one: a threshold is therefore taken some roundings higher, which leaves in who is as near as the
 positive.
@@ -32,7 +36,14 @@ class Thresholds:
         if not self._guided:
             limits = tuple(self._exponential(x, times) for x in limits)
         self._limits = self.of_anchors(limits)
-        self._parts = each_once(tiling.ns, partial(_parts, tiling.ns, tiling.sides[0].p))
+        self.parts = each_once(tiling.ns, partial(_parts, tiling.ns, tiling.sides[0].p))
+
+    def signs(self, i: Block, j: Block) -> bool:
+        """Whether exponentials in the tile that pass 1 leaves are negative where a pair is in for
+        both ends, not the wider alone."""
+        tiling = self._tiling
+        stored = tiling.store is not None and tiling.store.has_place(i, j)
+        return stored and self._guided and tiling.wider(i, j) is not None
 
     def of_anchors(self, each: tuple[Array, ...]) -> tuple[Callable[[Block], Array], ...]:
         """A number for each anchor, beside those along the rows of a tile and along its columns."""
@@ -58,34 +69,46 @@ class Thresholds:
         i: Block,
         j: Block,
         scratch: Scratch | None,
-        apart: bool,
-    ) -> Iterator[tuple[int, Place, Array, Array]]:
-        """For some rows of a tile at a time and the anchors along one axis after another: the axis,
-        their place, these rows of the exponentials `y`, and 1 where a pair is in and 0 where it is
-        left out. The latter is consumed before the next is asked for, unless axes are to be
-        `apart`."""
+        apart: bool = False,
+        signed: bool = False,
+    ) -> Iterator[tuple[Block, Array, Callable[[int], Array]]]:
+        """Some rows of a tile at a time, those of the exponentials `y`, and what gives for the
+        anchors along an axis 1 where a pair is in and 0 where it is left out. That is consumed
+        before the next is asked for, unless axes are to be `apart`. Where `y` is `signed`, only the
+        narrower axis is known."""
+        assert scratch is not None
         ns, tiling, marks = self._tiling.ns, self._tiling, self._tiling.marks
         kept = bool(marks and marks.has_place(i, j))
         held: Any = y
-        for rows in self._parts(i):
+        for rows in self.parts(i):
             local = Block(rows.start - i.start, rows.size)
             x = ns.rows(y, local)
             found = marks.find(rows, j) if marks else None
+            arrays = len(places) if apart or kept else 1
+            room = scratch.buffer("below", (arrays, rows.size, j.size), x)
+            if found is not None:
+                yield rows, x, ns.unpacked(found, room, scratch).__getitem__
+                continue
             # Not of some rows at a time, which takes longer.
-            if found is None and self._guided and rows.start == i.start:
+            if self._guided and not signed and rows.start == i.start:
                 held = tiling.guide(i, j, scratch)
-            for axis, place in enumerate(places):
-                place = place if axis else place._replace(block=rows)
-                key = f"below{axis if apart else 0}"
-                if found is not None:
-                    yield axis, place, x, ns.unpacked(found[axis], x, scratch, key)
-                    continue
-                limit = self._limits[axis](place.block)
-                below = ns.up_to(ns.rows(held, local), limit, scratch, key)
-                below = tiling.with_diagonal(below, rows, j, 1)
-                if marks and kept:
-                    marks.keep(rows, j, ns.packed(below, scratch))
-                yield axis, place, x, below
+            below = partial(self._below, ns.rows(held, local), rows, j, room)
+            if signed:
+                yield rows, x, partial(self._negative, x, room[0])
+            elif marks and kept:
+                for axis in range(len(places)):
+                    below(axis)
+                marks.keep(rows, j, ns.packed(room, scratch))
+                yield rows, x, room.__getitem__
+            else:
+                yield rows, x, below
+
+    def _below(self, held: Array, i: Block, j: Block, room: Array, axis: int) -> Array:
+        limit, out = self._limits[axis](j if axis else i), room[min(axis, len(room) - 1)]
+        return self._tiling.with_diagonal(self._tiling.ns.up_to_(held, limit, out), i, j, 1)
+
+    def _negative(self, x: Array, out: Array, axis: int) -> Array:
+        return self._tiling.ns.up_to_(x, 0, out)
 
 
 def _parts(ns: Namespace, like: Array, i: Block) -> list[Block]:

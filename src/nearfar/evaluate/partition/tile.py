@@ -85,6 +85,8 @@ class TileContext(NamedTuple):
     slots: tuple[int | None, int | None] = (0, -1)
     """Which of these the rows of a tile are, and its columns, where they want a gradient."""
     left_out: LeftOut | None = None
+    ascending: bool = False
+    """Whether thresholds ascend along the rows and along the columns, and are the same there."""
     offsets: tuple[Array | None, Array | None] = (None, None)
     """What is added to the logits of columns as candidates, and of rows as candidates."""
     graded: "Graded | None" = None
@@ -203,6 +205,15 @@ class TileContext(NamedTuple):
         if kind.positives and (self.linear_in_tiles or self.rule.pair):
             return False
         return self._shares(kind, ("negatives",)) and self.rule.sums[0].times > 0
+
+    def wider(self, i: Block, j: Block) -> int | None:
+        """Along which axis of a tile all anchors have thresholds that are no lower than those along
+        the other, if that is known: who is in for the latter is in for these."""
+        if not self.ascending or self.owners[1] is None:
+            return None
+        if i.start + i.size <= j.start:
+            return 1
+        return 0 if j.start + j.size <= i.start else None
 
     def shares_by_class(self, kind: Kind) -> bool:
         """Whether the sums over positives and over negatives share exponentials: see `by_class`."""

@@ -1,6 +1,6 @@
 """Tile cache: tiles that the forward pass leaves for the backward, which then costs half."""
 
-from nearfar.evaluate.plan import Plan, shapes
+from nearfar.evaluate.plan import Plan, tiles_of
 from nearfar.frameworks import Array, Block, Namespace, Scratch
 from nearfar.similarity import Tile
 
@@ -16,19 +16,19 @@ class TileCache:
 
     def __init__(self, ns: Namespace, plan: Plan, room: int, like: Array) -> None:
         itemsize = ns.itemsize(like)
-        found = shapes(plan)
-        total = sum(rows * columns for _, rows, columns in found) * itemsize
+        found = tiles_of(plan)
+        total = sum(i.size * j.size for i, j in found) * itemsize
         self._places: dict[tuple[int, int], Array] = {}
         self._tiles: dict[tuple[int, int], Tile] = {}
         if room < _WORTH * total:
             return
         flat = ns.store(self, min(room, total) // itemsize, like)
         used = 0
-        for key, rows, columns in found:
-            end = used + rows * columns
+        for i, j in found:
+            end = used + i.size * j.size
             if end > flat.shape[0]:
                 break
-            self._places[key] = ns.xp.reshape(flat[used:end], (rows, columns))
+            self._places[i.start, j.start] = ns.xp.reshape(flat[used:end], (i.size, j.size))
             used = end
 
     @property

@@ -265,9 +265,7 @@ class NumPy(Namespace):
         out = np.greater(x, limit, out=scratch.buffer("members", x.shape, _BOOLEAN))
         return np.logical_not(out, out=out)
 
-    def up_to(self, x: Array, limit: Array, scratch: Scratch | None, key: str) -> Array:
-        assert scratch is not None
-        out = scratch.buffer(key, x.shape, x)
+    def up_to_(self, x: Array, limit: Any, out: Array) -> Array:
         return np.less_equal(x, limit, out=out, casting="unsafe")
 
     def equal(self, x: Array, y: Array, like: Array, scratch: Scratch | None, key: str) -> Array:
@@ -278,14 +276,15 @@ class NumPy(Namespace):
     def packed(self, ones: Array, scratch: Scratch | None) -> Array:
         return np.packbits(ones != 0)
 
-    def unpacked(self, bits: Array, like: Array, scratch: Scratch | None, key: str) -> Array:
-        assert scratch is not None
-        out = scratch.buffer(key, like.shape, like)
-        np.copyto(out, np.unpackbits(bits, count=like.size).reshape(like.shape))
+    def unpacked(self, bits: Array, out: Array, scratch: Scratch | None) -> Array:
+        np.copyto(out, np.unpackbits(bits, count=out.size).reshape(out.shape))
         return out
 
     def add_times_(self, x: Array, y: Array, z: Array) -> Array:
-        return np.add(x, np.multiply(y, z, out=y), out=x)
+        return np.add(x, np.multiply(y, z, out=y), out=y)
+
+    def sub_twice_(self, x: Array, y: Array) -> Array:
+        return np.subtract(x, np.multiply(y, 2, out=y), out=x)
 
     def only_(self, x: Array, members: Array, nothing: float) -> Array:
         if nothing == 0:

@@ -66,9 +66,9 @@ class ElementWise(Conversion):
         """Not ``x > limit``, as `only_` takes it of a tile like `x`; the limit broadcasts."""
         return ~(x > limit)
 
-    def up_to(self, x: Array, limit: Array, scratch: Scratch | None, key: str) -> Array:
-        """1 where ``x <= limit`` and 0 elsewhere, in the dtype of `x` and the buffer named `key`,
-        which may be that of `x`; the limit broadcasts. In place only."""
+    def up_to_(self, x: Array, limit: Any, out: Array) -> Array:
+        """1 where ``x <= limit`` and 0 elsewhere, in an array of the shape and dtype of `x`; the
+        limit broadcasts. In place only."""
         raise NotImplementedError
 
     def equal(self, x: Array, y: Array, like: Array, scratch: Scratch | None, key: str) -> Array:
@@ -77,15 +77,19 @@ class ElementWise(Conversion):
         raise NotImplementedError
 
     def packed(self, ones: Array, scratch: Scratch | None) -> Array:
-        """Bits of a tile of ones and zeros; in place only."""
+        """Bits of ones and zeros; in place only."""
         raise NotImplementedError
 
-    def unpacked(self, bits: Array, like: Array, scratch: Scratch | None, key: str) -> Array:
-        """What was packed, of the shape and dtype of `like`, in the buffer named `key`."""
+    def unpacked(self, bits: Array, out: Array, scratch: Scratch | None) -> Array:
+        """What was packed, in an array of its shape and dtype."""
         raise NotImplementedError
 
     def add_times_(self, x: Array, y: Array, z: Array) -> Array:
-        """``x + y * z``, which may consume `y` too; `z` broadcasts. In place only."""
+        """``x + y * z``, in the place of `y`; `x` and `z` broadcast. In place only."""
+        raise NotImplementedError
+
+    def sub_twice_(self, x: Array, y: Array) -> Array:
+        """``x - 2 * y``, in the place of `x`, which may consume `y` too. In place only."""
         raise NotImplementedError
 
     def only_(self, x: Array, members: Array, nothing: float) -> Array:

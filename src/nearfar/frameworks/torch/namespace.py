@@ -298,9 +298,8 @@ class Torch(Pure):
         signs = torch.sub(limit, x, out=scratch.buffer("at most", tuple(x.shape), x))
         return signs.view(_BITS[x.dtype]).bitwise_right_shift_(8 * x.element_size() - 1).add_(1)
 
-    def up_to(self, x: Array, limit: Array, scratch: Scratch | None, key: str) -> Array:
-        assert scratch is not None
-        return torch.le(x, limit, out=scratch.buffer(key, tuple(x.shape), x))
+    def up_to_(self, x: Array, limit: Any, out: Array) -> Array:
+        return torch.le(x, limit, out=out)
 
     def equal(self, x: Array, y: Array, like: Array, scratch: Scratch | None, key: str) -> Array:
         assert scratch is not None
@@ -313,26 +312,28 @@ class Torch(Pure):
         return torch.eq(x, y, out=out)
 
     def packed(self, ones: Array, scratch: Scratch | None) -> Array:
-        # A product with powers of two sums up bits, exactly, of entries an eighth of a tile apart.
-        # Of the last the sign is turned: signed bytes are six times as soon made of floats.
+        # A product with powers of two sums up bits, exactly, of entries that stand an eighth of all
+        # apart. Signed bytes are six times as soon made of floats: the last power is negative.
         assert scratch is not None
         flat = ones.view(-1)
         short = -flat.shape[0] % 8
         if short:
             flat = torch.nn.functional.pad(flat, (0, short))
-        powers = _powers(flat).view(torch.int8).to(flat.dtype)
         sums = scratch.buffer("bits", (flat.shape[0] // 8,), flat)
-        return torch.mv(flat.view(8, -1).T, powers, out=sums).to(torch.int8)
+        return torch.mv(flat.view(8, -1).T, _powers(flat, flat.dtype), out=sums).to(torch.int8)
 
-    def unpacked(self, bits: Array, like: Array, scratch: Scratch | None, key: str) -> Array:
+    def unpacked(self, bits: Array, out: Array, scratch: Scratch | None) -> Array:
         assert scratch is not None
-        size, powers = tuple(like.shape), _powers(bits)
+        powers = _powers(bits, torch.uint8)
         some = scratch.buffer("bits", (8, bits.shape[0]), powers)
         torch.bitwise_and(bits.view(torch.uint8), powers[:, None], out=some).clamp_(max=1)
-        return scratch.buffer(key, size, like).copy_(some.view(-1)[: like.numel()].view(size))
+        return out.copy_(some.view(-1)[: out.numel()].view(out.shape))
 
     def add_times_(self, x: Array, y: Array, z: Array) -> Array:
-        return x.addcmul_(y, z)
+        return torch.addcmul(x, y, z, out=y)
+
+    def sub_twice_(self, x: Array, y: Array) -> Array:
+        return x.sub_(y, alpha=2)
 
     def only_(self, x: Array, members: Array, nothing: float) -> Array:
         # By ones and zeros of its own size, and as bits, so that NaN does not spread: a mask of
@@ -378,15 +379,19 @@ def _room(x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
     return scratch.buffer(key, (x.shape[0], max(x.shape[1], y.shape[1])), x)
 
 
-def _powers(like: Array) -> Array:
-    """1, 2, 4, ..., 128 as bytes. On an accelerator they are made anew: kept, they would be another
-    stream's or a graph's memory."""
-    if _keeps(like):
-        return _POWERS
-    return 1 << torch.arange(8, dtype=torch.uint8, device=like.device)
+def _powers(like: Array, dtype: torch.dtype) -> Array:
+    """1, 2, 4, ..., 128 as bytes, of which the last is -128 as a number with a sign."""
+    if like.device.type == "cpu":
+        return _powers_of(dtype)
+    # Kept, they would be another stream's or a graph's memory.
+    return _powers_of(dtype).to(like.device)
 
 
-_POWERS = torch.tensor([1, 2, 4, 8, 16, 32, 64, 128], dtype=torch.uint8, device="cpu")
+@cache
+def _powers_of(dtype: torch.dtype) -> Array:
+    with torch.inference_mode(False):
+        last = 128 if dtype == torch.uint8 else -128
+        return torch.tensor([1, 2, 4, 8, 16, 32, 64, last], dtype=dtype, device="cpu")
 
 
 @cache
