@@ -1,7 +1,10 @@
 """Inputs that look like labels or rows and are meant otherwise: refused, or NaN, never taken."""
 
+import operator
+
 import numpy as np
 import pytest
+import torch
 from support.backends import BACKENDS, DIFFERENTIABLE
 
 import nearfar as nf
@@ -101,6 +104,24 @@ def test_soft_labels(loss, kind, name):
     )
     assert np.isnan(value)
     assert np.isnan(slope).all()
+
+
+@pytest.mark.parametrize("loss", OF_LABELS, ids=str)
+def test_soft_labels_are_nan_after_simplification_too(loss):
+    """PyTorch's default compiler, which takes long, folds products with 0, whatever the other."""
+    products = []
+
+    def simplify(graph, _):
+        products.extend(
+            node for node in graph.graph.nodes
+            if node.target in (operator.mul, torch.mul, "mul", "mul_") and 0 in node.args
+        )  # fmt: skip
+        return graph.forward
+
+    torch.compiler.reset()
+    labels = torch.tensor(SOFT["smoothed"])
+    assert torch.compile(loss, backend=simplify)(torch.tensor(VIEWS[:, 0]), labels).isnan()
+    assert not products
 
 
 @pytest.mark.parametrize("name", COMPILED)
