@@ -3,7 +3,8 @@
     python -m benchmarks.ratios [--only Circle] [--rounds 9] [--threads 2]
 
 Value and gradient in PyTorch, float32. Both sides of a ratio take turns; a ratio is told of the
-minima, and of the medians beside. Packages that are not installed are named and passed over. Quote
+minima, and of the medians beside. With `--threads 1` the time that a processor works is counted,
+which a busy machine changes less. Packages that are not installed are named and passed over. Quote
 what an idle machine gives; the load is printed.
 """
 
@@ -11,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 from typing import Annotated, Any, NamedTuple
 
@@ -18,8 +20,9 @@ import torch
 import typer
 
 import nearfar as nf
+from benchmarks import prefixes
 
-Call = Callable[[], None]
+Call = Callable[[], Any]
 BLOCK = 4096
 """Columns of a bare product, so that no product of a floor is larger than it need be."""
 
@@ -203,59 +206,23 @@ def with_proxies() -> dict[str, Ratio]:
     }
 
 
-def prefixes_at_least(x: torch.Tensor, dims: tuple[int, ...], norms: bool) -> Call:
-    """What is left where prefixes share their products: of every pair of rows these once, and for
-    every prefix an exponential, its sums and its part of one gradient.
-
-    `norms`: of a cosine, the tile times the norms of both rows, and the gradient's part along each
-    row, which is the sum of its entries times the logits. Masks are not there.
-    """
-    side = 512
-    slices = list(zip((0, *dims), dims, strict=False))
-    tiles, kept = ([torch.empty(side, side) for _ in dims] for _ in range(2))
-    logits, weights, total = (torch.empty(side, side) for _ in range(3))
-    slope, out = torch.ones(side), torch.empty_like(x)
-    blocks = x.split(side)
-    pulled = out.split(side)
-
-    def call() -> None:
-        for i, a in enumerate(blocks):
-            for j, b in enumerate(blocks[: i + 1]):
-                for k, (start, end) in enumerate(slices):
-                    torch.addmm(logits, a[:, start:end], b[:, start:end].T, beta=k > 0, out=logits)
-                    seen = logits
-                    if norms:
-                        seen = torch.mul(logits, slope[:, None], out=kept[k]).mul_(slope)
-                    torch.exp(seen, out=tiles[k])
-                    tiles[k].sum(0), tiles[k].sum(1)
-                total.zero_()
-                for k, (start, end) in reversed(list(enumerate(slices))):
-                    torch.add(slope[:, None], slope, out=weights)
-                    total.add_(tiles[k].mul_(weights))
-                    if norms:
-                        kept[k].mul_(tiles[k])
-                        kept[k].sum(0), kept[k].sum(1)
-                    pulled[i][:, start:end].addmm_(total, b[:, start:end])
-                    pulled[j][:, start:end].addmm_(total.T, a[:, start:end])
-
-    return call
-
-
 def of_prefixes() -> dict[str, Ratio]:
-    x, y = rows(0, 4096, 128), labels(4096, 512)
-    whole, dims = nf.SupCon(), (16, 32, 64, 128)
-    alone, every = step(whole, x, y), "16, 32, 64 and 128 features"
-    return {
-        f"Matryoshka of {every} / 128 alone, SupCon, 4096": Ratio(
-            step(nf.Matryoshka(whole, dims=dims), x, y), alone, at_most=1.6
-        ),
-        f"products once and four exponentials / 128 alone, {every}, 4096": Ratio(
-            alone, prefixes_at_least(0.1 * x, dims, norms=False)
-        ),
-        f"the same with each prefix's norms / 128 alone, {every}, 4096": Ratio(
-            alone, prefixes_at_least(0.1 * x, dims, norms=True)
-        ),
-    }
+    x, y, dims = rows(0, 4096, 128), labels(4096, 512), (16, 32, 64, 128)
+    views, every = x.split(2048), "16, 32, 64 and 128 features"
+    found = {}
+    for loss, given in ((nf.SupCon(), (x, y)), (nf.NTXent(), views)):
+        calls = step(nf.Matryoshka(loss, dims=dims), *given), step(loss, *given)
+        name = f"Matryoshka of {every} / 128 alone, {type(loss).__name__}, 4096"
+        found[name] = Ratio(*calls, at_most=1.6)
+    for cosine in (True, False):
+        z = x if cosine else 0.1 * x
+        alone = partial(prefixes.one_prefix, z, cosine)
+        for method in (prefixes.by_itself, prefixes.products_once):
+            name = f"bare, {method.__name__.replace('_', ' ')}, {every} / 128 alone, "
+            name += f"{'cosines' if cosine else 'dot products'}, 4096"
+            call = partial(method, z, dims, cosine)
+            found[name] = Ratio(alone, call, check=partial(prefixes.check, dims, cosine))
+    return found
 
 
 def of_near_rows() -> dict[str, Ratio]:
@@ -283,9 +250,10 @@ SECTIONS = (against_reference, left_out, ranking, of_pairs, with_proxies, of_pre
 
 
 def timed(call: Call) -> float:
-    start = time.perf_counter()
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    start = clock()
     call()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def measured(ratio: Ratio, rounds: int) -> tuple[float, float]:
