@@ -9,7 +9,7 @@ from nearfar.evaluate.candidates.own_rows import OwnRows, blocks_of_own
 from nearfar.evaluate.candidates.pairs import Pairs, pairs_of
 from nearfar.evaluate.candidates.sides import Side, Sides
 from nearfar.evaluate.partition.exponentials import Exponentials
-from nearfar.evaluate.partition.mark_cache import MarkCache
+from nearfar.evaluate.partition.mark_cache import MarkCache, marks_size
 from nearfar.evaluate.partition.matched import Partners
 from nearfar.evaluate.partition.tile import LeftOut, TileContext, each_once
 from nearfar.evaluate.partition.tile_cache import TileCache
@@ -25,6 +25,19 @@ _BUFFERS, _DIRECTED = 4, 8
 def _buffers(walk: TileContext) -> int:
     apart = walk.directed and not all(walk.keeps_applied(tiles.kind) for tiles in walk.plan)
     return _DIRECTED if apart else _BUFFERS
+
+
+def _unsigned(walk: TileContext, room: int, itemsize: int) -> list[tuple[Block, Block]]:
+    """Tiles of a guided walk of which nothing tells pass 2 who is left out, where so many bytes are
+    there for others: see `Thresholds.signs`."""
+    tiles = tiles_of(walk.plan)
+    room -= sum(marks_size(*tile) for tile in tiles)
+    found = []
+    for i, j in tiles:
+        room -= i.size * j.size * itemsize
+        if room < 0 or walk.wider(i, j) is None:
+            found.append((i, j))
+    return found
 
 
 class Walks(NamedTuple):
@@ -58,8 +71,7 @@ class Walks(NamedTuple):
         found = []
         for walk in walks:
             if walk.left_out and walk.left_out.guide and not walk.apiece:
-                tiles = [t for t in tiles_of(walk.plan) if walk.wider(*t) is None]
-                marks = MarkCache(tiles, room)
+                marks = MarkCache(_unsigned(walk, room, itemsize), room)
                 room -= marks.nbytes
                 walk = walk._replace(marks=marks)
             found.append(walk)

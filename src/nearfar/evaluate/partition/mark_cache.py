@@ -17,7 +17,7 @@ class MarkCache:
         self._marks: dict[tuple[Block, Block], Array] = {}
         self.nbytes = 0
         for i, j in tiles:
-            size = 2 * (-(-i.size * j.size // 8))
+            size = marks_size(i, j)
             if self.nbytes + size > room:
                 break
             self._places.add((i, j))
@@ -32,3 +32,8 @@ class MarkCache:
 
     def find(self, i: Block, j: Block) -> Array | None:
         return self._marks.get((i, j))
+
+
+def marks_size(i: Block, j: Block) -> int:
+    """Bytes of a tile's."""
+    return 2 * -(-i.size * j.size // 8)

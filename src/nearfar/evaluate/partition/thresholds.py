@@ -78,7 +78,7 @@ class Thresholds:
         narrower axis is known."""
         assert scratch is not None
         ns, tiling, marks = self._tiling.ns, self._tiling, self._tiling.marks
-        kept = bool(marks and marks.has_place(i, j))
+        kept = bool(marks and marks.has_place(i, j)) and not self.signs(i, j)
         held: Any = y
         for rows in self.parts(i):
             local = Block(rows.start - i.start, rows.size)
