@@ -202,7 +202,7 @@ def _exponents_on(device: Device, units: Floats, t: float) -> Iterator[tuple[flo
             exponents = ns.fill_(exponents, j <= i, -math.inf)
             peak = float(ns.to_numpy(ns.xp.max(exponents)))
             if peak > -math.inf:
-                exponents = ns.exp_(ns.sub_(exponents, peak))
+                exponents = ns.exp_beside_one_(ns.sub_(exponents, peak))
             yield peak, float(ns.to_numpy(ns.xp.sum(exponents)))
 
 

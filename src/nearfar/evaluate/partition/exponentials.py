@@ -268,24 +268,28 @@ class Streaming:
         if column is None:
             return self.coefficients_along(ns, y, times, row, 0)
         shifted = ns.minus(y, row[1][:, None], scratch, "guarded")
-        along = ns.mul_(_exponentials(ns, shifted, times), row[0][:, None])
+        along = _weights(ns, shifted, times, row[0][:, None])
         peak = column[1][None, :]
         shifted = ns.minus(y, peak, scratch, "outer") if kept else ns.sub_(y, peak)
-        return ns.add_(ns.mul_(_exponentials(ns, shifted, times), column[0][None, :]), along)
+        return ns.add_(_weights(ns, shifted, times, column[0][None, :]), along)
 
     def coefficients_along(
         self, ns: Namespace, y: Array, times: float, state: State, axis: int
     ) -> Array:
         slope, peak = (ns.xp.expand_dims(x, axis=1 - axis) for x in state)
-        return ns.mul_(_exponentials(ns, ns.sub_(y, peak), times), slope)
+        return _weights(ns, ns.sub_(y, peak), times, slope)
 
 
 def _least_as_largest(ns: Namespace, x: Array, times: float) -> Array:
     return x if times > 0 else ns.mul_(x, -1)
 
 
-def _exponentials(ns: Namespace, x: Array, times: float) -> Array:
-    return ns.exp_(x if abs(times) == 1 else ns.mul_(x, abs(times)))
+def _exponentials(ns: Namespace, x: Array, times: float, slope: Array | None = None) -> Array:
+    return ns.exp_beside_one_(x if abs(times) == 1 else ns.mul_(x, abs(times)), slope)
+
+
+def _weights(ns: Namespace, x: Array, times: float, slope: Array) -> Array:
+    return ns.mul_(_exponentials(ns, x, times, slope), slope)
 
 
 DIRECT = Direct(full=False)

@@ -211,7 +211,8 @@ class CrossEntropy(_Proxies):
                 if self.direct:
                     g = ns.mul_(ns.exp_(logits), factor[:, None])
                 else:
-                    g = ns.mul_(ns.exp_(ns.sub_(logits, known[:, None])), share[:, None])
+                    each = share[:, None]
+                    g = ns.mul_(ns.exp_beside_one_(ns.sub_(logits, known[:, None]), each), each)
                 if self.rule.gamma is not None:
                     by_t = by_t + xp.sum(g * spread)
                     wide = (ns.shape(g)[0], -1, self.centres)

@@ -10,6 +10,7 @@ import numpy as np
 
 from nearfar.frameworks.memory import Spare, Stores, aligned, by_chunks
 from nearfar.frameworks.numpy import activations, segments, threads
+from nearfar.frameworks.protocol.elementwise import LEAST, UNSEEN, WORTH
 from nearfar.frameworks.protocol.namespace import Namespace
 from nearfar.frameworks.protocol.types import (
     Array,
@@ -32,6 +33,16 @@ def _room(x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
 
 _BOOLEAN = np.empty(0, bool)
 _SPARE, _STORES = Spare(_empty), Stores(_empty)
+
+
+_SAMPLE = 7
+"""Of so many rows one is looked at."""
+
+
+@np.errstate(divide="ignore")
+def _unseen(slope: Array, itemsize: int) -> Array:
+    """What is not seen of each row or column: weights of a 1 may be too small themselves."""
+    return np.clip(np.log(LEAST[itemsize]) - np.log(slope), UNSEEN[itemsize], 1)
 
 
 class NumPy(Namespace):
@@ -221,6 +232,19 @@ class NumPy(Namespace):
 
     def exp_(self, x: Array) -> Array:
         return np.exp(x, out=x)
+
+    def exp_beside_one_(self, x: Array, slope: Array | None = None) -> Array:
+        unseen: Any = UNSEEN[x.itemsize]
+        if slope is not None:
+            unseen = _unseen(np.abs(slope), x.itemsize)
+        by_rows = slope is not None and len(slope) > 1
+        some = x[::_SAMPLE] < (unseen[::_SAMPLE] if by_rows else unseen)
+        if np.count_nonzero(some) <= WORTH * some.size:
+            return np.exp(x, out=x)
+        np.exp(np.maximum(x, unseen, out=x), out=x)
+        # No number of a sum that has a 1 in it is another for it; a mask would take longer.
+        x -= (1.001 * np.exp(unseen)).astype(x.dtype)
+        return np.maximum(x, 0, out=x)
 
     def root_(self, x: Array) -> Array:
         return np.sqrt(np.maximum(x, 0, out=x), out=x)

@@ -162,7 +162,7 @@ class Namespace(RowWise):
         none = -float("inf")
         peak = self.stop_gradient(xp.max(x, axis=1))
         shift = xp.where(peak == none, xp.zeros_like(peak), peak)
-        e = self.exp_(self.sub_(x, shift[:, None]))
+        e = self.exp_beside_one_(self.sub_(x, shift[:, None]))
         total = self.row_sums(e)
         empty = total == 0
         total = xp.where(empty, xp.ones_like(total), total)

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
+from math import exp, log
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 
 from nearfar.frameworks.memory import Spare, Stores, aligned, by_chunks
 from nearfar.frameworks.numpy import segments
+from nearfar.frameworks.protocol.elementwise import LEAST, UNSEEN, WORTH
 from nearfar.frameworks.protocol.namespace import HOST_MEMORY
 from nearfar.frameworks.protocol.types import Array, Block, Scratch
 from nearfar.frameworks.torch import device
@@ -39,6 +41,9 @@ def _keeps(x: Array) -> bool:
 
 
 _SPARE, _STORES = Spare(_empty, _keeps), Stores(_empty, _keeps)
+
+_SAMPLE = 7
+"""Of so many rows one is looked at."""
 
 # Norms whose squares, and those of entries that count, are inside the dtype.
 _SQUARES = {torch.float32: (1e-15, 1e15), torch.float64: (1e-140, 1e140)}
@@ -131,7 +136,7 @@ class Torch(Pure):
 
     def exponentials_(self, x: Array) -> tuple[Array, Array, Array, Array]:
         shift = x.amax(1).nan_to_num_(float("nan"), float("inf"), 0.0)
-        e = x.sub_(shift[:, None]).exp_()
+        e = self.exp_beside_one_(x.sub_(shift[:, None]))
         total = e.sum(1)
         log = total.log()
         return e, shift, total.clamp_(min=1), log  # the largest entry of a row adds 1
@@ -248,6 +253,22 @@ class Torch(Pure):
 
     def exp_(self, x: Array) -> Array:
         return x.exp_()
+
+    def exp_beside_one_(self, x: Array, slope: Array | None = None) -> Array:
+        if self.accelerated(x):
+            return x.exp_()
+        size = x.element_size()
+        unseen: Any = UNSEEN[size]
+        if slope is not None:
+            unseen = (log(LEAST[size]) - slope.abs().log_()).clamp_(unseen, 1)
+        by_rows = slope is not None and slope.shape[0] > 1
+        some = x[::_SAMPLE] < (unseen[::_SAMPLE] if by_rows else unseen)
+        if int(some.count_nonzero()) <= WORTH * some.numel():
+            return x.exp_()
+        x = x.clamp_(min=unseen).exp_()
+        if slope is None:
+            return torch.threshold_(x, 1.001 * exp(unseen), 0.0)
+        return x.sub_(unseen.exp_(), alpha=1.001).clamp_(min=0)
 
     def root_(self, x: Array) -> Array:
         return x.clamp_(min=0).sqrt_()
