@@ -246,7 +246,28 @@ def of_near_rows() -> dict[str, Ratio]:
     return found
 
 
-SECTIONS = (against_reference, left_out, ranking, of_pairs, with_proxies, of_prefixes, of_near_rows)
+def of_far_classes() -> dict[str, Ratio]:
+    """64 classes of an encoder that has learned: cosines of 0.95 within, around 0 beyond."""
+    n, given = 4096, torch.arange(4096) % 64
+    x, y = (unit_rows(0, 64, 128)[given] + 0.02 * rows(k, n, 128) for k in (1, 2))
+    calls = {
+        "SupCon": (nf.SupCon, (x, given)),
+        "InfoNCE": (nf.InfoNCE, (x, y)),
+        "InfoNCE with a queue": (nf.InfoNCE, (x[:1024], y[:1024], y[1024:])),
+        "CLIP": (nf.CLIP, (x, y)),
+    }
+    return {
+        f"{name}, classes far apart at a temperature of 0.01 / 0.002, {n}": Ratio(
+            *(step(loss(temperature=t), *inputs) for t in (0.01, 0.002)), at_most=1.5
+        )
+        for name, (loss, inputs) in calls.items()
+    }
+
+
+SECTIONS = (
+    against_reference, left_out, ranking, of_pairs, with_proxies, of_prefixes, of_near_rows,
+    of_far_classes,
+)  # fmt: skip
 
 
 def timed(call: Call) -> float:
