@@ -74,12 +74,13 @@ class Thresholds:
     ) -> Iterator[tuple[Block, Array, Callable[[int], Array]]]:
         """Some rows of a tile at a time, those of the exponentials `y`, and what gives for the
         anchors along an axis 1 where a pair is in and 0 where it is left out. That is consumed
-        before the next is asked for, unless axes are to be `apart`. Where `y` is `signed`, only the
-        narrower axis is known."""
+        before the next is asked for, unless axes are to be `apart`. A wider axis is asked for
+        first; where `y` is `signed`, only the narrower is known."""
         assert scratch is not None
         ns, tiling, marks = self._tiling.ns, self._tiling, self._tiling.marks
         kept = bool(marks and marks.has_place(i, j)) and not self.signs(i, j)
         held: Any = y
+        wider = tiling.wider(i, j)
         for rows in self.parts(i):
             local = Block(rows.start - i.start, rows.size)
             x = ns.rows(y, local)
@@ -92,7 +93,11 @@ class Thresholds:
             # Not of some rows at a time, which takes longer.
             if self._guided and not signed and rows.start == i.start:
                 held = tiling.guide(i, j, scratch)
-            below = partial(self._below, ns.rows(held, local), rows, j, room)
+            some = ns.rows(held, local)
+            rooms = [room[0], room[-1]]
+            if self._guided and not kept and wider is not None:
+                rooms[1 - wider] = some  # which nobody asks for once more
+            below = partial(self._below, some, rows, j, rooms)
             if signed:
                 yield rows, x, partial(self._negative, x, room[0])
             elif marks and kept:
@@ -103,9 +108,10 @@ class Thresholds:
             else:
                 yield rows, x, below
 
-    def _below(self, held: Array, i: Block, j: Block, room: Array, axis: int) -> Array:
-        limit, out = self._limits[axis](j if axis else i), room[min(axis, len(room) - 1)]
-        return self._tiling.with_diagonal(self._tiling.ns.up_to_(held, limit, out), i, j, 1)
+    def _below(self, held: Array, i: Block, j: Block, rooms: list[Array], axis: int) -> Array:
+        limit = self._limits[axis](j if axis else i)
+        below = self._tiling.ns.up_to_(held, limit, rooms[axis])
+        return self._tiling.with_diagonal(below, i, j, 1)
 
     def _negative(self, x: Array, out: Array, axis: int) -> Array:
         return self._tiling.ns.up_to_(x, 0, out)
