@@ -14,7 +14,7 @@ from nearfar.check.target import wire
 from nearfar.check.target.calls import Call, Measured, Outcome
 from nearfar.check.target.targets import BadTarget, Target
 
-_IMPORT = 60.0  # seconds that importing may take at least: no call, and frameworks are slow
+_IMPORT = 180.0  # seconds that importing may take at least: no call, and frameworks are slow
 _DEATHS = 2  # of which the rest of the same calls are spared
 
 
