@@ -29,6 +29,16 @@ LOSSES = {
     "logarithm of a sum": (nf.SupCon(positives="log_sum", include_self=True), (X, LABELS)),
     "negatives of classes": (nf.SupCon(denominator="negatives"), (X, LABELS)),
     "one class": (nf.SupCon(), (X, np.ones(11, int))),
+    "queries": (nf.InfoNCE(temperature=0.3), (X, Y)),
+    "queries' hardness": (nf.InfoNCE(hardness=1.0, reduction="sum"), (X, Y)),
+    "n pairs": (nf.NPair(scale=0.5), (X, Y)),
+    "views that want a shift": (nf.NTXent(temperature=0.002), (X, Y)),
+    "an anchor far among its negatives": (nf.NTXent(temperature=0.002, include_self=True), (X, Y)),
+    "sides that want a shift": (nf.CLIP(temperature=0.002), (X, Y)),
+    "products that want a shift": (nf.NTXent(similarity="dot"), (40 * X, Y)),
+    "queries that want a shift": (nf.InfoNCE(temperature=0.002, hardness=0.5), (X, Y)),
+    "hcl with a shift": (nf.HCL(temperature=0.002, beta=0.5), (X, Y)),
+    "dcl with a shift": (nf.DCL(temperature=0.002), (X, Y)),
 }
 CASES = [pytest.param(*case, id=name) for name, case in LOSSES.items()]
 
@@ -50,8 +60,8 @@ def _evaluated(loss, inputs, framework):
 @pytest.mark.parametrize(("loss", "inputs"), CASES)
 def test_tiles_agree(loss, inputs, framework, reduction, monkeypatch):
     if reduction == "none":
-        if framework == "numpy":
-            return  # a vector has no single gradient
+        if framework == "numpy" or isinstance(loss, nf.InfoNCE | nf.NPair):
+            return  # a vector has no single gradient; queries have theirs from rows
         loss = replace(loss, reduction="none")
     taken = []
     forward = SmallBatch.forward
@@ -72,13 +82,14 @@ def test_tiles_agree(loss, inputs, framework, reduction, monkeypatch):
         np.testing.assert_allclose(np.asarray(found), np.asarray(other), rtol=1e-9, atol=1e-13)
 
 
-@pytest.mark.parametrize("name", ["sides", "views", "hcl"])
+@pytest.mark.parametrize("name", ["sides", "views", "hcl", "queries", "products that want a shift"])
 def test_a_temperature_is_learned(name):
     loss, inputs = LOSSES[name]
     found = []
     for one in (loss, loss.with_options(tile=4)):
         t = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
-        (1.7 * one(*map(torch.tensor, inputs), temperature=t)).backward()
+        given = [torch.tensor(x, requires_grad=True) for x in inputs]
+        (1.7 * one(*given, temperature=t)).backward()
         found.append(float(t.grad))
     assert found[0] == pytest.approx(found[1], rel=1e-11)
 
@@ -86,8 +97,8 @@ def test_a_temperature_is_learned(name):
 @pytest.mark.parametrize(
     ("loss", "inputs"),
     [
-        (nf.NTXent(temperature=0.001), (X, Y)),  # whose logits want a shift
-        (nf.NTXent(similarity="dot"), (1e9 * X, Y)),
+        (nf.SupCon(temperature=0.001), (X, LABELS)),  # whose logits want a shift
+        (nf.NPair(l2=0.1), (X, Y)),
         (nf.NTXent(similarity="neg_euclidean"), (X, Y)),
         (nf.SupCon(denominator="own_positive"), (X, LABELS)),
         (nf.NTXent(anchors="first"), (X, Y)),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from nearfar.frameworks import Array, Evaluation, Kernel, Namespace, Residuals
+from nearfar.frameworks import Array, Evaluation, Kernel, Namespace, Prepared, Residuals
 
 Gradients = tuple[Array | None, ...]
 
@@ -144,6 +144,10 @@ class ComposedEvaluation:
             part.evaluation.kernel(ns, self._seen(part, inputs)) for part in self.parts
         ]
         return next((each for each in found if each[0] is None), found[0])
+
+    def prepared(self, ns: Namespace, inputs: tuple[Array, ...]) -> Prepared | None:
+        """None: each part is evaluated by itself."""
+        return None
 
     def _evaluation(self, part: Part) -> Evaluation:
         found: Evaluation = part.evaluation

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, NamedTuple
 
-from nearfar.frameworks import Array, Block, Kernel, Namespace, Problem, choose
+from nearfar.frameworks import Array, Block, Kernel, Namespace, Prepared, Problem, choose
 from nearfar.similarity import Similarity
 
 
@@ -135,6 +135,10 @@ class Settings:
         if not kernels:  # which a small batch notices
             return None, ""
         return choose(kernels, self.problem(ns, inputs, own))
+
+    def prepared(self, ns: Namespace, inputs: tuple[Array, ...]) -> Prepared | None:
+        """What serves all calls with inputs of these shapes, if they are small."""
+        return None
 
     def problem(self, ns: Namespace, inputs: tuple[Array, ...], own: Block | None) -> Problem | str:
         """What a kernel is asked, or why none need be."""

@@ -7,8 +7,16 @@
   array elsewhere. Always write ``x = ns.op_(x, ...)`` and never use the old ``x`` again.
 """
 
-from nearfar.frameworks.dispatch import framework_name, glue_of, namespace_of
-from nearfar.frameworks.protocol.glue import Evaluation, Residuals, Statement, register_rebuild
+from nearfar.frameworks.dispatch import framework_name, glue_of, namespace_of, signature
+from nearfar.frameworks.protocol.glue import (
+    Evaluation,
+    Glue,
+    Prepared,
+    Residuals,
+    Statement,
+    register_rebuild,
+    value_and_grad,
+)
 from nearfar.frameworks.protocol.kernels import (
     Kernel,
     KernelSlopes,
@@ -25,6 +33,7 @@ from nearfar.frameworks.protocol.types import (
     BlockTuples,
     Run,
     Scratch,
+    Strided,
     SymbolicBlocks,
 )
 from nearfar.frameworks.reading import missing, to_host, unwrapped
@@ -35,17 +44,20 @@ __all__ = [
     "Block",
     "BlockTuples",
     "Evaluation",
+    "Glue",
     "Kernel",
     "KernelSlopes",
     "KernelSums",
     "Namespace",
     "PartitionPasses",
+    "Prepared",
     "Problem",
     "QueryPass",
     "Residuals",
     "Run",
     "Scratch",
     "Statement",
+    "Strided",
     "SymbolicBlocks",
     "choose",
     "framework_name",
@@ -53,6 +65,8 @@ __all__ = [
     "missing",
     "namespace_of",
     "register_rebuild",
+    "signature",
     "to_host",
     "unwrapped",
+    "value_and_grad",
 ]

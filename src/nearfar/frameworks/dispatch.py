@@ -1,7 +1,7 @@
 """Which framework an array belongs to, decided by its type."""
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 from nearfar.frameworks.protocol.glue import Glue
@@ -72,6 +72,13 @@ def namespace_of(arrays: Iterable[tuple[str, Any]]) -> Namespace:
             "convert them to the framework that is to be differentiated"
         )
     return _FRAMEWORKS[[*found, "numpy"][0]]().ns
+
+
+def signature(arrays: tuple[Any, ...]) -> Hashable | None:
+    """What decides how arrays are computed with, but for their values; see
+    `Namespace.signature`."""
+    name = framework_name(arrays[0]) if arrays else None
+    return None if name is None else _FRAMEWORKS[name]().ns.signature(arrays)
 
 
 def glue_of(ns: Namespace) -> Glue:

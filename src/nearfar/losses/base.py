@@ -7,11 +7,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from nearfar.evaluate import Options, Reduction
-from nearfar.frameworks import (
-    Array,
-    Statement,
-    glue_of,
-)
+from nearfar.frameworks import Array
 from nearfar.losses import arguments, registry
 from nearfar.losses.called import Called
 from nearfar.losses.declared import in_order
@@ -57,7 +53,6 @@ class Loss(Called, family=True):
     __array_ufunc__: ClassVar[None] = None
     """So that a number of NumPy times a loss is the loss's to multiply."""
     _settings: ClassVar[Mapping[str, Any]]
-    _text: ClassVar[str]
 
     scale: float = number(1.0)
     reduction: str = choice("mean", "sum", "none")
@@ -73,6 +68,7 @@ class Loss(Called, family=True):
         self.check()
         ready = {
             "_settings": self._evaluated(),
+            "_plans": {},
             # The statement as text, which a compiler takes for a constant.
             "_text": json.dumps({**self.to_dict(), "loss": self.key, "options": self.options}),
         }
@@ -138,10 +134,10 @@ class Loss(Called, family=True):
         ValueError
             For shapes that do not fit, and in NumPy for NaN and infinity.
         """
-        call = self._open(inputs, named)
-        # `restored` takes it apart.
-        statement = Statement(f"{' '.join(call.names)}\n{self._text}", call.parameters)
-        return glue_of(call.ns).attach(call.evaluation, statement, call.arrays)
+        plan, arrays = self._ready(inputs, named)
+        if plan.prepared is not None:
+            return plan.glue.attach_prepared(plan.prepared, arrays)
+        return plan.glue.attach(plan.evaluation, plan.statement, arrays)
 
     def value_and_grad(
         self,
@@ -175,14 +171,17 @@ class Loss(Called, family=True):
                 'expected reduction "mean" or "sum" for value_and_grad, received "none": a vector '
                 "of losses has no single gradient; differentiate a sum of it in your framework"
             )
-        call = self._open(inputs, named)
-        count, all_arrays = len(call.embeddings), len(call.arrays)
+        plan, arrays = self._ready(inputs, named)
+        count, all_arrays = len(plan.embeddings), len(arrays)
         chosen = (
             tuple(range(count)) if wrt is None else arguments.argument_numbers("wrt", wrt, count)
         )
-        chosen += tuple(range(all_arrays - call.parameters.count(None), all_arrays))
+        chosen += tuple(range(all_arrays - plan.learned, all_arrays))
         wanted = tuple(k in chosen for k in range(all_arrays))
-        value, found = glue_of(call.ns).value_and_grad(call.evaluation, call.arrays, wanted)
+        if plan.prepared is not None:
+            value, found = plan.glue.prepared_value_and_grad(plan.prepared, arrays, wanted)
+        else:
+            value, found = plan.glue.value_and_grad(plan.evaluation, arrays, wanted)
         return value, tuple(found[k] for k in chosen)
 
     def explain(self, *inputs: Any, **named: Any) -> "Explanation":

@@ -1,10 +1,23 @@
 """What a loss is called with: its inputs by name, checked and made ready for an evaluation."""
 
 from collections.abc import Mapping
+from operator import is_
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from nearfar.evaluate import Options, without_kernels
-from nearfar.frameworks import Array, Evaluation, Kernel, Namespace, namespace_of, unwrapped
+from nearfar.frameworks import (
+    Array,
+    Evaluation,
+    Glue,
+    Kernel,
+    Namespace,
+    Prepared,
+    Statement,
+    glue_of,
+    namespace_of,
+    signature,
+    unwrapped,
+)
 from nearfar.losses import arguments, facts, inputs
 from nearfar.losses.declared import Declared
 from nearfar.losses.exclude import Exclude
@@ -12,6 +25,8 @@ from nearfar.losses.fact_arrays import Call
 
 _MAY_BE_EMPTY = ("reference", "queue")
 """Embeddings that a training begins without."""
+
+_MOST_PLANS = 16
 
 
 class Called(Declared, family=True):
@@ -26,6 +41,8 @@ class Called(Declared, family=True):
     """Names of further facts about rows, which a call may give by name only."""
     parameters: ClassVar[tuple[str, ...]] = ()
     """Fields that a call may replace, by a number or by an array that gets a gradient."""
+    _plans: ClassVar[dict[Any, "Plan"]]
+    _text: ClassVar[str]
     if TYPE_CHECKING:
 
         @property
@@ -98,6 +115,58 @@ class Called(Declared, family=True):
                 )
         return call
 
+    def _ready(
+        self, given: tuple[Any, ...], named: dict[str, Any]
+    ) -> tuple["Plan", tuple[Array, ...]]:
+        """How to compute a call, and on which arrays. Of a shape that came before, values alone
+        are left to check."""
+        arrays = (*given, *named.values())
+        # A parameter comes last, as it does among the arrays of any call.
+        known = not named or (len(named) == 1 and self.parameters[:1] == tuple(named))
+        key = (len(given), signature(arrays)) if known else (0, None)
+        plan = None if key[1] is None else self._plans.get(key)
+        if plan is not None:
+            if named:
+                self._parameters(plan.glue.ns, named)
+            if plan.checked:
+                for name, x in zip(plan.embeddings, given, strict=False):
+                    inputs.refuse_infinite(plan.glue.ns, name, x, True)
+            return plan, arrays
+        call = self._open(given, named)
+        # `restored` takes it apart.
+        statement = Statement(f"{' '.join(call.names)}\n{self._text}", call.parameters)
+        finite = self.options.check_finite
+        plan = Plan(
+            glue_of(call.ns),
+            call.evaluation,
+            statement,
+            tuple(call.embeddings),
+            call.parameters.count(None),
+            call.ns.checks_values if finite is None else finite,
+        )
+        if key[1] is not None and self._may_keep(call, arrays):
+            prepared = call.evaluation.prepared(call.ns, call.arrays)
+            plan = plan._replace(prepared=prepared)
+            if len(self._plans) >= _MOST_PLANS:
+                self._plans.clear()
+            self._plans[key] = plan
+        return plan, call.arrays
+
+    def _may_keep(self, call: "Opened", given: tuple[Any, ...]) -> bool:
+        """Whether only shapes and finite values decided what became of a call's inputs."""
+        facts = call.names[len(call.embeddings) :]
+        if self.options.kernel == "fused" or "proxies" in call.embeddings:
+            return False
+        if facts and facts != ("labels",):
+            return False
+        # Of other labels it is looked whether one is missing, or which there are.
+        known = all(
+            len(x.shape) == 1 and (not call.ns.on_host or x.dtype.kind in "biu")
+            for x in call.arrays[len(call.embeddings) : len(call.names)]
+        )
+        same = len(given) == len(call.arrays) and all(map(is_, given, call.arrays))
+        return known and same
+
     def _kernel(self, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[bool, str]:
         """See `nearfar.kernels.fits`."""
         kernel, reason = self._open(given, named, demands=False).kernel()
@@ -153,6 +222,21 @@ class Called(Declared, family=True):
         """How to compute this loss on checked inputs of these names; a parameter that is None is
         the last of them."""
         raise NotImplementedError
+
+
+class Plan(NamedTuple):
+    """How calls of one shape are computed; it holds no arrays of theirs."""
+
+    glue: Glue
+    evaluation: Evaluation
+    statement: Statement
+    embeddings: tuple[str, ...]
+    """Their names."""
+    learned: int
+    """How many parameters come as arrays."""
+    checked: bool
+    """Whether it is asked if embeddings are finite."""
+    prepared: Prepared | None = None
 
 
 class Opened(NamedTuple):

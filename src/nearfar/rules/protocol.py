@@ -123,6 +123,11 @@ class QueryRule:
     """A loss of queries that needs all logits of a query at once."""
 
     @property
+    def by_sums(self) -> PartitionRule | None:
+        """The same loss by sums of exponentials, if it is one of these."""
+        return None
+
+    @property
     def norms(self) -> float:
         """Times half the squared norms of a query and of its positive are added to its loss, where
         logits are inner products at temperature 1."""

@@ -195,6 +195,10 @@ class OwnPositive(PartitionRule):
 class OneWay(QueryRule):
     """Row rule: softplus(N - s_p) over a block of anchors, N over the row's logits."""
 
+    @property
+    def by_sums(self) -> PartitionRule | None:
+        return OnePositive("all")
+
     def rows(
         self, ns: Namespace, logits: Array, positive: Array, weight: Array | None
     ) -> tuple[Array, Array | None, Array | None]:
@@ -213,6 +217,10 @@ class HardOneWay(OneWay):
 
     times: float
 
+    @property
+    def by_sums(self) -> PartitionRule:
+        return HardOnePositive("all", self.times)
+
     def rows(
         self, ns: Namespace, logits: Array, positive: Array, weight: Array | None
     ) -> tuple[Array, Array | None, Array | None]:
@@ -224,6 +232,10 @@ class OneWayAndNorms(OneWay):
     """`OneWay`, and l2/2 times the squared norms of a query and its positive."""
 
     l2: float
+
+    @property
+    def by_sums(self) -> PartitionRule | None:
+        return None if self.l2 else super().by_sums
 
     @property
     def norms(self) -> float:

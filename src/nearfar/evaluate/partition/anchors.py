@@ -9,6 +9,11 @@ from nearfar.evaluate.settings import Reduction
 from nearfar.frameworks import Array, Namespace
 from nearfar.rules import Anchors, PartitionRule, Slopes
 
+_NOTHING_TO_DO = (
+    "no anchor of this batch has a positive (or every denominator is empty): the loss is 0 and has "
+    "no gradient; give batches with at least two rows of a class and more than one class"
+)
+
 
 class AnchorSet:
     """Anchors with sums of their own; arrays are in the order of the sums."""
@@ -49,6 +54,10 @@ class AnchorSet:
             counted = counted & (negatives > 0)
         self.count, self.negatives, self.counted = count, negatives, counted
         self.weights = reduction.weights(self.ns, count, counted, given) / sets
+
+    def warn_if_none_counts(self) -> None:
+        if self.counted is not None:
+            self.ns.warn_if(~self.ns.xp.any(self.counted), _NOTHING_TO_DO)
 
     def anchors(self, seen: TileSums) -> Anchors:
         ns, rule, count = self.ns, self.rule, self.count

@@ -13,23 +13,18 @@ from nearfar.evaluate.partition.exponentials import Exponentials, exponentials_f
 from nearfar.evaluate.partition.forward import TileSums, accumulate
 from nearfar.evaluate.partition.fused import FusedPasses
 from nearfar.evaluate.partition.matched import MatchedPairs
-from nearfar.evaluate.partition.small import SmallBatch
+from nearfar.evaluate.partition.small import SmallBatch, SmallEvaluation, SmallShape
 from nearfar.evaluate.partition.tile import TileContext, each_once
 from nearfar.evaluate.partition.tile_cache import TileCache
 from nearfar.evaluate.plan import Plan, all_pairs, by_class, rectangular, tile_side, uniform
 from nearfar.evaluate.settings import Settings
 from nearfar.evaluate.whole import Finish, WholePartition
-from nearfar.frameworks import Array, Block, Namespace, Problem, Residuals
+from nearfar.frameworks import Array, Block, Namespace, Prepared, Problem, Residuals
 from nearfar.pairing import DeviceLabels, Pairing, PairingKind, Partnered, pair_up
 from nearfar.rules import PartitionRule, Slopes
 
 # Tiles that a thread works in.
 _BUFFERS = 4
-
-_NOTHING_TO_DO = (
-    "no anchor of this batch has a positive (or every denominator is empty): the loss is 0 and has "
-    "no gradient; give batches with at least two rows of a class and more than one class"
-)
 
 
 Passes = TileContext | FusedPasses
@@ -58,11 +53,9 @@ class PartitionEvaluation(Settings):
         whole = self._whole(ns, inputs)
         if whole is not None:
             return whole.forward(wanted, residuals)
-        small = None if residuals is None else SmallBatch.of(self, ns, inputs)
+        small = None if residuals is None else self._small(ns, inputs)
         if small is not None and residuals is not None:
             value = small.forward()
-            if small.counted is not None:
-                ns.warn_if(~ns.xp.any(small.counted), _NOTHING_TO_DO)
             residuals.leave(small)
             return value, ()
         batch = PartitionBatch(self, ns, inputs)
@@ -73,8 +66,7 @@ class PartitionEvaluation(Settings):
             residuals.leave((batch, passes, seen, [slopes for _, slopes in finished]))
         loss = sum((losses for losses, _ in finished[1:]), finished[0][0])
         loss = batch.only_counted(loss)
-        if batch.counted is not None:
-            ns.warn_if(~ns.xp.any(batch.counted), _NOTHING_TO_DO)
+        batch.warn_if_none_counts()
         saved = tuple(x for side in seen for x in batch.flattened(side))
         if residuals is None:
             # As many arrays as there may be: a compiled program is told their number beforehand.
@@ -190,6 +182,19 @@ class PartitionEvaluation(Settings):
         if kernel is None or not kernel.whole:
             return None
         return WholePartition(self, ns, inputs, kernel)
+
+    def prepared(self, ns: Namespace, inputs: tuple[Array, ...]) -> Prepared | None:
+        return (
+            None
+            if self.first_only
+            else SmallEvaluation.of(self, ns, inputs, self.rule, self.pairing, self.include_self)
+        )
+
+    def _small(self, ns: Namespace, inputs: tuple[Array, ...]) -> SmallBatch | None:
+        if self.first_only:
+            return None
+        shape = SmallShape.of(self, ns, inputs, self.rule, self.pairing, self.include_self)
+        return None if shape is None else shape.batch(ns, inputs)
 
     def outline(
         self, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from nearfar.evaluate.partition.small import SmallEvaluation
 from nearfar.evaluate.partition.tile import replaced
 from nearfar.evaluate.plan import each_block, row_block
 from nearfar.evaluate.rows.evaluation import Found, RowBatch, RowEvaluation
 from nearfar.evaluate.rows.fused import FusedQueries
 from nearfar.evaluate.schedule import CandidatePart, over_anchor_blocks
 from nearfar.evaluate.whole import Finish, Gradients, Saved, WholeQueries
-from nearfar.frameworks import Array, Block, Namespace, Problem, Residuals, Scratch
+from nearfar.frameworks import Array, Block, Namespace, Prepared, Problem, Residuals, Scratch
 from nearfar.rules import OnePositive, QueryRule
 from nearfar.similarity import PairWeights, Rows
 
@@ -196,6 +197,13 @@ class QueryEvaluation(RowEvaluation):
             pairing=self.negatives,
             finish=Finish(OnePositive("all")),
         )
+
+    def prepared(self, ns: Namespace, inputs: tuple[Array, ...]) -> Prepared | None:
+        biased = len(self.parameters) > 1
+        alone = self.negatives == "batch" and len(self.names) == self.parts and self.share[1] == 1
+        if biased or not alone:
+            return None
+        return SmallEvaluation.of(self, ns, inputs, self.rule.by_sums, "queries")
 
     def _batch(
         self, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from nearfar.frameworks.numpy.namespace import NAMESPACE
-from nearfar.frameworks.protocol.glue import Evaluation, Glue, Statement
+from nearfar.frameworks.protocol.glue import Evaluation, Glue, Prepared, Statement
 from nearfar.frameworks.protocol.types import Array
 
 
@@ -22,6 +22,16 @@ class _NumPyGlue(Glue):
     ) -> tuple[Array, tuple[Array | None, ...]]:
         with _intended():
             return super().value_and_grad(evaluation, inputs, wanted)
+
+    def attach_prepared(self, prepared: Prepared, inputs: tuple[Array, ...]) -> Array:
+        with _intended():
+            return super().attach_prepared(prepared, inputs)
+
+    def prepared_value_and_grad(
+        self, prepared: Prepared, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
+    ) -> tuple[Array, tuple[Array | None, ...]]:
+        with _intended():
+            return super().prepared_value_and_grad(prepared, inputs, wanted)
 
 
 def _intended() -> AbstractContextManager[Any]:

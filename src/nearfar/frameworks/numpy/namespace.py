@@ -1,7 +1,7 @@
 """NumPy: everything in place, in buffers that are reused from tile to tile."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 
@@ -18,6 +18,7 @@ from nearfar.frameworks.protocol.types import (
     DType,
     Run,
     Scratch,
+    Strided,
 )
 
 
@@ -29,6 +30,13 @@ def _room(x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
     """For what both give; `x` has all rows."""
     assert scratch is not None
     return scratch.buffer(key, (x.shape[0], max(x.shape[1], y.shape[1])), x)
+
+
+def _entries(x: Array, entries: Strided) -> Array:
+    size = x.itemsize
+    return np.ndarray(
+        entries.shape, x.dtype, x, entries.start * size, tuple(size * k for k in entries.steps)
+    )
 
 
 _BOOLEAN = np.empty(0, bool)
@@ -54,6 +62,14 @@ class NumPy(Namespace):
 
     def is_array(self, x: Any) -> bool:
         return isinstance(x, np.ndarray)
+
+    def signature(self, arrays: tuple[Any, ...]) -> Hashable | None:
+        found: list[Any] = [self]
+        for x in arrays:
+            if type(x) is not np.ndarray:
+                return None
+            found += (x.shape, x.dtype)
+        return tuple(found)
 
     def peek(self, x: Array) -> np.ndarray | None:
         return np.asarray(x)
@@ -142,6 +158,12 @@ class NumPy(Namespace):
 
     def store(self, owner: object, size: int, like: Array) -> Array:
         return _STORES.lend(owner, size, like)
+
+    def copied_strided(self, x: Array, entries: Strided) -> Array:
+        return _entries(x, entries).flatten()
+
+    def set_strided_(self, x: Array, entries: Strided, values: Any) -> None:
+        _entries(x, entries)[...] = values
 
     def product(self, a: Array, b: Array, scratch: Scratch | None, key: str) -> Array:
         assert scratch is not None

@@ -45,6 +45,19 @@ class Evaluation(Protocol):
         """Shapes of what `forward` returns: the value, then all that it saves."""
 
 
+class Prepared(Protocol):
+    """An evaluation of inputs of known shapes whose value and gradients are had together sooner
+    than apart: small batches, in frameworks that run eagerly."""
+
+    @property
+    def evaluation(self) -> Evaluation: ...
+
+    def value_and_grad(
+        self, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
+    ) -> tuple[Array, tuple[Array | None, ...]]:
+        """Of inputs of these shapes, the gradients in the dtype that they are computed in."""
+
+
 class Residuals:
     """What `forward` of an eager program leaves for its gradient, in whatever form.
 
@@ -106,6 +119,17 @@ class Glue:
     ) -> tuple[Array, tuple[Array | None, ...]]:
         """Value and gradients, detached."""
         return value_and_grad(self.ns, evaluation, inputs, wanted)
+
+    def attach_prepared(self, prepared: Prepared, inputs: tuple[Array, ...]) -> Array:
+        """`attach` where an evaluation was prepared."""
+        value, _ = prepared.value_and_grad(self.ns, inputs, (False,) * len(inputs))
+        return value
+
+    def prepared_value_and_grad(
+        self, prepared: Prepared, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
+    ) -> tuple[Array, tuple[Array | None, ...]]:
+        """`value_and_grad` where an evaluation was prepared."""
+        return prepared.value_and_grad(self.ns, inputs, wanted)
 
 
 def value_and_grad(

@@ -5,7 +5,7 @@ wherever arrays cannot be written to, and under a framework's own differentiatio
 override what they can do in place.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
@@ -18,6 +18,7 @@ from nearfar.frameworks.protocol.types import (
     Carry,
     Run,
     Scratch,
+    Strided,
     SymbolicBlocks,
 )
 
@@ -31,6 +32,11 @@ class Namespace(RowWise):
     cond_on_device: ClassVar[bool] = False
     """Whether the device had better look whether a tile wants masks: `cond` must not wait for the
     host, and what it saves be more than a sort of the labels."""
+
+    def signature(self, arrays: tuple[Any, ...]) -> Hashable | None:
+        """Framework, shapes and dtypes of arrays in the host's memory, where their values are all
+        there is to know besides; None for other arrays, in compiled programs and in transforms."""
+        return None
 
     def warn_if(self, flag: Array, message: str) -> None:
         """Warn where looking at `flag` costs nothing, which is NumPy only."""
@@ -121,6 +127,14 @@ class Namespace(RowWise):
 
     def store(self, owner: object, size: int, like: Array) -> Array:
         """Room for so many numbers, unset, until the owner is gone; in place only."""
+        raise NotImplementedError
+
+    def copied_strided(self, x: Array, entries: Strided) -> Array:
+        """Some entries of a matrix, in a row; in place only."""
+        raise NotImplementedError
+
+    def set_strided_(self, x: Array, entries: Strided, values: Any) -> None:
+        """Write some entries of a matrix; in place only."""
         raise NotImplementedError
 
     def product(self, a: Array, b: Array, scratch: Scratch | None, key: str) -> Array:

@@ -8,11 +8,19 @@ from typing import Any
 
 import torch
 
-from nearfar.frameworks.protocol.glue import Evaluation, Glue, Residuals, Statement, value_and_grad
+from nearfar.frameworks.protocol.glue import (
+    Evaluation,
+    Glue,
+    Prepared,
+    Residuals,
+    Statement,
+    value_and_grad,
+)
 from nearfar.frameworks.protocol.types import Array
 from nearfar.frameworks.torch.hopeful import evaluated
 from nearfar.frameworks.torch.namespace import NAMESPACE, PURE
 from nearfar.frameworks.torch.precision import full_precision
+from nearfar.frameworks.torch.pure import is_wrapped
 
 
 class _TorchGlue(Glue):
@@ -34,6 +42,21 @@ class _TorchGlue(Glue):
         with torch.no_grad(), full_precision(inputs):
             return evaluated(inputs, lambda ns: value_and_grad(ns, evaluation, inputs, wanted))
 
+    def attach_prepared(self, prepared: Prepared, inputs: tuple[Array, ...]) -> Array:
+        value: Array
+        if torch.is_grad_enabled() and any(x.requires_grad for x in inputs):
+            value = _AtOnce.apply(prepared, *inputs)
+        else:
+            with torch.no_grad(), full_precision(inputs):
+                value = super().attach_prepared(prepared, inputs)
+        return value
+
+    def prepared_value_and_grad(
+        self, prepared: Prepared, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
+    ) -> tuple[Array, tuple[Array | None, ...]]:
+        with torch.no_grad(), full_precision(inputs):
+            return super().prepared_value_and_grad(prepared, inputs, wanted)
+
 
 class _Glue(torch.autograd.Function):  # type: ignore[misc]
     """One node of the autograd graph, from the embeddings to the value."""
@@ -54,10 +77,7 @@ class _Glue(torch.autograd.Function):  # type: ignore[misc]
         backward = ctx.evaluation.backward
         with full_precision(inputs):
             if torch.is_grad_enabled():
-                # The gradient is to be differentiated: what was saved is a function of the inputs
-                # too, so it is computed again where autograd sees it.
-                _, saved = ctx.evaluation.forward(PURE, inputs, wanted)
-                grads = backward(PURE, inputs, saved, upstream, wanted)
+                grads = _recorded(ctx.evaluation, inputs, upstream, wanted)
             else:
                 grads = evaluated(
                     (upstream, *inputs),
@@ -66,6 +86,47 @@ class _Glue(torch.autograd.Function):  # type: ignore[misc]
                     ),
                 )
         return None, None, None, *grads
+
+
+def _recorded(
+    evaluation: Evaluation, inputs: tuple[Array, ...], upstream: Array, wanted: tuple[bool, ...]
+) -> tuple[Array | None, ...]:
+    """The gradient is to be differentiated: what was saved is a function of the inputs too, so it
+    is computed again where autograd sees it."""
+    _, saved = evaluation.forward(PURE, inputs, wanted)
+    return evaluation.backward(PURE, inputs, saved, upstream, wanted)
+
+
+class _AtOnce(torch.autograd.Function):  # type: ignore[misc]
+    """One node whose gradient comes with its value, but for the upstream factor."""
+
+    @staticmethod
+    def forward(ctx: Any, prepared: Prepared, *inputs: Array) -> Array:
+        with full_precision(inputs):
+            value, ctx.gradients = prepared.value_and_grad(
+                NAMESPACE, inputs, ctx.needs_input_grad[1:]
+            )
+        ctx.prepared = prepared
+        ctx.save_for_backward(*inputs)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Array) -> Any:
+        # Taken once: a gradient that nobody else holds becomes that of a leaf without a copy.
+        gradients, ctx.gradients = ctx.gradients, None
+        recording = torch.is_grad_enabled()
+        if gradients is None or recording:
+            inputs, wanted = ctx.saved_tensors, ctx.needs_input_grad[1:]
+            with full_precision(inputs):
+                if recording:
+                    return None, *_recorded(ctx.prepared.evaluation, inputs, upstream, wanted)
+                _, gradients = ctx.prepared.value_and_grad(NAMESPACE, inputs, wanted)
+        if is_wrapped(upstream) or torch._C._functorch.is_legacy_batchedtensor(upstream):
+            return None, *(None if g is None else g * upstream for g in gradients)
+        factor = upstream.item()
+        if factor == 1:
+            return None, *gradients
+        return None, *(None if g is None else g * factor for g in gradients)
 
 
 class _Transformed(_Glue):

@@ -1,7 +1,7 @@
 """PyTorch: in place inside the glue, where autograd does not look."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
 from math import exp, log
@@ -14,7 +14,7 @@ from nearfar.frameworks.memory import Spare, Stores, aligned, by_chunks
 from nearfar.frameworks.numpy import segments
 from nearfar.frameworks.protocol.elementwise import LEAST, UNSEEN, WORTH
 from nearfar.frameworks.protocol.namespace import HOST_MEMORY
-from nearfar.frameworks.protocol.types import Array, Block, Scratch
+from nearfar.frameworks.protocol.types import Array, Block, Scratch, Strided
 from nearfar.frameworks.torch import device
 from nearfar.frameworks.torch.pure import Pure, is_wrapped
 
@@ -29,6 +29,7 @@ def _empty(size: int, like: Array) -> Array:
     return torch.empty(size, dtype=like.dtype, device=like.device)
 
 
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
 _NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
 _BITS = {torch.float32: torch.int32, torch.float64: torch.int64}
 
@@ -87,6 +88,22 @@ class Torch(Pure):
     """In place; for use where autograd does not record."""
 
     in_place: ClassVar[bool] = True
+
+    def signature(self, arrays: tuple[Any, ...]) -> Hashable | None:
+        if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+            return None
+        found: list[Any] = [self]
+        for x in arrays:
+            if (
+                type(x) not in _PLAIN
+                or not x.is_cpu
+                or x.layout is not torch.strided
+                or x.is_nested
+                or torch._C._functorch.is_functorch_wrapped_tensor(x)
+            ):
+                return None
+            found += (x.shape, x.dtype)
+        return tuple(found)
 
     def scatter(
         self, x: Array, order: Array, width: Any, scratch: Scratch | None = None, key: str = ""
@@ -153,8 +170,9 @@ class Torch(Pure):
         if not self.accelerated(z):
             length = norm(z, 2, 1, True)
             low, high = _SQUARES[z.dtype]
-            if length.shape[0] and float(length.min()) > low and float(length.max()) < high:
-                scale = factor / length
+            least, largest = torch.aminmax(length) if length.shape[0] else (length, length)
+            if length.shape[0] and low < least.item() and largest.item() < high:
+                scale = length.reciprocal_().mul_(factor)
                 return z * scale, scale
             return super().unit_rows(z, factor)
         largest = norm(z, float("inf"), 1, True).clamp_(min=torch.finfo(z.dtype).tiny)
@@ -166,7 +184,7 @@ class Torch(Pure):
         return p.mul_(scale), scale / largest
 
     def without_(self, x: Array, p: Array, times: Any) -> tuple[Array, Array]:
-        along = self.dots(p, x)[:, None]
+        along = self.dots(p, x)[:, None] if self.accelerated(x) else (p * x).sum(1, True)
         if isinstance(times, torch.Tensor):
             return x.addcmul_(p, along * -times), along
         return x.addcmul_(p, along, value=-times), along
@@ -230,6 +248,16 @@ class Torch(Pure):
 
     def store(self, owner: object, size: int, like: Array) -> Array:
         return _STORES.lend(owner, size, like)
+
+    def copied_strided(self, x: Array, entries: Strided) -> Array:
+        start, shape, steps = entries
+        found = x.as_strided(shape, steps, start)
+        return found.clone() if len(shape) == 1 else found.reshape(-1)
+
+    def set_strided_(self, x: Array, entries: Strided, values: Any) -> None:
+        start, shape, steps = entries
+        place = x.as_strided(shape, steps, start)
+        place.copy_(values) if isinstance(values, torch.Tensor) else place.fill_(values)
 
     def product(self, a: Array, b: Array, scratch: Scratch | None, key: str) -> Array:
         assert scratch is not None
