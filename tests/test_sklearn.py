@@ -66,7 +66,7 @@ class TestMap:
     @pytest.mark.parametrize("seed", range(4))
     @pytest.mark.parametrize("alpha", [0.0, 0.5])
     def test_it_is_a_minimum_of_the_stated_objective(self, alpha, seed, monkeypatch):
-        monkeypatch.setattr("nearfar.sklearn.TOLERANCE", 1e-6)  # all the way down
+        monkeypatch.setattr("nearfar.linear_map.TOLERANCE", 1e-6)  # all the way down
         # In two dimensions some row is sure to pass the origin, where a cosine has no derivative.
         X, y = blobs(seed=seed)
         projection = ContrastiveProjection(2, SupCon(temperature=0.5), max_iter=1000, alpha=alpha)

@@ -14,30 +14,23 @@ from nearfar.extras import explained
 from nearfar.losses import SupCon
 
 try:
-    from scipy.optimize import OptimizeResult, minimize
     from scipy.sparse import issparse
     from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
     from sklearn.decomposition import PCA
     from sklearn.preprocessing import LabelEncoder
     from sklearn.utils import Tags
     from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
-    from threadpoolctl import threadpool_limits
+
+    from nearfar.linear_map import Floats, OnStep, lifted, penalised, search
 except ModuleNotFoundError as error:
     raise explained(error, "nearfar.sklearn", "sklearn") from None
 
 __all__ = ["ContrastiveProjection"]
 
-Floats = NDArray[np.float64]
 Embed = Callable[[Floats], Floats]
 Judge = Callable[[Embed], float]
-OnStep = Callable[[int, float, float | None], None]
 
 LABELS, TARGETS = ("embeddings", "labels"), ("embeddings", "targets")
-
-# The coordinate that all rows share during the search.
-LIFT = 0.01
-# Later iterations fit the training rows alone: on digits, held-out neighbours gain nothing.
-TOLERANCE = 1e-4
 
 
 class ContrastiveProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -339,80 +332,3 @@ class ContrastiveProjection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, B
     @property
     def _n_features_out(self) -> int:
         return len(self.components_)
-
-
-def lifted(Z: Floats) -> Floats:
-    """Add the coordinate (n, k + 1) that all rows share during the search."""
-    return np.column_stack([Z, np.full(len(Z), LIFT)])
-
-
-def penalised(X: Floats, V: Floats, Z: Floats, dZ: Floats, alpha: float) -> tuple[float, Floats]:
-    """Give alpha ||V||^2 / (||Z||^2 / n) of Z = X V, and the gradient for V.
-
-    The gradient (d, k) is of the penalty and of what has the gradient ``dZ`` (n, k) for Z.
-    """
-    signal = np.square(Z).sum() / len(Z)
-    penalty = alpha * np.square(V).sum() / signal
-    dV = X.T @ (dZ - (2 * penalty / signal / len(Z)) * Z) + (2 * alpha / signal) * V
-    return penalty, dV
-
-
-def search(
-    objective: Callable[[Floats], tuple[float, Floats]],
-    start: Floats,
-    score: Callable[[Floats], float | None],
-    max_iter: int,
-    on_step: OnStep | None,
-    tolerance: float,
-    patience: int,
-) -> tuple[Floats, int, int, bool]:
-    """Make the objective small by L-BFGS, as `ContrastiveProjection._fit` tells.
-
-    Gives the best parameters, their iteration, the iterations done and whether it was interrupted.
-    """
-    last, last_score = start, score(start)
-    best, best_score = last, last_score
-    n_iter = best_iter = 0
-
-    def worse() -> bool:
-        """Whether the last map is clearly worse than the best."""
-        if last_score is None or best_score is None:
-            return False
-        return last_score < best_score - tolerance
-
-    # SciPy hands the step over under this name only. Every step lowers the objective.
-    def after_step(intermediate_result: OptimizeResult) -> None:
-        nonlocal last, last_score, best, best_score, best_iter, n_iter
-        n_iter += 1
-        last = intermediate_result.x.copy()
-        last_score = score(last)
-        if last_score is None or best_score is None or last_score >= best_score:
-            best, best_score, best_iter = last, last_score, n_iter
-        if on_step is not None:
-            on_step(n_iter, float(intermediate_result.fun), last_score)
-        if n_iter - best_iter >= patience:
-            raise StopIteration
-
-    interrupted = False
-    try:
-        # The products are narrow: BLAS threads would wait for each other longer than they work.
-        with threadpool_limits(limits=1, user_api="blas"):
-            minimize(
-                objective,
-                start,
-                method="L-BFGS-B",
-                jac=True,
-                callback=after_step,
-                options={
-                    "maxiter": max_iter,
-                    "maxfun": 20 * (max_iter + 1),  # a line search may take 20
-                    "ftol": TOLERANCE,
-                },
-            )
-    except KeyboardInterrupt:
-        if on_step is None:
-            raise
-        interrupted = True
-    if worse():
-        return best, best_iter, n_iter, interrupted
-    return last, n_iter, n_iter, interrupted

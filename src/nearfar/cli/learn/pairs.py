@@ -19,8 +19,8 @@ from nearfar.cli.options import LearningOptions
 from nearfar.cli.report.log import Log
 from nearfar.cli.report.voice import Voice
 from nearfar.cli.tasks.pairs import recall
+from nearfar.linear_map import lifted, penalised, search
 from nearfar.losses import SigLIP
-from nearfar.sklearn import lifted, penalised, search
 
 Floats = NDArray[np.float64]
 Maps = tuple[Linear, Linear]

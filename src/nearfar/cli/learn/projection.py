@@ -15,7 +15,8 @@ from nearfar.cli.report.log import Log
 from nearfar.cli.report.scores import Space
 from nearfar.cli.report.voice import Voice
 from nearfar.cli.tasks import Task
-from nearfar.sklearn import ContrastiveProjection, Embed, OnStep
+from nearfar.linear_map import OnStep
+from nearfar.sklearn import ContrastiveProjection, Embed
 
 COMPONENTS = 8
 MAX_ITER = 100
