@@ -61,9 +61,11 @@ def test_ones_and_zeros_where_arrays_are_written_to(name, shape, dtype):
     codes = [rng.integers(0, 3, n) for n in shape]
     rows, columns = (ns.codes(ns.asarray(c, x, ns.xp.int64), x) for c in codes)
     with ns.scratch() as scratch:
-        below = ns.up_to(x, framework.asarray(limit, dtype), scratch, "below")
+        room = scratch.buffer("below", shape, x)
+        below = ns.up_to_(x, framework.asarray(limit, dtype), room)
         np.testing.assert_array_equal(framework.read(below), tile <= limit)
-        again = ns.unpacked(ns.packed(below), x, scratch, "again")
+        bits = ns.packed(below, scratch)
+        again = ns.unpacked(bits, scratch.buffer("again", shape, x), scratch)
         np.testing.assert_array_equal(framework.read(again), tile <= limit)
         equal = ns.equal(rows[:, None], columns[None, :], x, scratch, "equal")
         np.testing.assert_array_equal(framework.read(equal), np.equal.outer(*codes))
