@@ -156,3 +156,25 @@ def test_threads_share_a_loss():
     for thread in threads:
         thread.join()
     np.testing.assert_allclose(found, [expected] * 4, rtol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [0.1, 0.3, 1, 2, 3, 5])
+@pytest.mark.parametrize(("cls", "inputs"), CASES)
+def test_one_call_in_many_spellings_to_the_last_bit(framework, cls, inputs, scale):
+    """By name, with None for what is not given, of bytes in another order, as lists."""
+    loss = cls(similarity="dot")
+    inputs = [scale * x if x.dtype.kind == "f" else x for x in inputs]
+    arrays = [framework.asarray(x) if x.dtype.kind == "f" else x for x in inputs]
+    names = [name for name in loss.inputs if name not in loss.optional]
+    want = framework.read(loss(*arrays))
+    spellings = [
+        loss(**dict(zip(names, arrays, strict=True))),
+        loss(arrays[0], **dict(zip(names[1:], arrays[1:], strict=True))),
+        loss(*arrays, temperature=None),
+        *(loss(*arrays, **{name: None}) for name in loss.optional),
+    ]
+    if framework.name == "numpy":
+        spellings.append(loss(*(x.astype(x.dtype.newbyteorder()) for x in inputs)))
+        spellings.append(loss(arrays[0], *(x.tolist() for x in inputs[1:])))
+    for value in spellings:
+        assert framework.read(value) == want

@@ -54,6 +54,11 @@ class Called(Declared, family=True):
         cls.parameters = tuple(x for x in ("temperature", "bias") if x in cls.declarations)
 
     @property
+    def _may_be_none(self) -> tuple[str, ...]:
+        """Names of what a call may leave out, which None does as well."""
+        return (*self.optional, *self.keywords, *self.parameters)
+
+    @property
     def learnable(self) -> tuple[str, ...]:
         """Those parameters that an array may give.
 
@@ -120,6 +125,9 @@ class Called(Declared, family=True):
     ) -> tuple["Plan", tuple[Array, ...]]:
         """How to compute a call, and on which arrays. Of a shape that came before, values alone
         are left to check."""
+        if named:
+            optional = self._may_be_none
+            named = {name: x for name, x in named.items() if x is not None or name not in optional}
         arrays = (*given, *named.values())
         # A parameter comes last, as it does among the arrays of any call.
         known = not named or (len(named) == 1 and self.parameters[:1] == tuple(named))
@@ -133,6 +141,11 @@ class Called(Declared, family=True):
                     inputs.refuse_infinite(plan.glue.ns, name, x, True)
             return plan, arrays
         call = self._open(given, named)
+        plain = key[1] is None and not set(named) & set(self.parameters)
+        in_order = call.names == self.inputs[: len(call.names)]
+        if plain and in_order and signature(call.arrays) is not None:
+            # By name, in another order of bytes or as lists: the same call, to the last bit.
+            return self._ready(call.arrays, {})
         # `restored` takes it apart.
         statement = Statement(f"{' '.join(call.names)}\n{self._text}", call.parameters)
         finite = self.options.check_finite

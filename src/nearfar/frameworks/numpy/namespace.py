@@ -66,7 +66,7 @@ class NumPy(Namespace):
     def signature(self, arrays: tuple[Any, ...]) -> Hashable | None:
         found: list[Any] = [self]
         for x in arrays:
-            if type(x) is not np.ndarray:
+            if type(x) is not np.ndarray or not x.dtype.isnative:
                 return None
             found += (x.shape, x.dtype)
         return tuple(found)
