@@ -10,7 +10,7 @@ import numpy as np
 
 from nearfar.frameworks.memory import Spare, Stores, aligned, by_chunks
 from nearfar.frameworks.numpy import activations, segments, threads
-from nearfar.frameworks.protocol.elementwise import LEAST, UNSEEN, WORTH
+from nearfar.frameworks.protocol.elementwise import LEAST, SLOW, UNSEEN, WORTH
 from nearfar.frameworks.protocol.namespace import Namespace
 from nearfar.frameworks.protocol.types import (
     Array,
@@ -48,9 +48,9 @@ _SAMPLE = 7
 
 
 @np.errstate(divide="ignore")
-def _unseen(slope: Array, itemsize: int) -> Array:
-    """What is not seen of each row or column: weights of a 1 may be too small themselves."""
-    return np.clip(np.log(LEAST[itemsize]) - np.log(slope), UNSEEN[itemsize], 1)
+def _slow(slope: Array, itemsize: int) -> Array:
+    """Below what weights of each row or column make products slow; those of a 1 may themselves."""
+    return np.clip(np.log(LEAST[itemsize]) - np.log(slope), SLOW[itemsize], 1)
 
 
 class NumPy(Namespace):
@@ -256,13 +256,14 @@ class NumPy(Namespace):
         return np.exp(x, out=x)
 
     def exp_beside_one_(self, x: Array, slope: Array | None = None) -> Array:
-        unseen: Any = UNSEEN[x.itemsize]
+        slow: Any = SLOW[x.itemsize]
         if slope is not None:
-            unseen = _unseen(np.abs(slope), x.itemsize)
+            slow = _slow(np.abs(slope), x.itemsize)
         by_rows = slope is not None and len(slope) > 1
-        some = x[::_SAMPLE] < (unseen[::_SAMPLE] if by_rows else unseen)
+        some = x[::_SAMPLE] < (slow[::_SAMPLE] if by_rows else slow)
         if np.count_nonzero(some) <= WORTH * some.size:
             return np.exp(x, out=x)
+        unseen = UNSEEN[x.itemsize] if slope is None else np.maximum(slow, UNSEEN[x.itemsize])
         np.exp(np.maximum(x, unseen, out=x), out=x)
         # No number of a sum that has a 1 in it is another for it; a mask would take longer.
         x -= (1.001 * np.exp(unseen)).astype(x.dtype)

@@ -8,6 +8,9 @@ from nearfar.frameworks.protocol.types import Array, Scratch
 UNSEEN = {4: -46.0, 8: -300.0}
 """By item size: of terms of a sum whose largest is 1, those below exp of it count for nothing."""
 
+SLOW = {4: -80.0, 8: -700.0}
+"""By item size: exp of it is near to where exponentials themselves become subnormal."""
+
 LEAST = {4: 1e-34, 8: 1e-290}
 """Weights below which nothing is left of a gradient. Smaller ones make products subnormal, which
 takes many processors 20 to 200 times as long: all products of a batch whose classes are apart, at a

@@ -12,7 +12,7 @@ import torch
 
 from nearfar.frameworks.memory import Spare, Stores, aligned, by_chunks
 from nearfar.frameworks.numpy import segments
-from nearfar.frameworks.protocol.elementwise import LEAST, UNSEEN, WORTH
+from nearfar.frameworks.protocol.elementwise import LEAST, SLOW, UNSEEN, WORTH
 from nearfar.frameworks.protocol.namespace import HOST_MEMORY
 from nearfar.frameworks.protocol.types import Array, Block, Scratch, Strided
 from nearfar.frameworks.torch import device
@@ -286,17 +286,18 @@ class Torch(Pure):
         if self.accelerated(x):
             return x.exp_()
         size = x.element_size()
-        unseen: Any = UNSEEN[size]
+        slow: Any = SLOW[size]
         if slope is not None:
-            unseen = (log(LEAST[size]) - slope.abs().log_()).clamp_(unseen, 1)
+            slow = (log(LEAST[size]) - slope.abs().log_()).clamp_(slow, 1)
         by_rows = slope is not None and slope.shape[0] > 1
-        some = x[::_SAMPLE] < (unseen[::_SAMPLE] if by_rows else unseen)
+        some = x[::_SAMPLE] < (slow[::_SAMPLE] if by_rows else slow)
         if int(some.count_nonzero()) <= WORTH * some.numel():
             return x.exp_()
-        x = x.clamp_(min=unseen).exp_()
+        unseen = UNSEEN[size]
         if slope is None:
-            return torch.threshold_(x, 1.001 * exp(unseen), 0.0)
-        return x.sub_(unseen.exp_(), alpha=1.001).clamp_(min=0)
+            return torch.threshold_(x.clamp_(min=unseen).exp_(), 1.001 * exp(unseen), 0.0)
+        least = slow.clamp_(min=unseen)
+        return x.clamp_(min=least).exp_().sub_(least.exp_(), alpha=1.001).clamp_(min=0)
 
     def root_(self, x: Array) -> Array:
         return x.clamp_(min=0).sqrt_()
