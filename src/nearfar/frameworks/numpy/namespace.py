@@ -10,7 +10,7 @@ import numpy as np
 
 from nearfar.frameworks.memory import Spare, Stores, aligned, by_chunks
 from nearfar.frameworks.numpy import activations, segments, threads
-from nearfar.frameworks.protocol.elementwise import LEAST, SLOW, UNSEEN, WORTH
+from nearfar.frameworks.protocol.elementwise import LEAST, SAMPLE, SLOW, UNSEEN, WORTH
 from nearfar.frameworks.protocol.namespace import Namespace
 from nearfar.frameworks.protocol.types import (
     Array,
@@ -41,10 +41,6 @@ def _entries(x: Array, entries: Strided) -> Array:
 
 _BOOLEAN = np.empty(0, bool)
 _SPARE, _STORES = Spare(_empty), Stores(_empty)
-
-
-_SAMPLE = 7
-"""Of so many rows one is looked at."""
 
 
 @np.errstate(divide="ignore")
@@ -260,7 +256,7 @@ class NumPy(Namespace):
         if slope is not None:
             slow = _slow(np.abs(slope), x.itemsize)
         by_rows = slope is not None and len(slope) > 1
-        some = x[::_SAMPLE] < (slow[::_SAMPLE] if by_rows else slow)
+        some = x[::SAMPLE] < (slow[::SAMPLE] if by_rows else slow)
         if np.count_nonzero(some) <= WORTH * some.size:
             return np.exp(x, out=x)
         unseen = UNSEEN[x.itemsize] if slope is None else np.maximum(slow, UNSEEN[x.itemsize])

@@ -16,6 +16,9 @@ LEAST = {4: 1e-34, 8: 1e-290}
 takes many processors 20 to 200 times as long: all products of a batch whose classes are apart, at a
 low temperature."""
 
+SAMPLE = 7
+"""Of so many rows one is looked at, for whether any terms are so far."""
+
 WORTH = 1 / 256
 """Share of far terms from which they are worth two more passes."""
 

@@ -12,7 +12,7 @@ import torch
 
 from nearfar.frameworks.memory import Spare, Stores, aligned, by_chunks
 from nearfar.frameworks.numpy import segments
-from nearfar.frameworks.protocol.elementwise import LEAST, SLOW, UNSEEN, WORTH
+from nearfar.frameworks.protocol.elementwise import LEAST, SAMPLE, SLOW, UNSEEN, WORTH
 from nearfar.frameworks.protocol.namespace import HOST_MEMORY
 from nearfar.frameworks.protocol.types import Array, Block, Scratch, Strided
 from nearfar.frameworks.torch import device
@@ -42,9 +42,6 @@ def _keeps(x: Array) -> bool:
 
 
 _SPARE, _STORES = Spare(_empty, _keeps), Stores(_empty, _keeps)
-
-_SAMPLE = 7
-"""Of so many rows one is looked at."""
 
 # Norms whose squares, and those of entries that count, are inside the dtype.
 _SQUARES = {torch.float32: (1e-15, 1e15), torch.float64: (1e-140, 1e140)}
@@ -290,7 +287,7 @@ class Torch(Pure):
         if slope is not None:
             slow = (log(LEAST[size]) - slope.abs().log_()).clamp_(slow, 1)
         by_rows = slope is not None and slope.shape[0] > 1
-        some = x[::_SAMPLE] < (slow[::_SAMPLE] if by_rows else slow)
+        some = x[::SAMPLE] < (slow[::SAMPLE] if by_rows else slow)
         if int(some.count_nonzero()) <= WORTH * some.numel():
             return x.exp_()
         unseen = UNSEEN[size]
