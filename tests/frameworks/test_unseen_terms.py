@@ -60,6 +60,34 @@ def test_nothing_subnormal_is_left_of_a_weight(of, dtype, shape):
 
 
 @BOTH
+@pytest.mark.parametrize("name", ["NTXent", "CLIP", "InfoNCE"])
+def test_small_batches_of_classes_far_apart(of, name, monkeypatch):
+    """One matrix, of which neither terms nor weights are subnormal."""
+    rng = np.random.default_rng(4)
+    centres = np.eye(12, 24)[np.arange(96) % 12]
+    inputs = [centres + 0.01 * rng.normal(size=(96, 24)) for _ in range(2)]
+    loss = getattr(nf, name)(temperature=0.0105)
+    low = [of(x.astype(np.float32)) for x in inputs]
+    kind, counted = type(namespace_of([("x", low[0])])), []
+
+    def seen(self, x, y):
+        found = multiply(self, x, y)
+        w = np.abs(np.asarray(found))
+        counted.append(((w > 0) & (w < np.finfo(w.dtype).tiny)).mean())
+        return found
+
+    multiply = kind.mul_
+    monkeypatch.setattr(kind, "mul_", seen)
+    value, gradients = loss.value_and_grad(*low)
+    assert counted
+    assert max(counted) < 0.01
+    want, expected = loss.value_and_grad(*inputs)
+    np.testing.assert_allclose(read(value), want, rtol=1e-4, atol=1e-6)
+    for got, exact in zip(gradients, expected, strict=True):
+        np.testing.assert_allclose(read(got), exact, atol=1e-3 * np.abs(exact).max() + 1e-33)
+
+
+@BOTH
 @pytest.mark.parametrize("name", ["NTXent", "SupCon", "CLIP", "InfoNCE", "queue", "proxies"])
 def test_classes_far_apart_at_a_low_temperature(of, name, monkeypatch):
     """Nothing that is multiplied is subnormal: the whole matrix would be."""

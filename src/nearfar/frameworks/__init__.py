@@ -8,6 +8,7 @@
 """
 
 from nearfar.frameworks.dispatch import framework_name, glue_of, namespace_of, signature
+from nearfar.frameworks.protocol.elementwise import LEAST, UNSEEN
 from nearfar.frameworks.protocol.glue import (
     Evaluation,
     Glue,
@@ -40,6 +41,8 @@ from nearfar.frameworks.reading import missing, to_host, unwrapped
 
 __all__ = [
     "HOST_MEMORY",
+    "LEAST",
+    "UNSEEN",
     "Array",
     "Block",
     "BlockTuples",

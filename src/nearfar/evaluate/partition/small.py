@@ -10,6 +10,7 @@ What follows from shapes is a `SmallShape`, which serves every call of arrays li
 """
 
 from dataclasses import dataclass
+from math import exp
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from nearfar.evaluate.partition.anchors import AnchorSet
 from nearfar.evaluate.partition.exponentials import LogSum, exponentials_for, relative
 from nearfar.evaluate.partition.forward import TileSums
-from nearfar.frameworks import Array, Namespace, Strided, value_and_grad
+from nearfar.frameworks import LEAST, UNSEEN, Array, Namespace, Strided, value_and_grad
 from nearfar.rules import PartitionRule, Slopes
 from nearfar.similarity import Cosine, Dot, Rows
 
@@ -308,7 +309,7 @@ class SmallBatch(AnchorSet):
     def _less(self, x: Array, peak: Array, size: float) -> Array:
         ns = self.ns
         x = x - peak
-        return ns.exp_(x if size == 1 else ns.mul_(x, size))
+        return ns.exp_beside_one_(x if size == 1 else ns.mul_(x, size))
 
     def _log(self, peak: Array | None, total: Array, over: Any) -> LogSum:
         """With what a sum's slope is divided by: 1 where the sum is empty."""
@@ -365,11 +366,11 @@ class SmallBatch(AnchorSet):
                 continue
             weight = slope / log.total
             if terms.columns is not None:
-                part = ns.mul_(terms.rows, weight[:m, None])
-                part = ns.add_(part, ns.mul_(terms.columns, weight[m:]))
-            elif self.guarded and not shape.two:
-                part = ns.mul_(terms.rows, weight[:, None])
-                part = part + part.T
+                part = self._weighed(terms.rows, weight[:m, None])
+                part = ns.add_(part, self._weighed(terms.columns, weight[m:]))
+            elif self.guarded:
+                part = self._weighed(terms.rows, weight[:, None])
+                part = part if shape.two else part + part.T
             elif not shape.two:
                 part = ns.mul_(terms.rows, weight[:, None] + weight)
             elif shape.both:
@@ -378,3 +379,12 @@ class SmallBatch(AnchorSet):
                 part = ns.mul_(terms.rows, weight[:, None])
             g = part if g is None else ns.add_(g, part)
         return (ns.zeros((m, m), self.rows) if g is None else g), linear
+
+    def _weighed(self, e: Array, weight: Array) -> Array:
+        """Each times its anchor's weight, but 0 where that would be too small to be a normal
+        number: see `LEAST`."""
+        ns, xp, size = self.ns, self.ns.xp, self.ns.itemsize(e)
+        least, weights = LEAST[size], xp.abs(weight)
+        if not float(xp.min(weights)) > least / exp(UNSEEN[size]):
+            e = ns.relu_(ns.sub_(e, least / xp.maximum(weights, xp.full_like(weights, least))))
+        return ns.mul_(e, weight)
