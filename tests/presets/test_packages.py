@@ -357,3 +357,26 @@ def test_optax(name, seed):
 
     given = [jax.numpy.asarray(x.numpy()) for x in arrays]
     assert_equal(gradient(loss), gradient(theirs, **peer))
+
+
+@pytest.mark.parametrize("margin", [0.4, 0.25])
+def test_keras(margin):
+    """Keras keeps float32 inside a loss, unless it is told another dtype."""
+    keras = pytest.importorskip("keras")
+    import tensorflow as tf
+
+    peer = keras.losses.Circle(gamma=20.0, margin=margin, dtype="float64")
+    loss = nf.preset("keras/Circle", gamma=20.0, margin=margin)
+
+    def gradient(call):
+        with tf.GradientTape() as tape:
+            tape.watch(given)
+            value = call(given)
+        return value.numpy(), [tape.gradient(value, given).numpy()]
+
+    for seed in range(3):
+        given = tf.constant(normalize(batch("rows", seed)[0], dim=1).numpy())
+        assert_equal(
+            gradient(lambda z: loss(z, LABELS.numpy())),
+            gradient(lambda z: peer(LABELS.numpy(), z)),
+        )

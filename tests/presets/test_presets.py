@@ -42,6 +42,7 @@ RUN_IN_TEST_PACKAGES = {
     "sentence-transformers/GISTEmbedLoss:relative",
     "pytorch-metric-learning/SupConLoss:ref_emb",
     "pytorch-metric-learning/NTXentLoss:ref_emb",
+    "keras/Circle",
     "pytorch-metric-learning/CrossBatchMemory(SupConLoss)",
     "tensorflow-recommenders/Retrieval:remove_accidental_hits",
 }

@@ -1,7 +1,7 @@
 """Implementations of losses that weigh the pairs of rows with labels by one another."""
 
 from nearfar.losses import Circle, Lifted, MultiSimilarity, NPair
-from nearfar.presets.record import UNRECORDED, Preset
+from nearfar.presets.record import Preset
 
 _ROWS = "Rows (n, d) and labels (n,), as they are."
 _PML = "pytorch_metric_learning/losses/"
@@ -65,7 +65,7 @@ WEIGHTED = [
     ),
     Preset(
         name="keras/Circle",
-        version=UNRECORDED,
+        version="3.15.1",
         source="keras/src/losses/losses.py",
         loss=Circle(margin=0.4, gamma=80.0, similarity="dot", detach=False),
         differs="The brackets are differentiated too.",
@@ -77,6 +77,7 @@ WEIGHTED = [
         call="loss(z / np.linalg.norm(z, axis=1, keepdims=True), y)",
         normalises=True,
         inputs="Unit rows (n, d) and labels (n,).",
+        evidence="run",
     ),
     Preset(
         name="pytorch-metric-learning/LiftedStructureLoss",
