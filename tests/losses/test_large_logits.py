@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 from support.agreement import TWO_VIEWS, truth
+from support.backends import FRAMEWORKS
 from support.cases import LOSSES as REGISTERED
+from support.covering import sampled
 
 import nearfar as nf
 
@@ -33,8 +35,12 @@ STATED = [(name, fields) for name, several in LOSSES.items() for fields in sever
 ROWS, FEATURES, CLASSES = 66, 24, 5
 
 
-def ids(case):
-    return "-".join(str(x) for x in (case.values() if isinstance(case, dict) else [case]))
+def ids(value):
+    """Of a statement, its loss and what its fields are."""
+    if isinstance(value, tuple):
+        name, fields = value
+        return "-".join(map(str, (name, *fields.values())))
+    return getattr(value, "name", str(value))
 
 
 def unit(rng, n, d):
@@ -64,13 +70,11 @@ ROWS_OF = {
     "mixed norms": _mixed_norms,
     "pixels": _pixels,
 }
-KINDS = [
-    (rows, similarity)
-    for similarity in SIMILARITIES
-    for rows in ROWS_OF
-    # A cosine knows no length.
-    if similarity != "cosine" or rows in ("1", "mixed norms", "pixels")
-]
+
+
+def possible(_, similarity, rows, *others):
+    """A cosine knows no length."""
+    return similarity != "cosine" or rows in ("1", "mixed norms", "pixels")
 
 
 def batch(name, rows, n=ROWS):
@@ -105,11 +109,17 @@ def differentiated(framework, name, fields, inputs, labels, tile):
     return float(value), [framework.read(g) for g in gradients]
 
 
-@pytest.mark.parametrize(("rows", "similarity"), KINDS, ids=ids)
-@pytest.mark.parametrize(("name", "fields"), STATED, ids=ids)
-def test_gradients_are_as_good_as_the_logits_for_every_tile(
-    framework, name, fields, rows, similarity
-):
+@sampled(
+    "stated, similarity, rows, framework",
+    STATED,
+    SIMILARITIES,
+    ROWS_OF,
+    FRAMEWORKS.values(),
+    meets=possible,
+    ids=ids,
+)
+def test_gradients_are_as_good_as_the_logits_for_every_tile(stated, similarity, rows, framework):
+    name, fields = stated
     fields = {"temperature": 0.5, "similarity": similarity, **fields}
     inputs, labels = batch(name, ROWS_OF[rows])
     want = truth(name, inputs, *labels, **fields)
@@ -124,16 +134,18 @@ def test_gradients_are_as_good_as_the_logits_for_every_tile(
         assert error <= allowed, f"tile {tile}: off by {error:.2e}, allowed {allowed:.2e}"
 
 
-@pytest.mark.parametrize("size", [1.0, 1e2, 1e4, 3e5, 3e7, 3e9])
-@pytest.mark.parametrize("similarity", ["dot", "neg_euclidean"])
-@pytest.mark.parametrize(
+@sampled(
+    "stated, similarity, size, framework",
     # The logits of SigLIP are not compared with each other.
-    ("name", "fields"),
     [case for case in STATED if case[0] != "SigLIP"],
+    ["dot", "neg_euclidean"],
+    [1.0, 1e2, 1e4, 3e5, 3e7, 3e9],
+    FRAMEWORKS.values(),
     ids=ids,
 )
-def test_collapsed_rows_are_at_chance(framework, name, fields, similarity, size):
+def test_collapsed_rows_are_at_chance(stated, similarity, size, framework):
     """All logits of an anchor are equal, and what they are must not show."""
+    name, fields = stated
     fields = {"temperature": 0.5, "similarity": similarity, **fields}
     row = unit(np.random.default_rng(5), 1, FEATURES) * (0.5 * size) ** 0.5
     if name == "HCL":
@@ -149,8 +161,8 @@ def test_collapsed_rows_are_at_chance(framework, name, fields, similarity, size)
         assert off(gradients, want.gradients) <= 1e-5 * term * ROWS**0.5, tile
 
 
-@pytest.mark.parametrize(("name", "fields"), STATED, ids=ids)
-def test_whole_numbers_lose_nothing(framework, name, fields):
+@pytest.mark.parametrize("stated", STATED, ids=ids)
+def test_whole_numbers_lose_nothing(framework, stated):
     """Inner products of whole numbers are exact however they are added up, so that differences of
     1 among logits of 1e6 must be seen exactly."""
 
@@ -159,6 +171,7 @@ def test_whole_numbers_lose_nothing(framework, name, fields):
         x[:, 0] = 1024
         return x
 
+    name, fields = stated
     # A temperature whose root is exact too.
     fields = {"temperature": 1.0, "similarity": "dot", **fields}
     inputs, labels = batch(name, rows)

@@ -7,6 +7,7 @@ import pytest
 from oracles import batchtriplet, circle, lifted, multisimilarity, pairmargin, supcr
 from support.backends import BACKENDS, FRAMEWORKS, PROGRAMS
 from support.called import Called, Named, hold
+from support.covering import sampled
 
 import nearfar as nf
 
@@ -80,43 +81,47 @@ CASES |= {
         nf.Lifted(without_positives="count"), lifted.lifted, MARKS, OTHER_MARKS
     ),
 }
+CASES = {name: called.stating(scale=1.5) for name, called in CASES.items()}
 FEW = ["supcr", "hard", "all-semihard"]
-EVERY = pytest.mark.parametrize("case", CASES)
-BOTH = pytest.mark.parametrize("candidates", ["reference", "both"])
+CANDIDATES = ["reference", "both"]
 
+
+def named(value):
+    return getattr(value, "name", None)
+
+
+EVERY = sampled("case, candidates, framework", CASES, CANDIDATES, FRAMEWORKS.values(), ids=named)
 
 NOTHING = pytest.mark.filterwarnings("ignore:no anchor of this batch")
 
 
-@BOTH
 @EVERY
 def test_agrees_with_loops(framework, case, candidates):
     for reduction in ("mean", "sum", "none"):
-        hold(framework, CASES[case].stating(candidates=candidates, reduction=reduction, scale=1.5))
+        hold(framework, CASES[case].stating(candidates=candidates, reduction=reduction))
 
 
-@BOTH
 @EVERY
 def test_float32(framework, case, candidates):
     hold(framework, CASES[case].stating(candidates=candidates), "float32")
 
 
-@BOTH
-@pytest.mark.parametrize("case", [*FEW, "pairs-multi-hot"])
-@pytest.mark.parametrize("backend", sorted({*BACKENDS} - {*FRAMEWORKS}))
+@sampled(
+    "case, candidates, backend",
+    [*FEW, "pairs-multi-hot"],
+    CANDIDATES,
+    sorted({*BACKENDS} - {*FRAMEWORKS}),
+)
 def test_other_frameworks(backend, case, candidates):
     hold(BACKENDS[backend], CASES[case].stating(candidates=candidates))
 
 
-@BOTH
-@pytest.mark.parametrize("case", FEW)
-@pytest.mark.parametrize("program", PROGRAMS)
+@sampled("case, candidates, program", FEW, CANDIDATES, PROGRAMS)
 def test_compiled(program, case, candidates):
     backend, mode = PROGRAMS[program]
     hold(backend, CASES[case].stating(candidates=candidates), mode=mode)
 
 
-@BOTH
 @EVERY
 def test_tiles_change_nothing(framework, case, candidates):
     called = CASES[case].stating(candidates=candidates)
@@ -124,8 +129,7 @@ def test_tiles_change_nothing(framework, case, candidates):
         hold(framework, replace(called, loss=called.loss.with_options(**options)))
 
 
-@BOTH
-@EVERY
+@sampled("case, candidates", CASES, CANDIDATES)
 def test_threads_change_no_bit(case, candidates):
     called = CASES[case].stating(candidates=candidates)
     found = [
@@ -140,7 +144,6 @@ def test_threads_change_no_bit(case, candidates):
         np.testing.assert_array_equal(one, two)
 
 
-@BOTH
 @EVERY
 def test_one_gradient_alone(framework, case, candidates):
     called = CASES[case].stating(candidates=candidates)
@@ -156,7 +159,6 @@ def test_one_gradient_alone(framework, case, candidates):
 
 
 @NOTHING
-@BOTH
 @EVERY
 def test_a_reference_of_one_row(framework, case, candidates):
     called = CASES[case].stating(candidates=candidates)
@@ -166,7 +168,6 @@ def test_a_reference_of_one_row(framework, case, candidates):
 
 
 @NOTHING
-@BOTH
 @EVERY
 def test_a_batch_of_one_row(framework, case, candidates):
     called = CASES[case].stating(candidates=candidates)
@@ -176,8 +177,7 @@ def test_a_batch_of_one_row(framework, case, candidates):
 
 
 @NOTHING
-@BOTH
-@EVERY
+@sampled("case, candidates, backend", CASES, CANDIDATES, BACKENDS.values(), ids=named)
 def test_an_empty_reference(backend, case, candidates):
     """A queue that nobody has pushed to: the batch alone, or nothing at all."""
     called = CASES[case].stating(candidates=candidates)
@@ -196,8 +196,13 @@ def test_an_empty_reference(backend, case, candidates):
     np.testing.assert_allclose(backend.read(own), gradient, rtol=1e-10, atol=1e-12)
 
 
-@BOTH
-@pytest.mark.parametrize("case", ["supcr", "supcr-nearer"])
+@sampled(
+    "case, candidates, backend",
+    ["supcr", "supcr-nearer"],
+    CANDIDATES,
+    BACKENDS.values(),
+    ids=named,
+)
 def test_a_learned_temperature(backend, case, candidates):
     called = CASES[case].stating(candidates=candidates)
     named = Named(called.loss, (*called.embeddings, "temperature", *called.facts))

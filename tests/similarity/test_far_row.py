@@ -1,9 +1,10 @@
 """One row far from all others, or very near ones among usual ones, under Euclidean distances."""
 
 import numpy as np
-import pytest
 from support.agreement import truth
+from support.backends import FRAMEWORKS
 from support.cases import LOSSES as REGISTERED
+from support.covering import sampled
 
 import nearfar as nf
 
@@ -35,9 +36,14 @@ def batch(name, far, d):
     return [x, y, z] if name == "Triplet" else [x, y], []
 
 
-@pytest.mark.parametrize("d", [1, 3, 20])
-@pytest.mark.parametrize("far", [1e9, 1e15, 1e19, 1e21, 1e23, 1e30])
-@pytest.mark.parametrize("name", LOSSES)
+@sampled(
+    "name, far, d, framework",
+    LOSSES,
+    [1e9, 1e15, 1e19, 1e21, 1e23, 1e30],
+    [1, 3, 20],
+    FRAMEWORKS.values(),
+    ids=lambda x: getattr(x, "name", None),
+)
 def test_the_other_rows_keep_their_digits(framework, name, far, d):
     inputs, labels = batch(name, far, d)
     arrays = [framework.asarray(x, "float32") for x in inputs]
