@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from candidates.calls import CALLS
+from support import conventions
 from support.cases import LOSSES
 from support.ranks import LOSSES as TRAINED
 
@@ -19,6 +20,7 @@ import nearfar as nf
 from nearfar import losses
 from nearfar.check import check
 
+conventions.share()
 ROOT = Path(__file__).parents[2]
 HOW = "see 'A new loss' in CONTRIBUTING.md"
 
