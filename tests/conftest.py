@@ -8,6 +8,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = "1"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+# JAX compiles each program, and each operation of eager code, for a test that runs it once.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
 import torch  # isort: skip
 import pytest
@@ -35,6 +37,16 @@ def framework(request):
 @pytest.fixture(params=BACKENDS.values(), ids=BACKENDS)
 def backend(request):
     return request.param
+
+
+@pytest.fixture
+def optimised():
+    """JAX's programs as its users have them."""
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture(params=FLOAT_DTYPES)

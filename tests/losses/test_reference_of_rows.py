@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from oracles import batchtriplet, circle, lifted, multisimilarity, pairmargin, supcr
-from support.backends import BACKENDS, FRAMEWORKS, PROGRAMS
+from support.backends import BACKENDS, COMPILED, FRAMEWORKS
 from support.called import Called, Named, hold
 from support.covering import sampled
 
@@ -116,9 +116,9 @@ def test_other_frameworks(backend, case, candidates):
     hold(BACKENDS[backend], CASES[case].stating(candidates=candidates))
 
 
-@sampled("case, candidates, program", FEW, CANDIDATES, PROGRAMS)
+@sampled("case, candidates, program", FEW, CANDIDATES, COMPILED)
 def test_compiled(program, case, candidates):
-    backend, mode = PROGRAMS[program]
+    backend, mode = COMPILED[program]
     hold(backend, CASES[case].stating(candidates=candidates), mode=mode)
 
 

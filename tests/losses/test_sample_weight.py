@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from oracles import batchtriplet, pairmargin, siglip, supcr, triplet
-from support.backends import BACKENDS, PROGRAMS
+from support.backends import BACKENDS, COMPILED
 from support.called import Called, hold
+from support.covering import sampled
 
 import nearfar as nf
 
@@ -44,13 +45,19 @@ CASES = {
         {"sample_weight": WEIGHTS},
     ),
 }
+CASES = {name: case.stating(scale=1.5) for name, case in CASES.items()}
 EVERY = pytest.mark.parametrize("case", CASES)
 
 
-@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
-@EVERY
-def test_agrees_with_loops(backend, case, reduction):
-    hold(backend, CASES[case].stating(reduction=reduction, scale=1.5))
+@sampled(
+    "case, backend, reduction",
+    CASES,
+    BACKENDS.values(),
+    ["mean", "sum", "none"],
+    ids=lambda x: getattr(x, "name", None),
+)
+def test_agrees_with_loops(case, backend, reduction):
+    hold(backend, CASES[case].stating(reduction=reduction))
 
 
 @EVERY
@@ -58,10 +65,10 @@ def test_float32(backend, case):
     hold(backend, CASES[case], "float32")
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("program", COMPILED)
 @pytest.mark.parametrize("case", ["batchtriplet-zero", "triplet"])
 def test_compiled(program, case):
-    backend, mode = PROGRAMS[program]
+    backend, mode = COMPILED[program]
     hold(backend, CASES[case], mode=mode)
 
 

@@ -233,6 +233,7 @@ def test_no_array_of_three_axes():
     assert peak < 10 * a.itemsize * 400 * 300
 
 
+@pytest.mark.usefixtures("optimised")
 @pytest.mark.parametrize("metric", ["sqeuclidean", "cityblock", "chebyshev", "minkowski"])
 def test_the_gradient_keeps_no_array_of_three_axes(metric):
     """30 x 20 distances of 50 features: 120 KB in float32, of which the tape keeps a few."""

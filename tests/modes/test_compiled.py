@@ -48,6 +48,7 @@ def temporary_bytes(function):
     [(dense, LOSS, 256), (dense_clip, nf.CLIP(), 64)],
     ids=["ntxent", "clip"],
 )
+@pytest.mark.usefixtures("optimised")
 def test_jax_keeps_no_square(formula, loss, square):
     """A square of both views, of 8,192 rows, takes 256 MiB; that of two towers 64."""
     assert temporary_bytes(formula) > 1.9 * square * MIB

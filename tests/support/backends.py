@@ -295,3 +295,5 @@ PROGRAMS = {
     if mode in _KINDS
 }
 """One mode of each kind, for functions that are no losses."""
+COMPILED = {name: program for name, program in PROGRAMS.items() if program[1] != "eager"}
+"""Without those that tests of every framework run anyhow."""
