@@ -130,6 +130,65 @@ def test_exclude(kind, dense, by, dtype, framework):
     agree(loss, formula, (X, Y), named, dtype, framework)
 
 
+def agreeing_guide(near):
+    """Of which pairs agree, and so many other rows, far from each other."""
+    guide = rows(12, d=40)
+    columns = guide + 0.3 * rows(13, d=40)
+    for k in range(near):
+        columns[N - 1 - 9 * k] = guide[11 * k] + 0.01 * columns[k]
+    return guide, columns
+
+
+@pytest.mark.parametrize("framework", ["numpy", "torch"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("near", [0, 1, 12])
+@pytest.mark.parametrize(("kind", "dense"), [(nf.CLIP, clip), (nf.NTXent, ntxent)])
+def test_tiles_of_which_nobody_or_one_is_left_out(kind, dense, near, dtype, framework):
+    guide = agreeing_guide(near)
+    loss = kind(temperature=0.2, exclude=nf.Exclude(margin=0.1))
+    named = {"guide": tuple(g.astype(dtype) for g in guide)}
+    held = tuple(map(torch.from_numpy, guide))
+
+    def formula(x, y):
+        return dense(x, y, held, 0.1, 0.2)
+
+    x, y = map(torch.tensor, (X, Y))
+    assert (formula(x, y) != dense(x, y, held, -3, 0.2)) == (near > 0)
+    agree(loss, formula, (X, Y), named, dtype, framework)
+
+
+@pytest.mark.parametrize("framework", ["numpy", "torch"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("margin", [-3, -0.2, 0.6])
+@pytest.mark.parametrize(("kind", "dense"), [(nf.CLIP, clip), (nf.NTXent, ntxent)])
+def test_nobody_few_or_most_left_out_by_their_own_similarity(kind, dense, margin, dtype, framework):
+    near = X + 0.1 * rows(6)
+
+    def formula(x, y):
+        return dense(x, y, None, margin, 0.2)
+
+    loss = kind(temperature=0.2, exclude=nf.Exclude(by="self", margin=margin))
+    agree(loss, formula, (X, near), {}, dtype, framework)
+
+
+@pytest.mark.parametrize("near", [0, 1])
+def test_a_guide_in_half_precision_and_an_upstream_gradient(near):
+    guide = [torch.tensor(g, dtype=torch.float16) for g in agreeing_guide(near)]
+    loss = nf.CLIP(temperature=0.2, exclude=nf.Exclude(margin=0.1), reduction="none")
+    leaves = [torch.tensor(x, requires_grad=True) for x in (X, Y)]
+    upstream = torch.linspace(-3, 2, N, dtype=torch.float64)
+    found = torch.autograd.grad(loss(*leaves, guide=guide), leaves, upstream)
+
+    s, eye = cosines(*leaves) / 0.2, torch.eye(N, dtype=torch.bool)
+    g = cosines(*(x.double() for x in guide))
+    both = [without(a, b, g.diagonal(), eye, 0.1) for a, b in ((s, g), (s.T, g.T))]
+    each = sum(x.logsumexp(1) - x.diagonal() for x in both) / 2
+    want = torch.autograd.grad(each, leaves, upstream)
+    for a, b in zip(found, want, strict=True):
+        assert a.dtype == torch.float64
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-9 * float(b.abs().max()))
+
+
 @pytest.fixture(params=[0, 1], ids=["windows", "listed"])
 def few(request, monkeypatch):
     """Which share of a tile positives are listed up to."""

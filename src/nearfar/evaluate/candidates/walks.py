@@ -70,8 +70,9 @@ class Walks(NamedTuple):
         room = self.options.memory - workers * buffers * self.side**2 * itemsize
         found = []
         for walk in walks:
-            if walk.left_out and walk.left_out.guide and not walk.apiece:
-                marks = MarkCache(_unsigned(walk, room, itemsize), room)
+            if walk.left_out and walk.left_out.thresholds and not walk.apiece:
+                unsigned = _unsigned(walk, room, itemsize) if walk.left_out.guide else ()
+                marks = MarkCache(unsigned, room)
                 room -= marks.nbytes
                 walk = walk._replace(marks=marks)
             found.append(walk)

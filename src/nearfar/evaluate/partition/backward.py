@@ -283,16 +283,24 @@ def _vjp_threshold(
     """The same where only thresholds tell the two apart, and exponentials serve both."""
     ns, mirrored = tiling.ns, tiling.mirrored(kind)
     (k,) = tiling.sums(kind)
-    thresholds = Thresholds(tiling, tiling.rule.sums[k].times)
+    of_rows, of_columns = tiling.owners
+    times, coefficients = tiling.rule.sums[k].times, tiling.exponentials.coefficients
+    thresholds = Thresholds(tiling, times)
     factors = thresholds.of_anchors(tuple(weight for (weight,) in weights[k]))
 
     def nested(
-        y: Array, wider: int, seen_before: bool, i: Block, j: Block, scratch: Scratch | None
+        y: Array,
+        held: Array,
+        wider: int,
+        signs: bool,
+        seen_before: bool,
+        i: Block,
+        j: Block,
+        scratch: Scratch | None,
     ) -> None:
         """Where who is in for one axis is in for the wider one."""
-        signs = seen_before and thresholds.signs(i, j)
         places = tiling.owned(i, j)
-        for some, part, below in thresholds.each(y, places, i, j, scratch, signed=signs):
+        for some, part, below in thresholds.each(y, held, places, i, j, scratch, signed=signs):
             if not seen_before:
                 ns.mul_(part, below(wider))
             blocks, other = (some, j), 1 - wider
@@ -309,10 +317,18 @@ def _vjp_threshold(
             y = tiling.applied(y, k, tiling.either_way(kind, i, j, scratch))
         places = tiling.owned(i, j)[: 1 if mirrored else 2]
         wider = tiling.wider(i, j)
+        signs = seen_before and thresholds.signs(i, j)
+        held = thresholds.held_again(y, i, j, scratch, signs)
+        if held is None:
+            row = _rows(ns, weights[k][of_rows], i)
+            column = None if of_columns is None else _rows(ns, weights[k][of_columns], j)
+            g = coefficients(ns, y, times, row, column, scratch, seen_before)
+            return tiling.pull(gradients, tiling.pulled(kind, i, j), rows, tile, g, scratch)
         if wider is not None:
-            nested(y, wider, seen_before, i, j, scratch)
+            nested(y, held, wider, signs, seen_before, i, j, scratch)
         else:
-            for some, part, below in thresholds.each(y, places, i, j, scratch, apart=True):
+            each = thresholds.each(y, held, places, i, j, scratch, apart=True)
+            for some, part, below in each:
                 factor = ns.mul_(below(0), factors[0](some))
                 if len(places) == 2:
                     factor = ns.add_times_(factor, below(1), factors[1](j))

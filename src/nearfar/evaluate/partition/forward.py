@@ -185,12 +185,17 @@ def _threshold_sums(tiling: TileContext, kind: Kind) -> _SumsStep:
 
     def step(carry: _Sums, i: Block, j: Block, scratch: Scratch | None) -> _Sums:
         sums = list(carry[0])
+        guide = thresholds.guide(i, j, scratch)
         logits = tiling.tile(kind, i, j, tiling.blocks(i, j), scratch).logits
         y = tiling.applied(logits, k, tiling.either_way(kind, i, j, scratch))
         places = tiling.places(kind, i, j)
+        held = thresholds.held(y if guide is None else guide, i, j)
+        if held is None:
+            sums[k] = tiling.exponentials.add_(ns, sums[k], places, y, times, scratch, True)
+            return sums, carry[1]
         wider, signs = tiling.wider(i, j), thresholds.signs(i, j)
         axes = range(len(places)) if wider is None else (wider, 1 - wider)
-        for rows, part, below in thresholds.each(y, places, i, j, scratch):
+        for rows, part, below in thresholds.each(y, held, places, i, j, scratch):
             for axis in axes:
                 side, block = places[axis]
                 both = (part, below(axis)) if axis == wider else (below(axis), part)

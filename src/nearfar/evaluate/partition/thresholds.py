@@ -9,6 +9,8 @@ Where `TileContext.wider` knows which end of each pair leaves out nobody whom th
 exponentials of that end, 0 for who is left out, are held against the other's threshold. With a
 guide, signs of these exponentials tell the gradient who is in at both ends.
 
+Where nobody is left out of a tile, which the largest number in it tells, it is like any other.
+
 A threshold on logits is one on their exponentials. Where these are of about 1, several logits have
 one: a threshold is therefore taken some roundings higher, which leaves in who is as near as the
 positive.
@@ -16,7 +18,7 @@ positive.
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from math import inf
 
 from nearfar.evaluate.partition.exponentials import SAFE
 from nearfar.evaluate.partition.tile import TileContext, across, each_once
@@ -36,6 +38,9 @@ class Thresholds:
         if not self._guided:
             limits = tuple(self._exponential(x, times) for x in limits)
         self._limits = self.of_anchors(limits)
+        self._least = tuple(
+            each_once(tiling.ns, partial(_least, tiling.ns, limit)) for limit in self._limits
+        )
         self.parts = each_once(tiling.ns, partial(_parts, tiling.ns, tiling.sides[0].p))
 
     def signs(self, i: Block, j: Block) -> bool:
@@ -62,9 +67,39 @@ class Thresholds:
         limit = ns.xp.exp(ns.xp.where(limit > most, ns.xp.full_like(limit, most), limit))
         return limit * (1 + _ROUNDINGS * 2.0 ** (-23 if itemsize == 4 else -52))
 
+    def guide(self, i: Block, j: Block, scratch: Scratch | None) -> Array | None:
+        """The guide's tile, if there is one; before the exponentials are made, which are then the
+        last in the cache."""
+        return self._tiling.guide(i, j, scratch) if self._guided else None
+
+    def held(self, held: Array, i: Block, j: Block) -> Array | None:
+        """What is held against the thresholds in a tile: the guide's, or exponentials; None where
+        nobody is left out."""
+        tiling = self._tiling
+        least = min(f(b) for f, b in zip(self._least, (i, j), strict=False))
+        if not tiling.ns.none_above(held, least):
+            return held
+        if tiling.marks:
+            tiling.marks.keep_nobody(i, j)
+        return None
+
+    def held_again(
+        self, y: Array, i: Block, j: Block, scratch: Scratch | None, signed: bool
+    ) -> Array | None:
+        """The same in pass 2, which may know who is left out without it, as of exponentials `y`
+        that are `signed`."""
+        marks = self._tiling.marks
+        if marks and marks.nobody(i, j):
+            return None
+        if signed or (marks and marks.find(self.parts(i)[0], j) is not None):
+            return y
+        guide = self.guide(i, j, scratch)
+        return self.held(y if guide is None else guide, i, j)
+
     def each(
         self,
         y: Array,
+        held: Array,
         places: tuple[Place, ...],
         i: Block,
         j: Block,
@@ -72,14 +107,14 @@ class Thresholds:
         apart: bool = False,
         signed: bool = False,
     ) -> Iterator[tuple[Block, Array, Callable[[int], Array]]]:
-        """Some rows of a tile at a time, those of the exponentials `y`, and what gives for the
-        anchors along an axis 1 where a pair is in and 0 where it is left out. That is consumed
-        before the next is asked for, unless axes are to be `apart`. A wider axis is asked for
-        first; where `y` is `signed`, only the narrower is known."""
+        """Some rows of a tile at a time, those of the exponentials `y`, of which something is
+        `held` against the thresholds; and what gives for the anchors along an axis 1 where a pair
+        is in and 0 where it is left out. That is consumed before the next is asked for, unless axes
+        are to be `apart`. A wider axis is asked for first; where `y` is `signed`, only the narrower
+        is known."""
         assert scratch is not None
         ns, tiling, marks = self._tiling.ns, self._tiling, self._tiling.marks
         kept = bool(marks and marks.has_place(i, j)) and not self.signs(i, j)
-        held: Any = y
         wider = tiling.wider(i, j)
         for rows in self.parts(i):
             local = Block(rows.start - i.start, rows.size)
@@ -90,9 +125,6 @@ class Thresholds:
             if found is not None:
                 yield rows, x, ns.unpacked(found, room, scratch).__getitem__
                 continue
-            # Not of some rows at a time, which takes longer.
-            if self._guided and not signed and rows.start == i.start:
-                held = tiling.guide(i, j, scratch)
             some = ns.rows(held, local)
             rooms = [room[0], room[-1]]
             if self._guided and not kept and wider is not None:
@@ -115,6 +147,11 @@ class Thresholds:
 
     def _negative(self, x: Array, out: Array, axis: int) -> Array:
         return self._tiling.ns.up_to_(x, 0, out)
+
+
+def _least(ns: Namespace, limit: Callable[[Block], Array], block: Block) -> float:
+    found = ns.peek(ns.xp.min(limit(block)))
+    return -inf if found is None else float(found)
 
 
 def _parts(ns: Namespace, like: Array, i: Block) -> list[Block]:

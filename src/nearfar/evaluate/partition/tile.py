@@ -92,7 +92,7 @@ class TileContext(NamedTuple):
     graded: "Graded | None" = None
     """How much of a positive each pair is, where that is a number: all are negatives too."""
     marks: MarkCache | None = None
-    """Where pass 1 may leave who is left out by a guide."""
+    """Where pass 1 may leave who is left out by a guide, and where nobody is."""
     windows: Callable[[Block, Block], list[tuple[Block, Block]]] | None = None
     """Rows and columns among which all positives of a tile stand; None: they may stand anywhere."""
     listed: Callable[[Block, Block], tuple[Any, Any] | None] | None = None

@@ -311,6 +311,9 @@ class NumPy(Namespace):
     def up_to_(self, x: Array, limit: Any, out: Array) -> Array:
         return np.less_equal(x, limit, out=out, casting="unsafe")
 
+    def none_above(self, x: Array, limit: float) -> bool:
+        return all(bool(some.max(initial=-np.inf) <= limit) for some in (x[::64], x))
+
     def equal(self, x: Array, y: Array, like: Array, scratch: Scratch | None, key: str) -> Array:
         assert scratch is not None
         out = scratch.buffer(key, tuple(map(max, x.shape, y.shape)), like)

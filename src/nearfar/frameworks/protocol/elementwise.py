@@ -93,6 +93,11 @@ class ElementWise(Conversion):
         limit broadcasts. In place only."""
         raise NotImplementedError
 
+    def none_above(self, x: Array, limit: float) -> bool:
+        """Whether the host finds every entry of a matrix up to a limit, as NaN is not; in place
+        only."""
+        raise NotImplementedError
+
     def equal(self, x: Array, y: Array, like: Array, scratch: Scratch | None, key: str) -> Array:
         """1 where two `codes` are equal and 0 elsewhere, in the dtype of `like` and the buffer
         named `key`; in place only."""

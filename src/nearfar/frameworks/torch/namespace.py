@@ -348,6 +348,11 @@ class Torch(Pure):
     def up_to_(self, x: Array, limit: Any, out: Array) -> Array:
         return torch.le(x, limit, out=out)
 
+    def none_above(self, x: Array, limit: float) -> bool:
+        if self.accelerated(x):  # for which the host would wait
+            return False
+        return all(bool(some.amax() <= limit) for some in (x[::64], x))
+
     def equal(self, x: Array, y: Array, like: Array, scratch: Scratch | None, key: str) -> Array:
         assert scratch is not None
         if self.accelerated(like):  # where labels are codes as they are, and may be any numbers
