@@ -73,6 +73,13 @@ def test_rows_that_are_normalised_first_are_told():
 MEETING = {
     meeting.hard_negatives: nf.InfoNCE(temperature=0.05, in_batch="always", own="all"),
     meeting.guided: nf.InfoNCE(temperature=0.05, exclude=nf.Exclude(by="guide")),
+    meeting.gist: nf.InfoNCE(
+        temperature=0.05,
+        in_batch="always",
+        own="all",
+        directions=("qp", "qq", "pp"),
+        exclude=nf.Exclude(by="guide"),
+    ),
     meeting.unified: nf.CLIP(temperature=0.1, scale=2.0),
     meeting.retrieval: nf.InfoNCE(temperature=1.0, similarity="dot", reduction="sum"),
     meeting.with_memory: nf.SupCon(),
@@ -82,6 +89,7 @@ MEETING = {
 CALLED = {
     meeting.hard_negatives: "negatives",
     meeting.guided: "guided",
+    meeting.gist: "guided_negatives",
     meeting.unified: "ids",
     meeting.retrieval: "ids",
     meeting.with_memory: "reference",

@@ -54,6 +54,48 @@ def test_a_part_of_the_computation_that_is_cut_is_found():
     assert found[0] == "a: the gradient is 0.5 times the derivative of the value"
 
 
+@pytest.mark.parametrize(
+    ("fn", "words"),
+    [
+        (torch_samples.masked_before_the_temperature, ("'temperature'", "divided")),
+        (torch_samples.MaskedBeforeTheScale, ("'logit_scale'", "multiplied")),
+        (torch_samples.ntxent, ()),
+        (torch_samples.TwiceNTXent, ()),
+    ],
+)
+def test_a_mask_before_a_learned_temperature_is_named(fn, words):
+    report, found = faults(fn, "gradient", call="views", framework="torch")
+    notes = [f.text for f in report.notes if "learned" in f.text]
+    assert found == []
+    assert report.gradient["nearfar"] < 1e-9
+    assert len(notes) == (len(words) > 0)
+    assert all(word in notes[0] for word in words)
+
+
+def test_a_mask_before_a_learned_temperature_is_named_from_another_process():
+    place = f"{torch_samples.__file__}:masked_before_the_temperature"
+    report = check(place, parts=["identity", "gradient"], call="views", framework="torch")
+    assert any("0 times infinity" in f.text for f in report.notes)
+
+
+@pytest.mark.long
+def test_a_mask_before_a_learned_temperature_is_named_in_jax():
+    jax = pytest.importorskip("jax")
+
+    def fn(a, b, temperature=0.5):
+        z = jax.numpy.concatenate([a, b])
+        z = z / jax.numpy.linalg.norm(z, axis=1, keepdims=True)
+        s = jax.numpy.where(jax.numpy.eye(len(z), dtype=bool), -jax.numpy.inf, z @ z.T)
+        logits = s / temperature
+        n = len(a)
+        partners = (jax.numpy.arange(2 * n) + n) % (2 * n)
+        taken = logits[jax.numpy.arange(2 * n), partners]
+        return (jax.scipy.special.logsumexp(logits, axis=1) - taken).mean()
+
+    report, _ = faults(fn, "gradient", call="views", framework="jax")
+    assert any("'temperature' that is learned is nan" in f.text for f in report.notes)
+
+
 def test_weights_that_are_constants_by_design_are_no_fault():
     """Of a loss that is another's but for what divides it, too."""
     report, found = faults(torch_samples.circle, "gradient", call="labels", framework="torch")

@@ -17,8 +17,11 @@ Floats = NDArray[np.float64]
 
 KINDS = ("views", "labels", "labelled_views", "targets", "wide_targets", "queue", "own", "triplets",
          "target_views", "rows", "proxies", "centres", "scored", "ids", "guided",
-         "reference", "matrix", "marks", "frozen")  # fmt: skip
+         "guided_own", "reference", "matrix", "marks", "frozen")  # fmt: skip
 """What a loss may be given: two views, embeddings with labels or with targets, ..."""
+
+GUIDED = ("guided", "guided_own")
+"""Kinds of which a guide's embeddings come after the others."""
 
 _BETWEEN = ("proxies", "centres", "reference")
 """Kinds whose facts come after the first part."""
@@ -54,7 +57,7 @@ class Batch:
     def inputs(self, swapped: bool = False) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """What a loss of nearfar is called with, by place and by name."""
         parts = self.parts[::-1] if swapped else self.parts
-        if self.kind == "guided":
+        if self.kind in GUIDED:
             return parts, {"guide": self.more[::-1] if swapped else self.more}
         if self.facts is None:
             return parts, {}
@@ -258,6 +261,15 @@ def _guided(rng: np.random.Generator, k: int) -> Batch:
     return Batch("guided", (a, b), None, (first, _near(rng, first, 1.0)))
 
 
+def _guided_own(rng: np.random.Generator, k: int) -> Batch:
+    """Queries with negatives of their own, and what a guide makes of all; to some queries it finds
+    their negatives, or others' keys, nearer than their own key."""
+    query, key, negatives = _own(rng, k).parts
+    first = rows(rng, (len(query), 6), rng.normal(size=6), 1.0)
+    own = np.stack([_near(rng, first, 1.0) for _ in range(negatives.shape[1])], axis=1)
+    return Batch("guided_own", (query, key, negatives), None, (first, _near(rng, first, 1.0), own))
+
+
 def _reference(rng: np.random.Generator, k: int) -> Batch:
     batch, other = _labels(rng, k), _labels(rng, k + 3)
     z = batch.parts[0]
@@ -292,6 +304,6 @@ _MAKERS: dict[str, Callable[[np.random.Generator, int], Batch]] = {
     "wide_targets": _wide_targets,
     "queue": _queue, "own": _own, "triplets": _triplets, "target_views": _target_views,
     "rows": _rows, "proxies": _proxies, "centres": _centres, "scored": _scored,
-    "ids": _ids, "guided": _guided, "reference": _reference, "matrix": _matrix, "marks": _marks,
-    "frozen": _frozen,
+    "ids": _ids, "guided": _guided, "guided_own": _guided_own, "reference": _reference,
+    "matrix": _matrix, "marks": _marks, "frozen": _frozen,
 }  # fmt: skip

@@ -18,6 +18,23 @@ def guided(anchor, positive, guide_anchor, guide_positive, temperature=0.05):
     return cross_entropy(np.where(g > np.diag(g)[:, None], -np.inf, s), np.arange(len(s)))
 
 
+def gist(
+    query, key, negatives, guide_query, guide_key, guide_negatives, temperature=0.05, margin=0.0
+):
+    """Documents of all, other queries and other documents, less those nearer to the guide."""
+    sides = [
+        [unit(x) for x in (q, k, n.reshape(-1, n.shape[-1]))]
+        for q, k, n in ((query, key, negatives), (guide_query, guide_key, guide_negatives))
+    ]
+    (s_own, s_all), (g_own, g_all) = ((q @ k.T, [q @ n.T, q @ q.T, k @ k.T]) for q, k, n in sides)
+    theta = np.diag(g_own)[:, None] - margin
+    logits = [np.where((g_own > theta) & ~np.eye(len(query), dtype=bool), -np.inf, s_own)]
+    for s, g in zip(s_all, g_all, strict=True):
+        same = np.eye(*s.shape, dtype=bool) if s is not s_all[0] else False
+        logits.append(np.where((g > theta) | same, -np.inf, s))
+    return cross_entropy(np.concatenate(logits, axis=1) / temperature, np.arange(len(query)))
+
+
 def unified(image, text, labels, t=0.1):
     """Rows of a label are positives of each other, both ways added."""
     s = unit(image) @ unit(text).T / t

@@ -30,6 +30,7 @@ _PARTS = {
     "scored": ("first side", "second side"),
     "ids": ("first side", "second side"),
     "guided": ("first side", "second side"),
+    "guided_own": ("query", "key", "negatives"),
     "reference": ("embeddings", "reference"),
 }
 _FACTS = {

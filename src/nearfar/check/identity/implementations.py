@@ -29,7 +29,7 @@ def is_preset(identity: Identity, row: Preset, free: frozenset[str] | None = Non
     large = identity.small and identity.deviation > SMALL
     if large or (identity.exact is None and not normalised):
         return False
-    if identity.kind in ("ids", "guided", "reference"):
+    if identity.kind in ("ids", "guided", "guided_own", "reference"):
         return False  # what its call is beside rows, no record says
     if row.queue != (identity.kind in ("queue", "own")):
         return False

@@ -154,6 +154,9 @@ def large(kind: str, n: int, d: int = 32) -> Batch:
         return Batch(kind, (rows(n),), rng.normal(size=n))
     if kind == "own":
         return Batch(kind, (rows(n // 4), rows(n // 4), rows(n // 4, n // 4)))
+    if kind == "guided_own":
+        parts = rows(n // 4), rows(n // 4), rows(n // 4, n // 4)
+        return Batch(kind, parts, None, parts)
     return Batch(kind, (rows(n), rows(n), rows(n + 1 if kind == "queue" else n)))
 
 

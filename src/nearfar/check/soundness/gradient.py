@@ -9,6 +9,7 @@ import numpy as np
 from nearfar.check.batches import Batch, Floats, batches
 from nearfar.check.finding import FAULT, NOTE, Finding
 from nearfar.check.identity.identify import Identity
+from nearfar.check.soundness.learned import learned_temperature
 from nearfar.check.soundness.reference import Reference
 from nearfar.check.target.adapters import coarser
 from nearfar.check.target.calls import Call, Runner
@@ -65,6 +66,8 @@ def check_gradient(
             kept = kept if len(taken) == len(given) else list(range(len(taken)))
             facts["nearfar"] = _apart([taken[k] for k in kept], [own[k] for k in kept])
             lines.append(("nearfar", f"largest deviation {facts['nearfar']:.0e}"))
+    if parameter is not None:
+        findings += learned_temperature(runner, call, parameter)
     facts["lines"] = lines
     return facts, findings
 
@@ -113,7 +116,8 @@ def _apart(given: list[Floats], true: list[Floats]) -> float:
 def _names(probe: Probe, count: int) -> list[str]:
     known = {"views": ("a", "b"), "queue": ("query", "key", "queue"),
              "own": ("query", "key", "negatives"), "scored": ("x", "y"), "ids": ("x", "y"),
-             "guided": ("x", "y"), "reference": ("embeddings", "reference"),
+             "guided": ("x", "y"), "guided_own": ("query", "key", "negatives"),
+             "reference": ("embeddings", "reference"),
              "proxies": ("embeddings", "proxies"), "centres": ("embeddings", "proxies"),
              "triplets": ("anchor", "positive", "negative")}.get(probe.form.kind, ())  # fmt: skip
     return list(known) if len(known) == count else ["embeddings"] * count
@@ -121,7 +125,7 @@ def _names(probe: Probe, count: int) -> list[str]:
 
 def _left_out(probe: Probe, name: str, g: Floats) -> bool:
     """Keys and queue without a gradient, as MoCo has them."""
-    return probe.form.kind in ("queue", "own") and name != "query" and not g.any()
+    return probe.form.kind in ("queue", "own", "guided_own") and name != "query" and not g.any()
 
 
 def _faults(

@@ -24,7 +24,8 @@ def coarser(given: str, returned: str) -> str:
 def call(fn: Callable[..., Any], asked: Call) -> tuple[Value, Gradients]:
     """The value, and a gradient for each embedding argument, None where there is none."""
     if asked.unit:
-        fn = _on_unit_rows(fn, asked.embeddings)
+        rows = asked.embeddings[:-1] if asked.learned else asked.embeddings
+        fn = _on_unit_rows(fn, rows)
     return _CALLS[asked.framework](fn, asked)
 
 

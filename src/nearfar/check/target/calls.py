@@ -21,6 +21,7 @@ class Call:
     gradient: bool = False
     rows: int = 0  # of the batch; two views of an object are one
     unit: bool = False  # embeddings become unit rows on their way in
+    learned: str = ""  # the last array is the argument of this name
 
 
 @dataclass(frozen=True)

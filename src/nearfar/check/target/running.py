@@ -4,7 +4,7 @@ import contextlib
 import io
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,17 @@ def loaded_frameworks() -> list[str]:
     return [name for name in adapters.FRAMEWORKS if name in sys.modules]
 
 
+def _called(target: Target, call: Call) -> Callable[..., Any]:
+    if not call.learned:
+        return target.on(call.rows, call.arguments)
+
+    def with_learned(*arrays: Any) -> Any:
+        fn = target.on(call.rows, {**call.arguments, call.learned: arrays[-1]})
+        return fn(*arrays[:-1])
+
+    return with_learned
+
+
 def run_one(target: Target, call: Call) -> Outcome:
     """Call a target; what it raises is an outcome."""
     said = io.StringIO()
@@ -46,8 +57,7 @@ def run_one(target: Target, call: Call) -> Outcome:
             contextlib.redirect_stderr(said),
         ):
             warnings.simplefilter("ignore")
-            fn = target.on(call.rows, call.arguments)
-            value, gradients = adapters.call(fn, call)
+            value, gradients = adapters.call(_called(target, call), call)
     except MemoryError as error:
         return Outcome(error=one_line(error), died="memory", printed=len(said.getvalue()))
     except (Exception, SystemExit) as error:

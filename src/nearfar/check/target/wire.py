@@ -56,6 +56,7 @@ def pack_call(call: Call) -> tuple[dict[str, Any], list[np.ndarray]]:
         "gradient": call.gradient,
         "rows": call.rows,
         "unit": call.unit,
+        "learned": call.learned,
     }
     return fields, list(call.arrays)
 
@@ -70,6 +71,7 @@ def unpack_call(fields: dict[str, Any], arrays: list[np.ndarray]) -> Call:
         fields["gradient"],
         fields["rows"],
         fields["unit"],
+        fields["learned"],
     )
 
 

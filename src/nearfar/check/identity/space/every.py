@@ -64,6 +64,9 @@ _FURTHER: dict[str, dict[str, tuple[str, ...] | None]] = {
         "InfoNCE": ("exclude", "directions", "partition"),
         "NTXent": ("similarity", "exclude"),
     },
+    "guided_own": {
+        "InfoNCE": ("in_batch", "own", "directions", "partition", "exclude"),
+    },
     "reference": {
         "SupCon": (
             "similarity",

@@ -129,6 +129,12 @@ _GENERAL = ("views", "own", "queue")
 
 _BY_SELF = (None, Exclude(by="self"), Exclude(by="self", margin=-0.1))
 
+_BY_GUIDE = tuple(
+    Exclude(margin=margin, kind=kind)
+    for kind, margin in (("absolute", 0.0), ("absolute", 0.1), ("absolute", 0.05),
+                         ("relative", 0.05), ("relative", 0.1))
+)  # fmt: skip
+
 _SETTLED: dict[str, dict[str, tuple[Any, ...]]] = {
     "views": {"exclude": _BY_SELF},
     "own": {"exclude": _BY_SELF, "in_batch": ("without_negatives", "always")},
@@ -137,11 +143,8 @@ _SETTLED: dict[str, dict[str, tuple[Any, ...]]] = {
     "matrix": {"weights": ("given",)},
     "marks": {"weights": ("jaccard",)},
     "frozen": {"weights": ("cosine",)},
-    "guided": {"exclude": tuple(
-        Exclude(margin=margin, kind=kind)
-        for kind, margin in (("absolute", 0.0), ("absolute", 0.1), ("absolute", 0.05),
-                             ("relative", 0.05), ("relative", 0.1))
-    )},
+    "guided": {"exclude": _BY_GUIDE},
+    "guided_own": {"exclude": _BY_GUIDE, "in_batch": ("always", "without_negatives")},
 }  # fmt: skip
 """Fields by the kind of a batch."""
 
