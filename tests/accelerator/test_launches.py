@@ -47,16 +47,18 @@ def _count(loss, *inputs, **named) -> Launches:
     return count
 
 
+@pytest.mark.parametrize("learned", [False, True], ids=["fixed", "learned"])
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("name", FORMULAS)
-def test_no_more_launches_than_the_plain_formula(name, n):
+def test_no_more_launches_than_the_plain_formula(name, n, learned):
     loss, formula = FORMULAS[name]
     rows = n // 2 if name in ("ntxent", "hcl") else n  # of each view, or of each side
     x, y = _rows(rows, 128), _rows(rows, 128)
-    leaves = x.clone().requires_grad_(), y.clone().requires_grad_()
+    leaves = [x.clone().requires_grad_(), y.clone().requires_grad_()]
+    leaves += [_rows(1)[0].requires_grad_()] * learned
     with Launches() as plain:
         torch.autograd.grad(formula(*leaves), leaves)
-    count = _count(loss, x, y)
+    count = _count(loss, x, y, **({"temperature": _rows(1)[0]} if learned else {}))
     assert not count.waits
     assert count.total <= plain.total, count.launches
 
@@ -66,12 +68,6 @@ def test_labels_on_the_device_are_not_waited_for(name):
     count = _count(LABELLED[name], _rows(4096, 128), _rows(4096, dtype=torch.int64))
     assert not count.waits
     assert count.total <= (160 if name != "dot" else 270), count.launches
-
-
-def test_a_learned_temperature_is_not_waited_for():
-    count = _count(nf.CLIP(), _rows(1024, 128), _rows(1024, 128), temperature=_rows(1)[0].squeeze())
-    assert not count.waits
-    assert count.total <= 101, count.launches
 
 
 @pytest.mark.parametrize("n", [4096, 20_000])

@@ -17,6 +17,7 @@ class Rows(NamedTuple):
     factor: Any = None  # what differences of raw rows are multiplied by, Euclidean only
     wide: Array | None = None  # p, 1 and the squared norms side by side, (n, d + 2), Euclidean only
     unit: Any = 1.0  # what distances of p are multiplied by, Euclidean only
+    among: "Rows | None" = None  # all sides, one below the other, where they were made in one go
 
     def block(self, ns: Namespace, block: Block) -> "Rows":
         if isinstance(block.size, int) and block.size == self.p.shape[0]:
@@ -34,7 +35,7 @@ class Rows(NamedTuple):
         """All rows in another order."""
         each = self.p, self.square, self.slope, self.raw, self.wide
         p, square, slope, raw, wide = (None if x is None else ns.take(x, order) for x in each)
-        return self._replace(p=p, square=square, slope=slope, raw=raw, wide=wide)
+        return self._replace(p=p, square=square, slope=slope, raw=raw, wide=wide, among=None)
 
     def repeat(self, ns: Namespace, times: int) -> "Rows":
         """Every row so many times, for `paired`."""
@@ -192,6 +193,20 @@ class Similarity(ABC):
         the temperature is a number.
         """
 
+    def restore_all(
+        self,
+        ns: Namespace,
+        sides: tuple[Rows, ...],
+        gradients: tuple[Array, ...],
+        temperature: Any,
+    ) -> tuple[tuple[Array, ...], Any]:
+        """`restore` of every side; the temperature's is their sum."""
+        found = [
+            self.restore(ns, rows, gradient, temperature)
+            for rows, gradient in zip(sides, gradients, strict=True)
+        ]
+        return tuple(z for z, _ in found), sum((slope for _, slope in found[1:]), found[0][1])
+
     @abstractmethod
     def paired(self, ns: Namespace, a: Rows, b: Rows) -> Array:
         """Logits of matched rows, (n,)."""
@@ -203,7 +218,7 @@ class Similarity(ABC):
     def _euler(self, ns: Namespace, inner: Callable[[], Array], temperature: Any) -> Any:
         if isinstance(temperature, float):
             return 0.0
-        return -ns.xp.sum(inner()) / (self.degree * temperature)
+        return ns.xp.sum(inner()) / (-self.degree * temperature)
 
 
 def largest(ns: Namespace, vectors: list[Array | None]) -> float:

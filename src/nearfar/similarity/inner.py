@@ -85,7 +85,8 @@ class Cosine(_Inner):
         sides, start = [], 0
         for z in parts:
             block = Block(start, z.shape[0])
-            sides.append(Rows(ns.rows(together.p, block), slope=ns.rows(together.slope, block)))
+            p, slope = ns.rows(together.p, block), ns.rows(together.slope, block)
+            sides.append(Rows(p, slope=slope, among=together))
             start += block.size
         return tuple(sides)
 
@@ -111,6 +112,23 @@ class Cosine(_Inner):
 
         gradient, along = ns.by_rows(across, gradient, rows.p, rows.slope)
         return gradient, self._euler(ns, lambda: along, temperature)
+
+    def restore_all(
+        self,
+        ns: Namespace,
+        sides: tuple[Rows, ...],
+        gradients: tuple[Array, ...],
+        temperature: Any,
+    ) -> tuple[tuple[Array, ...], Any]:
+        together = sides[0].among
+        if together is None:
+            return super().restore_all(ns, sides, gradients, temperature)
+        whole, slope = self.restore(ns, together, ns.xp.concat(gradients, axis=0), temperature)
+        found, start = [], 0
+        for rows in sides:
+            found.append(ns.rows(whole, Block(start, rows.p.shape[0])))
+            start += rows.p.shape[0]
+        return tuple(found), slope
 
 
 class NegCosineDistance(Cosine):

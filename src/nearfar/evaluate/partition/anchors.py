@@ -61,7 +61,7 @@ class AnchorSet:
 
     def anchors(self, seen: TileSums) -> Anchors:
         ns, rule, count = self.ns, self.rule, self.count
-        shift, logs = relative(ns, rule.sums, seen.logs)
+        shift, logs = seen.relative or relative(ns, rule.sums, seen.logs)
         linear, pair = seen.linear, seen.pair
         if not rule.takes_shift and seen.logs[0].peak is not None:
             logs = tuple(log + s.times * shift for s, log in zip(rule.sums, logs, strict=True))

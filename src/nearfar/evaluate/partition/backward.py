@@ -62,7 +62,7 @@ def vjp(
     for walk in walks:
         along = _vjp_directed if walk.directed else _vjp_sums
         gradients = along(walk, weights, linear, gradients)
-    return gradients
+    return tuple(map(ns.accumulated, gradients))
 
 
 def _times(x: Array, factor: float) -> Array:
@@ -158,25 +158,31 @@ def _vjp_sums(
         wanted, applied = tiling.sums(kind), tiling.keeps_applied(kind)
         in_tile, keep = linear and kind.positives, tiling.similarity.keeps_logits
         mirrored = tiling.mirrored(kind) and tiling.exponentials.guarded
+        sides = (of_rows,) if mirrored or of_columns is None else (of_rows, of_columns)
+        # Pass 1 left what the sums are made of.
+        left = all(len(weights[k][side]) == 3 for k in wanted for side in sides)
 
         def step(gradients: _Gradients, i: Block, j: Block, scratch: Scratch | None) -> _Gradients:
             seen_before = tiling.store is not None and tiling.store.find(i, j) is not None
             rows = tiling.blocks(i, j)
             tile = tiling.tile(kind, i, j, rows, scratch)
             only = tiling.only(kind, i, j, scratch)
-            if applied:
+            parts: Iterable[tuple[int, Array]]
+            if left:
+                y, parts = None, [(k, tile.logits) for k in wanted]
+            elif applied:
                 y = tile.logits if seen_before else tiling.applied(tile.logits, wanted[-1], only)
                 doubled = [tiling.exponentials.doubled(ns, y, scratch) for _ in wanted[:-1]]
-                parts: Iterable[tuple[int, Array]] = zip(wanted, [*doubled, y], strict=True)
+                parts = zip(wanted, [*doubled, y], strict=True)
             else:
-                parts = tiling.applied_each(tile.logits, wanted, only, keep, scratch)
-            g: Array = None
+                y, parts = None, tiling.applied_each(tile.logits, wanted, only, keep, scratch)
+            g, once_more = None, y
             for k, y in parts:
                 row = cuts[k][of_rows](i)
                 column = None
                 if of_columns is not None and not mirrored:
                     column = cuts[k][of_columns](j)
-                kept = seen_before and len(wanted) == 1
+                kept = y is once_more if k != wanted[-1] else seen_before and len(wanted) == 1
                 part = coefficients(ns, y, times[k], row, column, scratch, kept)
                 g = part if g is None else ns.add_(g, part)
             if mirrored and wanted:
@@ -184,8 +190,12 @@ def _vjp_sums(
             if in_tile:
                 a = ns.rows(linear[of_rows], i)
                 b = 0 * rows[1].p[:, 0] if of_columns is None else ns.rows(linear[of_columns], j)
-                pull = only(ns.outer_sum(a, b, scratch, "linear"), "positives", 0)
-                g = ns.add_(g, pull) if wanted else pull
+                runs = tiling.runs(kind) if wanted else 0
+                if runs:
+                    g = ns.add_partnered_(g, a, b, runs)
+                else:
+                    pull = only(ns.outer_sum(a, b, scratch, "linear"), "positives", 0)
+                    g = ns.add_(g, pull) if wanted else pull
             return tiling.pull(gradients, tiling.pulled(kind, i, j), rows, tile, g, scratch)
 
         return step

@@ -103,8 +103,9 @@ class Listed(NamedTuple):
 
     def add_sums(self, sums: Sums, places: tuple[Place, ...], x: Array) -> Sums:
         for place, local in zip(places, self.local, strict=False):
-            some = self.ns.rows(self.ns.accumulated(sums[place.side]), place.block)
-            self.ns.add_at_(some, local, x)
+            whole = self.ns.accumulated(sums[place.side])
+            self.ns.add_at_(self.ns.rows(whole, place.block), local, x)
+            sums = replaced(sums, place.side, whole)
         return sums
 
     def outer_sum(self, a: Array, b: Array | None, scratch: Scratch | None) -> Array:

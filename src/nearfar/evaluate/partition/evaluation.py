@@ -125,12 +125,10 @@ class PartitionEvaluation(Settings):
         if isinstance(passes, FusedPasses):
             gradients, slope = passes.backward(seen, slopes)
             return None, gradients, sum(by_temperature, 0.0 if slope is None else slope)
-        restored = [
-            batch.similarity.restore(ns, rows, g, batch.temperature)
-            for rows, g in zip(batch.sides, vjp((passes,), seen, slopes), strict=True)
-        ]
-        slope = sum((slope for _, slope in restored[1:]), restored[0][1])
-        return batch.pairing, tuple(z for z, _ in restored), sum(by_temperature, slope)
+        embeddings, slope = batch.similarity.restore_all(
+            ns, batch.sides, vjp((passes,), seen, slopes), batch.temperature
+        )
+        return batch.pairing, embeddings, sum(by_temperature, slope)
 
     def _again(
         self, ns: Namespace, inputs: tuple[Array, ...], saved: tuple[Array, ...]

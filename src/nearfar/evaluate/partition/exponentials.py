@@ -14,6 +14,7 @@ from the tile but is the rows' part transposed. (Inside the range the two logits
 some roundings of 40, which is no more than what each of them is off by.)
 """
 
+from functools import reduce
 from typing import Any, NamedTuple, Protocol
 
 from nearfar.frameworks import Array, Block, Namespace, Scratch
@@ -30,7 +31,13 @@ class LogSum(NamedTuple):
     None: 0 for all."""
     log: Array
     total: Array | None = None
-    """The sum itself, where it is at hand and spares a launch."""
+    """The sum itself, or that of exp(times * (logit - peak)), where it is at hand and spares a
+    launch."""
+    terms: Array | None = None
+    """Of one tile that holds them all, exp(times * (logit - peak)) in the place of each logit: left
+    to the gradient, which consumes it."""
+    full: bool = False
+    """Whether it is known that no sum is empty."""
 
     def whole(self) -> Array:
         return self.log if self.peak is None else self.peak + self.log
@@ -53,7 +60,14 @@ class Exponentials(Protocol):
         """What both passes start from, so that it may be kept; consumes `x`."""
 
     def doubled(self, ns: Namespace, y: Array, scratch: Scratch | None) -> Array:
-        """`applied_` of twice the `times`, from y = `applied_` of x."""
+        """`applied_` of twice the `times`, from y = `applied_` of x; `y` itself where that is the
+        same."""
+
+    def squared(
+        self, ns: Namespace, states: tuple[State, ...], places: tuple[Any, ...]
+    ) -> tuple[State, ...] | None:
+        """The sums of exp(2 * times * x) from those of exp(times * x), where their terms are at
+        hand."""
 
     def add_(
         self,
@@ -121,6 +135,11 @@ class Direct:
 
     def doubled(self, ns: Namespace, y: Array, scratch: Scratch | None) -> Array:
         return ns.times(y, y, scratch, "doubled")
+
+    def squared(
+        self, ns: Namespace, states: tuple[State, ...], places: tuple[Any, ...]
+    ) -> tuple[State, ...] | None:
+        return None
 
     def start(self, ns: Namespace, n: int, like: Array) -> State:
         return (ns.accumulator((n,), like),)
@@ -190,7 +209,19 @@ class Streaming:
         return _least_as_largest(ns, x, times)
 
     def doubled(self, ns: Namespace, y: Array, scratch: Scratch | None) -> Array:
-        return ns.copy(y, scratch, "doubled")
+        return y
+
+    def squared(
+        self, ns: Namespace, states: tuple[State, ...], places: tuple[Any, ...]
+    ) -> tuple[State, ...] | None:
+        if any(len(states[side]) < 3 for side, _ in places):
+            return None
+        out = list(states)
+        for (side, _), sums in zip(places, (ns.row_sums, ns.column_sums), strict=False):
+            peak, _, terms = states[side]
+            terms = terms * terms
+            out[side] = (peak, sums(terms), terms)
+        return tuple(out)
 
     def start(self, ns: Namespace, n: int, like: Array) -> State:
         if ns.accelerated(like):
@@ -210,8 +241,11 @@ class Streaming:
         out = list(states)
         for axis, (side, block) in enumerate(places):
             last = axis == len(places) - 1
-            spare = y if last and not kept else ns.copy(y, scratch, "guarded")
-            out[side] = self.absorb(ns, out[side], block, spare, 1 - axis, times)
+            beside = None if last and not kept else scratch
+            if ns.untouched(out[side][0], block):
+                out[side] = self._held(ns, y, 1 - axis, times)
+            else:
+                out[side] = self.absorb(ns, out[side], block, y, 1 - axis, times, beside)
         return tuple(out)
 
     def add_along_(
@@ -219,10 +253,27 @@ class Streaming:
     ) -> State:
         return self.absorb(ns, state, block, y, 1 - axis, times)
 
+    def _held(self, ns: Namespace, x: Array, axis: int, times: float) -> State:
+        """The sums along an axis of a tile that holds them whole, and their terms."""
+        peak = ns.xp.max(x, axis=axis)
+        less = ns.xp.expand_dims(self._finite(ns, peak), axis=axis)
+        terms = _exponentials(ns, x - less, times)
+        return peak, ns.row_sums(terms) if axis == 1 else ns.column_sums(terms), terms
+
     def absorb(
-        self, ns: Namespace, state: State, block: Block, x: Array, axis: int, times: float = 1.0
+        self,
+        ns: Namespace,
+        state: State,
+        block: Block,
+        x: Array,
+        axis: int,
+        times: float = 1.0,
+        scratch: Scratch | None = None,
     ) -> State:
-        """Add exp(times * x) along an axis, and rescale what was there to the new maximum."""
+        """Add exp(times * x) along an axis, and rescale what was there to the new maximum.
+
+        Consumes `x`, unless there is scratch to write beside it.
+        """
         xp = ns.xp
         whole = ns.untouched(state[0], block)
         state = state if whole else self._begun(ns, state)
@@ -232,7 +283,9 @@ class Streaming:
             peak = xp.maximum(largest, peak)
         # A row without members so far has the maximum -inf; any finite shift serves it.
         shift = ns.finite(peak)
-        e = _exponentials(ns, ns.sub_(x, xp.expand_dims(shift, axis=axis)), times)
+        less = xp.expand_dims(shift, axis=axis)
+        x = ns.sub_(x, less) if scratch is None else ns.minus(x, less, scratch, "guarded")
+        e = _exponentials(ns, x, times)
         sums = ns.row_sums(e) if axis == 1 else ns.column_sums(e)
         if whole:
             return peak, sums
@@ -240,20 +293,29 @@ class Streaming:
         return ns.set_rows_(state[0], block, peak), ns.set_rows_(state[1], block, total)
 
     def _begun(self, ns: Namespace, state: State) -> State:
+        """The largest and the sums, of arrays."""
         if not ns.untouched(state[0]):
-            return state
+            return state[:2]
         zeros = ns.accumulated(state[0])
         return nothing_yet(ns, ns.shape(zeros)[0], zeros)
 
     def log(self, ns: Namespace, state: State, empty: float) -> LogSum:
+        terms = state[2] if len(state) == 3 else None
         peak, total = self._begun(ns, state)
-        return LogSum(peak, ns.xp.log(total) if self._full else _log(ns, total, empty))
+        log = ns.xp.log(total) if self._full else _log(ns, total, empty)
+        return LogSum(peak, log, None if terms is None else total, terms, self._full)
 
     def weigh(self, ns: Namespace, slope: Array, log: LogSum) -> State:
         # The largest term of a sum is 1 beside its peak, so that no sum is below 1.
-        if self._full:
-            return slope * ns.xp.exp(-log.log), log.peak
-        return slope * ns.xp.exp(-ns.finite(log.log)), ns.finite(log.peak)
+        if log.total is not None and self._full:
+            factor = slope / log.total
+        else:
+            factor = slope * ns.xp.exp(-self._finite(ns, log.log))
+        peak = self._finite(ns, log.peak)
+        return (factor, peak) if log.terms is None else (factor, peak, log.terms)
+
+    def _finite(self, ns: Namespace, x: Array) -> Array:
+        return x if self._full else ns.finite(x)
 
     def coefficients(
         self,
@@ -265,19 +327,44 @@ class Streaming:
         scratch: Scratch | None,
         kept: bool,
     ) -> Array:
+        alone = column is None
+        slope, e = self._terms(
+            ns, y, times, row, 0, scratch if kept or not alone else None, "guarded"
+        )
+        along = ns.mul_(e, slope)
         if column is None:
-            return self.coefficients_along(ns, y, times, row, 0)
-        shifted = ns.minus(y, row[1][:, None], scratch, "guarded")
-        along = _weights(ns, shifted, times, row[0][:, None])
-        peak = column[1][None, :]
-        shifted = ns.minus(y, peak, scratch, "outer") if kept else ns.sub_(y, peak)
-        return ns.add_(_weights(ns, shifted, times, column[0][None, :]), along)
+            return along
+        slope, e = self._terms(ns, y, times, column, 1, scratch if kept else None, "outer")
+        # In place one pass does both.
+        if ns.in_place:
+            return ns.add_times_(along, e, slope)
+        return ns.add_(ns.mul_(e, slope), along)
 
     def coefficients_along(
         self, ns: Namespace, y: Array, times: float, state: State, axis: int
     ) -> Array:
-        slope, peak = (ns.xp.expand_dims(x, axis=1 - axis) for x in state)
-        return _weights(ns, ns.sub_(y, peak), times, slope)
+        slope, e = self._terms(ns, y, times, state, axis, None, "")
+        return ns.mul_(e, slope)
+
+    def _terms(
+        self,
+        ns: Namespace,
+        y: Array,
+        times: float,
+        state: State,
+        axis: int,
+        scratch: Scratch | None,
+        key: str,
+    ) -> tuple[Array, Array]:
+        """Factors of the anchors along an axis, and what they multiply. Consumes `y`, unless there
+        is scratch to write beside it."""
+        slope, peak, *left = state
+        slope = ns.xp.expand_dims(slope, axis=1 - axis)
+        if left:
+            return slope, left[0]
+        peak = ns.xp.expand_dims(peak, axis=1 - axis)
+        y = ns.sub_(y, peak) if scratch is None else ns.minus(y, peak, scratch, key)
+        return slope, _exponentials(ns, y, times, slope)
 
 
 def _least_as_largest(ns: Namespace, x: Array, times: float) -> Array:
@@ -286,10 +373,6 @@ def _least_as_largest(ns: Namespace, x: Array, times: float) -> Array:
 
 def _exponentials(ns: Namespace, x: Array, times: float, slope: Array | None = None) -> Array:
     return ns.exp_beside_one_(x if abs(times) == 1 else ns.mul_(x, abs(times)), slope)
-
-
-def _weights(ns: Namespace, x: Array, times: float, slope: Array) -> Array:
-    return ns.mul_(_exponentials(ns, x, times, slope), slope)
 
 
 DIRECT = Direct(full=False)
@@ -313,9 +396,15 @@ def relative(
     peaks: list[Array] = [log.peak for log in logs]
     if peaks[0] is None:
         return 0.0, tuple(log.log for log in logs)
+    if all(log.full and log.peak is peaks[0] for log in logs) and len(sums) > 1:
+        return peaks[0], tuple(log.log for log in logs)
     if len(sums) == 1:
-        shift = ns.finite(peaks[0])
+        shift = peaks[0] if logs[0].full else ns.finite(peaks[0])
         return shift if sums[0].times > 0 else -shift, (logs[0].log,)
+    if all(s.times > 0 for s in sums):  # an empty one is below all others
+        shift = ns.finite(reduce(xp.maximum, peaks))
+        apart = [ns.finite(peak) - shift for peak in peaks]
+        return shift, _less(sums, apart, logs)
     empty = [peak == none for peak in peaks]
     ends = [peak if s.times > 0 else -peak for s, peak in zip(sums, peaks, strict=True)]
     shift = xp.full_like(ends[0], none)
@@ -323,7 +412,13 @@ def relative(
         shift = xp.where(nobody, shift, xp.maximum(shift, end))
     shift = ns.finite(shift)
     apart = [xp.where(e, xp.zeros_like(x), x - shift) for e, x in zip(empty, ends, strict=True)]
-    return shift, tuple(s.times * x + log.log for s, x, log in zip(sums, apart, logs, strict=True))
+    return shift, _less(sums, apart, logs)
+
+
+def _less(sums: tuple[Sum, ...], apart: list[Array], logs: tuple[LogSum, ...]) -> tuple[Array, ...]:
+    """Logarithms of sums whose peaks are so far from the shift."""
+    each = zip(sums, apart, logs, strict=True)
+    return tuple((x if s.times == 1 else s.times * x) + log.log for s, x, log in each)
 
 
 def _log(ns: Namespace, total: Array, empty: float) -> Array:

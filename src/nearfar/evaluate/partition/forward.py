@@ -9,17 +9,16 @@ less the largest logit of its anchor, which is known last.
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from nearfar.evaluate.partition.by_class import ByClass
 from nearfar.evaluate.partition.exponentials import STREAMING, LogSum, State, nothing_yet, relative
 from nearfar.evaluate.partition.thresholds import Thresholds
-from nearfar.evaluate.partition.tile import TileContext, across, replaced, zeros
+from nearfar.evaluate.partition.tile import Only, TileContext, across, replaced, zeros
 from nearfar.evaluate.plan import Kind
 from nearfar.evaluate.schedule import Step, over_tiles, unchanged
 from nearfar.frameworks import Array, Block, Scratch
 from nearfar.rules import Pair
-from nearfar.similarity import Place
 
 
 class TileSums(NamedTuple):
@@ -32,6 +31,8 @@ class TileSums(NamedTuple):
     """A `LogSum` where the rule's function of pairs is aggregated as one."""
     pair_slope: Array | None = None
     """Its derivative by the first sum's logarithm, where a kernel gives it."""
+    relative: tuple[Any, tuple[Array, ...]] | None = None
+    """What `relative` says of the logarithms, where it was asked already."""
 
 
 Carry = TypeVar("Carry")
@@ -49,16 +50,18 @@ def accumulate(*walks: TileContext) -> tuple[TileSums, ...]:
     tiling = walks[0]
     rule, sets = tiling.rule, range(len(tiling.anchors or tiling.sides))
     logs, linear = _accumulate_sums(walks)
+    of_sets = [tuple(log[k] for log in logs) for k in sets]
+    known: list[Any] = [None for _ in sets]
     if tiling.exponentials.guarded and rule.linear:
-        each = (relative(tiling.ns, rule.sums, tuple(log[k] for log in logs))[0] for k in sets)
-        shifts = tuple(each)
+        known = [relative(tiling.ns, rule.sums, each) for each in of_sets]
+        shifts = tuple(shift for shift, _ in known)
         if tiling.linear_last:
             linear = _accumulate_linear(walks, shifts)
         else:
             linear = tuple(x - shift for x, shift in zip(linear, shifts, strict=True))
     pair = _accumulate_pairs(walks, rule.pair, logs) if rule.pair else (None,) * len(sets)
     return tuple(
-        TileSums(tuple(log[k] for log in logs), linear[k] if linear else None, pair[k])
+        TileSums(of_sets[k], linear[k] if linear else None, pair[k], relative=known[k])
         for k in sets
     )
 
@@ -70,7 +73,8 @@ def _accumulate_sums(
     ns, rule = first.ns, first.rule
     in_tiles = first.linear_in_tiles and not first.linear_last
     start = [tuple(first.start_each(first.exponentials.start)) for _ in rule.sums]
-    carry = start, tuple(first.start_each(zeros)) if in_tiles else ()
+    nothing = first.start_each(lambda ns, n, like: ns.accumulator((n,), like)) if in_tiles else ()
+    carry = start, nothing
     for tiling in walks:
         body = _directed_sums if tiling.directed else _tile_sums
         plan = tuple(
@@ -78,7 +82,7 @@ def _accumulate_sums(
         )
         step = partial(body, tiling, in_tiles)
         carry = over_tiles(ns, plan, step, carry, tiling.workers, tiling.mixed)
-    sums, linear = carry
+    sums, linear = carry[0], tuple(map(ns.accumulated, carry[1]))
     if first.partners and rule.linear:
         linear = first.partners.linear(ns, first.similarity)
     logs = [
@@ -104,15 +108,18 @@ def _tile_sums(tiling: TileContext, in_tiles: bool, kind: Kind) -> _SumsStep:
         kept = tiling.store is not None and tiling.store.has_place(i, j)
         only = tiling.only(kind, i, j, scratch)
         if in_tile:
-            x = only(ns.copy(logits, scratch, "linear"), "positives", 0)
-            linear = _add_sums(tiling, linear, places, x)
+            linear = _add_linear(tiling, kind, (i, j), logits, only, linear, scratch)
         if applied:
             y = tiling.applied(logits, wanted[-1], only)
-            for k in wanted[:-1]:
-                twice = tiling.exponentials.doubled(ns, y, scratch)
-                sums[k] = add(ns, sums[k], places, twice, times[k], scratch, False)
-            k = wanted[-1]
-            sums[k] = add(ns, sums[k], places, y, times[k], scratch, kept)
+            *others, k = wanted
+            sums[k] = add(ns, sums[k], places, y, times[k], scratch, kept or bool(others))
+            for other in others:
+                squares = tiling.exponentials.squared(ns, sums[k], places)
+                if squares is None:
+                    twice = tiling.exponentials.doubled(ns, y, scratch)
+                    last = other == others[-1] and not (kept and twice is y)
+                    squares = add(ns, sums[other], places, twice, times[other], scratch, not last)
+                sums[other] = squares
             return sums, linear
         for k, y in tiling.applied_each(logits, wanted, only, kept, scratch):
             sums[k] = add(ns, sums[k], places, y, times[k], scratch, False)
@@ -279,11 +286,22 @@ def _accumulate_pairs(
     return tuple(LogSum(None, ns.finite(log.peak) + log.log) for log in found)
 
 
-def _add_sums(
-    tiling: TileContext, sums: tuple[Array, ...], places: tuple[Place, ...], x: Array
+def _add_linear(
+    tiling: TileContext,
+    kind: Kind,
+    blocks: tuple[Block, Block],
+    logits: Array,
+    only: Only,
+    sums: tuple[Array, ...],
+    scratch: Scratch | None,
 ) -> tuple[Array, ...]:
-    ns = tiling.ns
-    for axis, (side, block) in enumerate(places):
-        part = ns.column_sums(x) if axis else ns.row_sums(x)
+    """The logits of the anchors' positives in a tile, which stays as it is."""
+    ns, runs = tiling.ns, tiling.runs(kind)
+    if runs:
+        x = ns.partnered(logits, runs)
+    else:
+        x = only(ns.copy(logits, scratch, "linear"), "positives", 0)
+    for axis, (side, block) in enumerate(tiling.places(kind, *blocks)):
+        part = x if runs else ns.column_sums(x) if axis else ns.row_sums(x)
         sums = replaced(sums, side, ns.add_rows_(sums[side], block, part))
     return sums

@@ -47,7 +47,7 @@ class FusedPasses(NamedTuple):
             (log.peak, ns.xp.where(log.peak == empty, ns.xp.full_like(log.log, empty), log.log))
             for log in seen.logs
         )
-        pair = tuple(seen.pair) if isinstance(seen.pair, LogSum) else seen.pair
+        pair = seen.pair[:2] if isinstance(seen.pair, LogSum) else seen.pair
         # The derivative of what is linear does not depend on its value.
         return KernelSums(logs, None, pair, seen.pair_slope)
 

@@ -179,7 +179,7 @@ class TileContext(NamedTuple):
             return self.shares_by_threshold(kind)
         if self.shares_by_class(kind):
             return True
-        if kind.positives and (self.linear_in_tiles or self.rule.pair):
+        if kind.positives and (self.rule.pair or (self.linear_in_tiles and not self.runs(kind))):
             return False
         *others, last = sums
         return all(s.over == last.over and s.times == 2 * last.times for s in others)
@@ -238,6 +238,12 @@ class TileContext(NamedTuple):
     def mirrored(self, kind: Kind) -> bool:
         """Whether a tile holds (i, j) and (j, i), each anchor's own logits along its row."""
         return self.meets(kind) and self.aligned
+
+    def runs(self, kind: Kind) -> int:
+        """How many rows stand together whose partners are known by their place in a tile: 2 of one
+        set, 1 of two sides; 0 where a mask has to tell."""
+        known = self.single and self.ns.in_place and kind.diagonal and not kind.one_way
+        return (2 if self.meets(kind) else 1) if known else 0
 
     def only(
         self,
@@ -409,7 +415,7 @@ class TileContext(NamedTuple):
         ns = self.ns
         if offset is not None:
             x = ns.plus(x, offset, scratch, f"{key} offset")
-        peak, log, _ = logs[place.side]
+        peak, log, *_ = logs[place.side]
         log = across(ns, log, place.block, axis)
         if peak is None:
             return ns.minus(x, log, scratch, key)
@@ -435,7 +441,8 @@ class TileContext(NamedTuple):
     def start_gradients(self) -> tuple[Array, ...]:
         ns, like = self.ns, self.sides[0].p
         every = self.embedded or self.sides
-        return tuple(ns.zeros((1,) if x is None else ns.shape(x.p), like) for x in every)
+        shapes = ((1,) if x is None else ns.shape(x.p) for x in every)
+        return tuple(ns.accumulator(shape, like) for shape in shapes)
 
 
 def each_once(ns: Namespace, cut: Callable[[Block], T]) -> Callable[[Block], T]:

@@ -69,12 +69,10 @@ class QueryBatch(RowBatch):
         loss, gradients = ns.accumulated(loss), tuple(map(ns.accumulated, gradients))
         if weights is None:
             return Found(loss, None, (None,) * len(self.inputs))
-        restored = [
-            self.similarity.restore(ns, rows, g, self.temperature)
-            for rows, g in zip(self.sides, gradients, strict=False)
-        ]
-        embeddings = tuple(z for z, _ in restored)
-        slopes = [sum((slope for _, slope in restored[1:]), restored[0][1])]
+        embeddings, slope = self.similarity.restore_all(
+            ns, self.sides, gradients[: len(self.sides)], self.temperature
+        )
+        slopes = [slope]
         if self.learns_bias:
             slopes.append(ns.xp.sum(gradients[_BIAS]))
         aligned = self.settings.align(ns, self.inputs, self.wanted, embeddings, tuple(slopes))

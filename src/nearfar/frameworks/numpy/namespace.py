@@ -39,6 +39,12 @@ def _entries(x: Array, entries: Strided) -> Array:
     )
 
 
+def _beside(x: Array, width: int) -> Array:
+    """Where rows of a tile on the diagonal meet their partners, (n / width, width)."""
+    n = x.shape[0]
+    return _entries(x, Strided(width - 1, (n // width, width), (width * (n + 1), n - 1)))
+
+
 _BOOLEAN = np.empty(0, bool)
 _SPARE, _STORES = Spare(_empty), Stores(_empty)
 
@@ -350,6 +356,14 @@ class NumPy(Namespace):
         first, end = max(i.start, j.start), min(i.start + i.size, j.start + j.size)
         numbers = np.arange(first, max(first, end))
         x[numbers - i.start, numbers - j.start] = value
+        return x
+
+    def partnered(self, x: Array, width: int) -> Array:
+        return _beside(x, width).copy().reshape(-1)
+
+    def add_partnered_(self, x: Array, rows: Array, columns: Array, width: int) -> Array:
+        place = _beside(x, width)
+        place += rows.reshape(-1, width) + columns.reshape(-1, width)[:, ::-1]
         return x
 
     def set_diagonal_(self, x: Array, i: Block, j: Block, values: Array) -> Array:

@@ -200,6 +200,15 @@ class Namespace(RowWise):
         """
         return self.fill_(x, self.same(i, j, x, width), value)
 
+    def partnered(self, x: Array, width: int) -> Array:
+        """Of a tile on the diagonal the entry of each row with its partner, (n,): itself, of two
+        sides, or the other row of its run of `width` 2. In place only."""
+        raise NotImplementedError
+
+    def add_partnered_(self, x: Array, rows: Array, columns: Array, width: int) -> Array:
+        """Add ``rows[k] + columns[l]`` where the row k meets its partner l. In place only."""
+        raise NotImplementedError
+
     def set_diagonal_(self, x: Array, i: Block, j: Block, values: Array) -> Array:
         """`x`, the tile of these blocks, with `values` (i.size,) where row and column number are
         equal."""

@@ -183,7 +183,7 @@ class Torch(Pure):
     def without_(self, x: Array, p: Array, times: Any) -> tuple[Array, Array]:
         along = self.dots(p, x)[:, None] if self.accelerated(x) else (p * x).sum(1, True)
         if isinstance(times, torch.Tensor):
-            return x.addcmul_(p, along * -times), along
+            return x.addcmul_(p, along * times, value=-1), along
         return x.addcmul_(p, along, value=-times), along
 
     def row_sums(self, x: Array) -> Array:
@@ -207,6 +207,9 @@ class Torch(Pure):
     def add_product_(
         self, x: Any, block: Block, a: Array, b: Array, scratch: Scratch | None, times: int = 1
     ) -> Array:
+        if self.untouched(x, block):
+            found = torch.mm(a, b)
+            return found if times == 1 else found.mul_(times)
         x = self.accumulated(x)
         x[block.start : block.start + block.size].addmm_(a, b, alpha=times)
         return x
@@ -333,6 +336,8 @@ class Torch(Pure):
     def members(
         self, x: Array, y: Array, alike: bool, like: Array, scratch: Scratch | None
     ) -> Array:
+        if self.accelerated(like):
+            return super().members(x, y, alike, like, scratch)
         assert scratch is not None
         bits = _BITS[like.dtype]
         kind = x if x.dtype == bits else torch.empty(0, dtype=bits, device=like.device)
@@ -341,6 +346,8 @@ class Torch(Pure):
 
     def at_most(self, x: Array, limit: Array, scratch: Scratch | None) -> Array:
         # The sign of the difference, as a whole number: see `only_`.
+        if self.accelerated(x):
+            return super().at_most(x, limit, scratch)
         assert scratch is not None
         signs = torch.sub(limit, x, out=scratch.buffer("at most", tuple(x.shape), x))
         return signs.view(_BITS[x.dtype]).bitwise_right_shift_(8 * x.element_size() - 1).add_(1)
@@ -388,6 +395,8 @@ class Torch(Pure):
         return x.sub_(y, alpha=2)
 
     def only_(self, x: Array, members: Array, nothing: float) -> Array:
+        if members.dtype == torch.bool:  # on an accelerator, where bytes are soonest read
+            return x.masked_fill_(members.logical_not_(), nothing)
         # By ones and zeros of its own size, and as bits, so that NaN does not spread: a mask of
         # Booleans takes eight times as long to make and to use.
         bits = x.view(members.dtype)
@@ -408,6 +417,14 @@ class Torch(Pure):
             x.view(-1, width, i.size // width, width).diagonal(0, 0, 2).fill_(value)
         return x
 
+    def partnered(self, x: Array, width: int) -> Array:
+        return _beside(x, width).clone(memory_format=torch.contiguous_format).view(-1)
+
+    def add_partnered_(self, x: Array, rows: Array, columns: Array, width: int) -> Array:
+        each = columns.view(-1, width).flip(1) if width > 1 else columns[:, None]
+        _beside(x, width).add_(rows.view(-1, width) + each)
+        return x
+
     def set_diagonal_(self, x: Array, i: Block, j: Block, values: Array) -> Array:
         x.diagonal(i.start - j.start)[: i.size].copy_(values)
         return x
@@ -423,6 +440,13 @@ class Torch(Pure):
 
     def sigmoid_(self, x: Array) -> Array:
         return x.sigmoid_()
+
+
+def _beside(x: Array, width: int) -> Array:
+    """Where rows of a tile on the diagonal meet their partners, (n / width, width)."""
+    n = x.shape[0]
+    steps = (width * (n + 1), n - 1)
+    return x.as_strided((n // width, width), steps, x.storage_offset() + width - 1)
 
 
 def _room(x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
