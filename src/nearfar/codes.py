@@ -66,7 +66,7 @@ def numbered(
     seen = [ns.peek(x) if len(x.shape) == 1 else None for x in sets]
     known = [x for x in seen if x is not None]
     if len(known) < len(seen):
-        return [Codes(_compared(ns, x, like), None, AS_GIVEN) for x in sets]
+        return [Codes(_compared(ns, ns.beside(x, like), like), None, AS_GIVEN) for x in sets]
     # Each NaN is a class of its own: it equals nothing, itself included.
     _, codes = np.unique(np.concatenate(known), return_inverse=True, equal_nan=False)
     parts = np.split(codes, np.cumsum([len(x) for x in known])[:-1])

@@ -192,11 +192,15 @@ class SortedLabels(_AsGiven):
         )
         self.n = len(labels)
         self.sizes = sizes.tolist()
-        self._order = np.argsort(codes, kind="stable")
-        self._back = np.argsort(self._order, kind="stable")
-        self._counts = sizes[codes][self._order] - 1
-        self._sorted = bool((self._order == np.arange(self.n)).all())
-        self._codes = ns.codes(ns.asarray(codes[self._order], like, ns.xp.int64), like)
+        order = np.argsort(codes, kind="stable")
+        self._counts = sizes[codes][order] - 1
+        self._sorted = bool((order == np.arange(self.n)).all())
+        self._codes = ns.codes(ns.asarray(codes[order], like, ns.xp.int64), like)
+        self._order, self._back = order, np.argsort(order, kind="stable")
+        if ns.accelerated(like):  # sent once
+            self._order, self._back = (
+                ns.asarray(x, like, ns.xp.int64) for x in (self._order, self._back)
+            )
 
     def gather(self, ns: Namespace, parts: tuple[Array, ...]) -> tuple[Array, ...]:
         return (self.arrange(ns, parts[0]),)

@@ -53,7 +53,8 @@ class Launches(TorchDispatchMode):
             self.waits[name] += 1
             return False if args[0].dtype == torch.bool else self._number
         device = (kwargs or {}).get("device")
-        if name in ("aten::_to_copy", "aten::copy_") and _crosses(args, device):
+        waits = not (kwargs or {}).get("non_blocking")  # from pinned memory, as labels are sent
+        if waits and name in ("aten::_to_copy", "aten::copy_") and _crosses(args, device):
             self.waits[name] += 1
         found = func(*args, **(kwargs or {}))
         if name not in _FREE and not func.is_view and (meta or _on_meta(found)):

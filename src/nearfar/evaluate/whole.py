@@ -60,7 +60,9 @@ class WholePartition(Whole):
         return shape
 
     def _batch(self, vectors: Array | None = None) -> Any:
-        labels = self.inputs[1] if self.settings.pairing == "labels" else None
+        labels = None
+        if self.settings.pairing == "labels":
+            labels = self.ns.beside(self.inputs[1], self.inputs[0])
         return self.partition(labels, vectors)
 
     def forward(

@@ -37,11 +37,17 @@ def fits(x: Array, shape: tuple[Any, ...]) -> bool:
     )
 
 
-def taken(call: Call, name: str, x: Any) -> tuple[Array, bool]:
-    """An array of the host, or one of the framework; and whether it is the former."""
+def taken(call: Call, name: str, x: Any, may_stay: bool = False) -> tuple[Array, bool]:
+    """An array of the host, or one of the framework; and whether it is the former.
+
+    The latter is beside the embeddings, unless it `may_stay` on the host.
+    """
     ns = call.ns
     foreign = ns.on_host or framework_name(x) != ns.name
-    return (host_array(name, x) if foreign else ns.beside(x, call.like)), foreign
+    if foreign:
+        return host_array(name, x), True
+    stays = may_stay and ns.stays(x, call.like)
+    return x if stays else ns.beside(x, call.like), False
 
 
 def reals(call: Call, name: str, x: Any, shape: tuple[Any, ...], of: str) -> Array:

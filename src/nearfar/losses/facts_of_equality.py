@@ -92,13 +92,16 @@ def labels(call: Call, given: Mapping[str, Any]) -> dict[str, Array]:
         for name, each in found.items():
             _refuse_other_than_marks(call.ns, name, each.x, each.foreign)
         ns, like = call.ns, call.like
-        return {k: ns.asarray(e.x, like) if e.foreign else e.x for k, e in found.items()}
+        return {
+            k: ns.asarray(e.x, like) if e.foreign else ns.beside(e.x, like)
+            for k, e in found.items()
+        }
     return _equal(call, found)
 
 
 def _labels(call: Call, name: str, x: Any, rows: Array) -> _Equal:
     given = x
-    x, foreign = taken(call, name, x)
+    x, foreign = taken(call, name, x, may_stay=True)
     shape, n = tuple(x.shape), rows.shape[0]
     if len(shape) == 2 and shape[1] == 1:
         raise ValueError(
@@ -137,8 +140,9 @@ def _equal(call: Call, found: Mapping[str, _Equal]) -> dict[str, Array]:
             f"expected labels that can be compared; received {told}; number the classes, alike in "
             "both"
         )
+    stay = all(ns.stays(each.x, like) for each in found.values())
     if not host:
-        return {name: each.x for name, each in found.items()}
+        return {name: each.x if stay else ns.beside(each.x, like) for name, each in found.items()}
     arrays = _comparable({name: each.x for name, each in host.items()})
     objects = any(x.dtype.kind == "O" for x in arrays.values()) or any(
         each.absent is not None and each.absent.any() for each in host.values()
@@ -159,9 +163,14 @@ def _equal(call: Call, found: Mapping[str, _Equal]) -> dict[str, Array]:
     parts = dict(zip(arrays, np.split(together, ends), strict=True))
     if ns.on_host:
         return parts
+    if stay and len(host) == len(found):
+        return {name: ns.placed(x) for name, x in parts.items()}
     dtype = ns.xp.int64 if together.dtype.kind in "biu" else None
     read = {name: ns.asarray(x, like, dtype) for name, x in parts.items()}
-    return {name: read.get(name, each.x) for name, each in found.items()}
+    return {
+        name: read[name] if name in read else ns.beside(each.x, like)
+        for name, each in found.items()
+    }
 
 
 def _comparable(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -218,7 +227,7 @@ def ids(call: Call, given: Mapping[str, Any]) -> dict[str, Array]:
         parts = dict(zip(("ids.0", "ids.1"), x, strict=True))
     found = {}
     for k, (name, part) in enumerate(parts.items()):
-        array, foreign = taken(call, name, part)
+        array, foreign = taken(call, name, part, may_stay=True)
         n = call.embeddings[sides[k]].shape[0]
         if not fits(array, (n,)):
             raise ValueError(

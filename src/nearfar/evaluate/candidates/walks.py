@@ -172,7 +172,7 @@ class Walks(NamedTuple):
             return {}
         if first.codes.known is None or last.codes.known is None:
             return {}
-        size = self.sides.ns.at_once(self.sides.like)
+        size = self.sides.ns.window(self.sides.like)
         return {
             "windows": partial(where_alike, first.codes, last.codes, size),
             "listed": cache(partial(few_alike, first.codes, last.codes)),

@@ -134,7 +134,10 @@ class ByClass:
     def positives(self, i: Block, j: Block, scratch: Scratch | None) -> Sequence[Positives]:
         """Of a tile, each once."""
         ns, tiling = self._ns, self._tiling
-        listed = tiling.listed(i, j) if tiling.listed else None
+        # An accelerator would add to listed places in an order of its own.
+        listed = None
+        if tiling.listed is not None and not ns.accelerated(tiling.sides[0].p):
+            listed = tiling.listed(i, j)
         if listed is not None:
             across, down = listed
             if self._meets and self._include_self != "positive":

@@ -257,7 +257,9 @@ class PartitionBatch(AnchorSet):
             return self.tiling(store)
         ns, settings = self.ns, self.settings
         embeddings = tuple(ns.matrix(x) for x in inputs[: settings.parts])
-        labels = inputs[settings.parts] if "labels" in settings.pairing else None
+        labels = (
+            ns.beside(inputs[settings.parts], inputs[0]) if "labels" in settings.pairing else None
+        )
         problem = settings.problem(ns, inputs, self.own)
         found = self.kernel.partition(problem, embeddings, labels, self.temperature)
         return FusedPasses(ns, settings.rule, found)
@@ -335,7 +337,7 @@ class PartitionBatch(AnchorSet):
             return {}
         codes = Codes(None, np.repeat(np.arange(len(sizes)), sizes), AS_GIVEN)
         return {
-            "windows": partial(where_alike, codes, codes, self.ns.at_once(self.like)),
+            "windows": partial(where_alike, codes, codes, self.ns.window(self.like)),
             "listed": cache(partial(few_alike, codes, codes)),
         }
 

@@ -3,6 +3,8 @@
 from math import prod
 from typing import Any, ClassVar
 
+import numpy as np
+
 from nearfar.frameworks.protocol.required import Required
 from nearfar.frameworks.protocol.types import Array, DType
 
@@ -41,6 +43,15 @@ class Conversion(Required):
     def beside(self, x: Array, like: Array) -> Array:
         """An array of this framework on the device of `like`."""
         return x
+
+    def stays(self, x: Any, like: Array) -> bool:
+        """Whether labels `x` of the host are left there, though `like` is elsewhere: they are read
+        and sorted for nothing there, and what comes of them is sent. NumPy's too, by `placed`."""
+        return False
+
+    def placed(self, x: np.ndarray) -> Array:
+        """Whole numbers as an array of this framework on the host; see `stays`."""
+        raise NotImplementedError
 
     def asarray(self, values: Any, like: Array, dtype: DType | None = None) -> Array:
         """Host values as an array beside `like` (its device), in `dtype` or in that of `like`."""

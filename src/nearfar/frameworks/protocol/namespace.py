@@ -55,6 +55,11 @@ class Namespace(RowWise):
         of more these leave the cache, of fewer calls take longer than what they compute."""
         return 256
 
+    def window(self, like: Array) -> int:
+        """Rows of a tile, sorted by class, whose positives are looked for among their classes
+        alone."""
+        return self.at_once(like)
+
     def memory(self, like: Array) -> int:
         """Bytes for tiles on the device of `like`, where nobody says how many."""
         return HOST_MEMORY

@@ -7,6 +7,10 @@ import torch
 TILE = 8192
 """Rows of a tile: one launch does what 64 would, and a tile of float32 is 256 MiB."""
 
+WINDOW = 2048
+"""Rows whose positives are looked for at once: launches for as many again take less time than
+passes over a tile of twice the rows, by the rates that cards state."""
+
 # A call takes so small a part of an accelerator's memory: a model has the rest.
 _SHARE = 32
 

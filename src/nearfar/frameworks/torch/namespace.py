@@ -237,6 +237,9 @@ class Torch(Pure):
     def at_once(self, like: Array) -> int:
         return device.TILE if self.accelerated(like) else 256 * torch.get_num_threads()
 
+    def window(self, like: Array) -> int:
+        return device.WINDOW if self.accelerated(like) else self.at_once(like)
+
     def memory(self, like: Array) -> int:
         return device.memory(like.device) if self.accelerated(like) else HOST_MEMORY
 

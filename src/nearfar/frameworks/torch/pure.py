@@ -51,16 +51,25 @@ class Pure(Namespace):
     def place(self, x: Array) -> Any:
         return x.device
 
+    def stays(self, x: Any, like: Array) -> bool:
+        # A compiled program has its inputs on one device; a transform may hold the labels.
+        known = isinstance(x, np.ndarray) or (self.is_array(x) and x.is_cpu and not is_wrapped(x))
+        return known and self.accelerated(like) and not torch.compiler.is_compiling()
+
+    def placed(self, x: np.ndarray) -> Array:
+        return torch.from_numpy(np.ascontiguousarray(x, dtype=np.int64))
+
     def beside(self, x: Array, like: Array) -> Array:
-        return x.to(like.device)
+        return _sent(x, like.device)
 
     def asarray(self, values: Any, like: Array, dtype: DType | None = None) -> Array:
         compiling = torch.compiler.is_compiling()  # it has no flags there
         if not compiling and isinstance(values, np.ndarray) and not values.flags.writeable:
             values = values.copy()  # PyTorch warns of such arrays, which columns of pandas are
-        return torch.as_tensor(
-            values, dtype=like.dtype if dtype is None else dtype, device=like.device
-        )
+        dtype = like.dtype if dtype is None else dtype
+        if isinstance(values, np.ndarray) and self.accelerated(like):
+            return _sent(torch.as_tensor(values, dtype=dtype), like.device)
+        return torch.as_tensor(values, dtype=dtype, device=like.device)
 
     def cast(self, x: Array, dtype: DType) -> Array:
         return x.to(dtype)
@@ -191,6 +200,16 @@ def _sums_by_products(x: Array, reverse: bool) -> Array:
         )
         sums = sums + beyond[:, :, None]
     return sums.reshape(rows, -1)[:, :width]
+
+
+def _sent(x: Array, device: torch.device) -> Array:
+    """On a device, for which the host does not wait: from memory that the device reads by itself.
+    A graph that is captured would read it again when it is replayed, and refuses the copy."""
+    if is_wrapped(x) or not x.is_cpu or device.type in ("cpu", "mps"):
+        return x.to(device)
+    if device.type == "cuda" and not torch.cuda.is_current_stream_capturing():
+        x = x.pin_memory()
+    return x.to(device, non_blocking=True)
 
 
 def _running_min(x: Array, reverse: bool) -> Array:
