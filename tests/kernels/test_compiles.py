@@ -35,11 +35,13 @@ losses = {{
     "CLIP": (nf.CLIP(), (x, x)),
     "SigLIP": (nf.SigLIP(), (x, x)),
     "guarded": (nf.CLIP(temperature=0.01), (x, x)),
+    "learned": (nf.HCL(), (x, x)),
 }}
 for name in names:
     recorder.launches.clear()
     loss, inputs = losses[name]
-    loss.value_and_grad(*inputs)
+    named = {{"temperature": torch.tensor(0.5)}} if name == "learned" else {{}}
+    loss.value_and_grad(*inputs, **named)
     for launch in recorder.launches:
         found = resources(compiled(launch, target))
         print(json.dumps([name, launch.name, found]), flush=True)
@@ -67,7 +69,7 @@ def test_for_hopper():
 @pytest.mark.long
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_no_common_program_spills(dtype):
-    names = ["NTXent", "SupCon", "CLIP", "SigLIP", "guarded"]
+    names = ["NTXent", "SupCon", "CLIP", "SigLIP", "guarded", "learned"]
     for name, kernel, used in programs("sm_90", dtype, names):
         assert used["STACK"] <= SPILLED, (name, kernel, used)
         assert used["SHARED"] <= 232_448, (name, kernel, used)
@@ -76,4 +78,4 @@ def test_no_common_program_spills(dtype):
 @pytest.mark.long
 @pytest.mark.parametrize("target", ["sm_80", "gfx942"])
 def test_for_other_devices(target):
-    assert programs(target, "bfloat16", ["NTXent", "SigLIP"])
+    assert programs(target, "bfloat16", ["NTXent", "SigLIP", "SupCon"])

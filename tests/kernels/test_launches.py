@@ -12,14 +12,18 @@ LOSSES = {
     "siglip": nf.SigLIP(),
     "hcl": nf.HCL(),
     "infonce": nf.InfoNCE(),
-    "learned": nf.CLIP(),
+    "supcon": nf.SupCon(),
+    "supcon-own": nf.SupCon(denominator="own_positive"),
+    "euclidean": nf.NTXent(similarity="neg_sqeuclidean"),
 }
+LEARNED = [name for name in LOSSES if name != "supcon-own"]  # one launch more
+CALLS = [(name, False) for name in LOSSES] + [(name, True) for name in LEARNED]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("n", [256, 65_536])
-@pytest.mark.parametrize("name", LOSSES)
-def test_at_most_twelve(triton_kernels, monkeypatch, name, n, dtype):
+@pytest.mark.parametrize(("name", "learned"), CALLS)
+def test_at_most_twelve(triton_kernels, monkeypatch, name, learned, n, dtype):
     from support.compiling import Recorder
 
     from nearfar.frameworks.torch import namespace
@@ -29,7 +33,9 @@ def test_at_most_twelve(triton_kernels, monkeypatch, name, n, dtype):
     monkeypatch.setattr(namespace, "_FUSED", {"meta"})
     monkeypatch.setattr(partition, "Launcher", lambda *_: recorder)
     x, y = (torch.empty(n, 128, dtype=dtype, device="meta") for _ in range(2))
-    named = {"temperature": torch.empty((), device="meta")} if name == "learned" else {}
+    if name.startswith("supcon"):
+        y = torch.empty(n, dtype=torch.int64, device="meta")
+    named = {"temperature": torch.empty((), device="meta")} if learned else {}
     loss = LOSSES[name].with_options(kernel="fused")
     with Launches() as count:
         loss.value_and_grad(x, y, **named)

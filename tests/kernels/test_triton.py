@@ -152,6 +152,18 @@ def test_learned_bias(fused):
     agree(nf.InfoNCE(), queued(), fused, temperature=t)
 
 
+def test_a_learned_temperature_with_a_factor_from_above(fused):
+    """Some of HCL's derivative by it does not come through the logits."""
+    slopes = {}
+    for kernel, dtype, place in (("tiles", torch.float64, "cpu"), ("fused", torch.float32, fused)):
+        t = torch.tensor(0.3, dtype=dtype, device=place, requires_grad=True)
+        loss = nf.HCL().with_options(kernel=kernel)
+        (2.5 * loss(*(x.to(place, dtype) for x in two()), temperature=t)).backward()
+        slopes[kernel] = t.grad
+    assert slopes["fused"].dtype == torch.float32
+    assert distance(slopes["fused"], slopes["tiles"]) <= GRADIENT
+
+
 @pytest.mark.parametrize("reduction", ["mean", "none"])
 @pytest.mark.parametrize(
     ("loss", "inputs"), [CONVENTIONS[k] for k in (0, 4, 11, 22, 24, 27)], ids=name_of

@@ -92,18 +92,23 @@ class WholePartition(Whole):
     def _weights(self, batch: Any) -> tuple[Any, float]:
         """Of the anchors, and how many rows an anchor may have for negatives: those that are not
         its positives, which with labels are left to be taken off."""
-        e, ns = self.settings, self.ns
+        e = self.settings
         two = e.pairing == "matched"
         others = batch.n - (0 if e.include_self or two else 1)
         if e.pairing != "labels":
             idle = e.rule.needs_negatives and others <= 1
             weight = 0.0 if idle else e.reduction.weight(batch.n // (1 + e.first_only))
             return weight / (1 + two), others - 1
-        count = batch.count()
-        counted = count > 0
-        if e.rule.needs_negatives:
-            counted = counted & (others - count > 0)
-        return e.reduction.weights(ns, count, counted), others
+        by = e.reduction
+        weights = batch.weights_by_labels(
+            others,
+            by.scale,
+            mean=by.reduction == "mean",
+            pairs=by.average == "pairs",
+            zero=by.average == "anchors" and by.without_positives == "zero",
+            negatives=e.rule.needs_negatives,
+        )
+        return weights, others
 
 
 class WholeQueries(Whole):

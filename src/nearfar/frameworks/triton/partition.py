@@ -6,6 +6,7 @@ import torch
 
 from nearfar.frameworks.triton.kernels import layout
 from nearfar.frameworks.triton.kernels.finish import finish
+from nearfar.frameworks.triton.kernels.once import by_temperature, weigh
 from nearfar.frameworks.triton.kernels.pairs import aggregate, count
 from nearfar.frameworks.triton.kernels.pull import pull
 from nearfar.frameworks.triton.kernels.rows import prepare, restore
@@ -123,9 +124,14 @@ class Batch:
 
     def _centre(self, parts: tuple[torch.Tensor, ...]) -> torch.Tensor:
         """Distances do not change with the origin; near the centre products lose no digits."""
-        first = parts[0][:1].float()
-        shifts = [(z.float() - first).sum(0) for z in parts]
-        return (first[0] + sum(shifts[1:], shifts[0]) / sum(map(len, parts))).contiguous()
+        # Any point near it will do, so that its own rounding does not matter.
+        n = sum(map(len, parts))
+        first, *others = (z.mean(0, dtype=torch.float32) for z in parts)
+        if others:
+            first.mul_(len(parts[0]) / n)
+        for z, mean in zip(parts[1:], others, strict=True):
+            first.add_(mean, alpha=len(z) / n)
+        return first
 
     def _guard(self) -> None:
         """Which variants of the exponentials to launch: one where the host knows, else both."""
@@ -145,15 +151,22 @@ class Batch:
     def linear_in_tiles(self) -> bool:
         return self.problem.linear and not self.problem.partnered
 
-    def count(self) -> torch.Tensor:
-        """Number of positives of each row (n,)."""
+    def weights_by_labels(
+        self, others: int, scale: float, *, mean: bool, pairs: bool, zero: bool, negatives: bool
+    ) -> torch.Tensor:
+        """The weight of each anchor (n,) by its number of positives; see `weigh`."""
         itself = 1.0 if self.problem.include_self == 2 else 0.0
         with on(self.device):
             self.launch(
                 count, (cdiv(self.n, 64), 1, 1),
                 (self.codes, self.vectors, self.n, self.total, itself), (64, 128), 4, 2,
             )  # fmt: skip
-        return self.vectors[layout.COUNT, : self.n]
+            self.launch(
+                weigh, (1, 1, 1),
+                (self.vectors, self.n, self.total, float(others), float(scale)),
+                (mean, pairs, zero, negatives, 1024), 4, 1,
+            )  # fmt: skip
+        return self.vectors[layout.WEIGHT]
 
     def forward(
         self, rule: Any, weights: float | torch.Tensor, negatives: float, each: bool
@@ -335,13 +348,20 @@ class Batch:
 
     def by_temperature(self, upstream: torch.Tensor | None) -> torch.Tensor:
         """Gradient of a learned temperature, after `backward` by the same."""
-        slope = -self.vectors[layout.ALONG].sum() / (2 * self.temperature)
-        if not self.has[2]:
+        own, vectors = self.vectors[layout.TEMPERATURE_SLOPE], self.vectors
+        each = self.has[2] and upstream is not None and upstream.ndim > 0
+        raised = self.has[2] and upstream is not None and not each
+        above = _aligned(upstream) if raised and upstream is not None else vectors
+        slope = vectors.new_empty(())
+        with on(self.device):
+            self.launch(
+                by_temperature, (1, 1, 1),
+                (vectors, self.temperature, above, slope, self.total),
+                (bool(self.has[2]) and not each, bool(raised), 1024), 4, 1,
+            )  # fmt: skip
+        if upstream is None or not each:
             return slope
-        own = self.vectors[layout.TEMPERATURE_SLOPE]
-        if upstream is None:
-            return slope + own.sum()
-        if upstream.ndim and self.problem.pairing == "views":
+        if self.problem.pairing == "views":
             padded = torch.zeros_like(own)
             first = upstream.shape[0] // (1 if self.problem.first_only else 2)
             padded[0 : self.n : 2] = upstream[:first]

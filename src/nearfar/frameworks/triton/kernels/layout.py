@@ -27,7 +27,8 @@ OF_PAIR_SLOPE = 11
 TEMPERATURE_SLOPE = 12  # what does not come through the logits
 COUNT = 13  # positives
 ALONG = 14  # inner product of a row with its gradient, of which the temperature's is made
-FIELDS = 15
+WEIGHT = 15  # of an anchor, by labels
+FIELDS = 16
 
 
 @triton.jit
