@@ -101,6 +101,15 @@ def cases(n: int, d: int, dtype: torch.dtype) -> dict[str, tuple[nf.Loss, tuple[
         "CLIP learned, tiles": (
             nf.CLIP().with_options(kernel="tiles"), (x, y, {"temperature": t}),
         ),
+        "HCL learned, tiles": (
+            nf.HCL().with_options(kernel="tiles"), (a, b, {"temperature": t}),
+        ),
+        "SupCon learned, tiles": (
+            nf.SupCon().with_options(kernel="tiles"), (z, labels, {"temperature": t}),
+        ),
+        "SupCon learned": (nf.SupCon(), (z, labels, {"temperature": t})),
+        "SupCon host labels": (nf.SupCon(), (z, labels.cpu())),
+        "SupCon host labels, tiles": (nf.SupCon().with_options(kernel="tiles"), (z, labels.cpu())),
         "SupCon euclidean": (nf.SupCon(similarity="neg_euclidean"), (z, labels)),
         "SupCR": (nf.SupCR(), (z, z[:, 0].float())),
         "BatchTriplet": (nf.BatchTriplet(mining="hard"), (z, labels)),
