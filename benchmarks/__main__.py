@@ -1,14 +1,13 @@
 """nearfar beside every installed peer.
 
 python -m benchmarks [--only NTXent] [--rows 4096] [--no-sweeps] [--out FILE]
-    [--figures FOLDER] [--smoke]
+    [--resume] [--figures FOLDER] [--smoke]
 """
 
-import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -20,8 +19,9 @@ from benchmarks.figures import draw
 from benchmarks.machine import machine
 from benchmarks.measure import measured, sweep
 from benchmarks.process import FAILED
+from benchmarks.results import begun, save
 from benchmarks.sessions import sessions
-from benchmarks.workloads import WORKLOADS
+from benchmarks.workloads import LEAN, WORKLOADS
 
 CAP = 2048
 """MiB that a call may add, for the largest number of rows."""
@@ -30,16 +30,9 @@ SIZES = [2**k for k in range(8, 16)]
 SMOKE = [64]
 
 
-def save(results: dict[str, Any], out: Path) -> None:
-    """Whole or not at all."""
-    beside = out.with_suffix(".part")
-    beside.write_text(json.dumps(results, indent=1), encoding="utf-8")
-    beside.replace(out)
-
-
 def swept(workload: str) -> list[str]:
     candidates = WORKLOADS[workload].candidates
-    return [c for c in candidates if "kept" not in c and not c.startswith("products")]
+    return [c for c in candidates if not c.endswith(LEAN) and not c.startswith("floor")]
 
 
 def main(
@@ -50,6 +43,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Where all figures go, as JSON.")] = Path(
         "benchmarks.json"
     ),
+    resume: Annotated[bool, typer.Option(help="Go on with the run that --out holds.")] = False,
     figures: Annotated[Path | None, typer.Option(help="Folder for pictures of scaling.")] = None,
     sweeps: Annotated[bool, typer.Option(help="Rising sizes, after the comparisons.")] = True,
     smoke: Annotated[bool, typer.Option(help="The code once, on few rows.")] = False,
@@ -80,8 +74,18 @@ def main(
     planned = [s for s in sessions(rows) if s.workload in names]
     wanted = sweeps and (smoke or not rows)
     curves = [(w, c) for w in SWEPT if w in names and wanted for c in swept(w)]
-    results: dict[str, Any] = {"machine": machine(threads), "sessions": [], "cap": CAP}
-    results["sweeps"] = []
+    here = {"machine": machine(threads), "cap": CAP, "sessions": [], "sweeps": []}
+    try:
+        results = begun(here, out) if resume else here
+    except ValueError as error:
+        console.print(str(error))
+        raise typer.Exit(2) from None
+    had = {s["name"] for s in results["sessions"]}
+    drawn = {(s["workload"], s["candidate"]) for s in results["sweeps"]}
+    planned, curves = (
+        [s for s in planned if s.name not in had],
+        [c for c in curves if c not in drawn],
+    )
     columns = (
         SpinnerColumn(),
         MofNCompleteColumn(),
@@ -101,7 +105,6 @@ def main(
                 {"name": session.name, "candidates": found, "claims": answers}
             )
             save(results, out)
-            console.print(tables.of_session(session, found))
             progress.advance(task)
         for workload, candidate in curves:
 
@@ -112,9 +115,8 @@ def main(
             results["sweeps"].append(sweep(workload, candidate, sizes, CAP, threads, step))
             save(results, out)
             progress.advance(task)
-    if curves:
-        console.print(tables.of_sweeps(results["sweeps"], CAP))
-    console.print(tables.of_claims(results["sessions"]))
+    for table in tables.page(results):
+        console.print(table)
     if figures:
         for path in draw(results["sweeps"], CAP, figures):
             console.print(f"drew {path}")

@@ -77,7 +77,7 @@ def _hold_against_truth(
         return found - (found * z).sum(1, keepdims=True) * z
 
     for entry, figures, process in alive:
-        if entry.candidate.startswith("products"):
+        if entry.candidate.startswith("floor"):
             continue
         key = entry.workload, entry.rows
         if key not in truths:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.inputs import FEATURES, Arrays
+from benchmarks.inputs import Arrays
 
 Call = Callable[[], list[np.ndarray]]
 Loss = Callable[..., Any]
@@ -65,42 +65,3 @@ def in_tensorflow(loss: Loss, given: Arrays) -> Run:
 
     # `numpy()` would copy them.
     return Run(lambda: [np.asarray(g) for g in gradient(*inputs)])
-
-
-class Products(NamedTuple):
-    """The floor of a loss: as many n x n products as any exact evaluation makes."""
-
-    logits: int
-    gradients: int
-
-
-def products_in_torch(floor: Products, given: Arrays) -> Run:
-    import torch
-
-    x, square = torch.from_numpy(given[0]), torch.empty(2 * (len(given[0]),))
-    out = torch.empty(len(x), FEATURES)
-
-    def call() -> list[np.ndarray]:
-        for _ in range(floor.logits):
-            torch.mm(x, x.T, out=square)
-        for _ in range(floor.gradients):
-            torch.mm(square, x, out=out)
-        return []
-
-    return Run(call)
-
-
-def products_in_numpy(floor: Products, given: Arrays) -> Run:
-    x = given[0]
-    square, out = np.empty(2 * (len(x),), x.dtype), np.empty_like(x)
-    # Given x.T itself, NumPy makes half a product and mirrors it.
-    columns = x.copy().T
-
-    def call() -> list[np.ndarray]:
-        for _ in range(floor.logits):
-            np.matmul(x, columns, out=square)
-        for _ in range(floor.gradients):
-            np.matmul(square, x, out=out)
-        return []
-
-    return Run(call)

@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from benchmarks.workloads import WORKLOADS
+from benchmarks.workloads import EAGER, LEAN, WORKLOADS
 
-EAGER = ("torch", "numpy")
-LIGHTLY = "NTXent", "lightly", 4096
-"""The reference between sessions: SupCR and HCL have no peer that is a package."""
+FEW = (8, 32, 128, 512)
+GROWN = (4096, 8192)
 
 
 class Entry(NamedTuple):
@@ -31,23 +30,27 @@ class Session(NamedTuple):
 def sessions(rows: list[int] | None = None) -> Iterator[Session]:
     """Of every workload all candidates at one size, then what only nearfar is asked for."""
     for workload, known in WORKLOADS.items():
+        kept = [c for c in known.candidates if not c.endswith(LEAN)]
         for n in rows or [known.rows]:
-            entries = [Entry(workload, candidate, n) for candidate in known.candidates]
-            if not rows and workload in ("SupCR", "HCL"):
-                entries.append(Entry(*LIGHTLY))
+            entries = [Entry(workload, c, n) for c in kept]
             yield Session(workload, "all candidates", entries, gradients=True)
         if not rows:
             yield from _sizes(workload)
 
 
 def _sizes(workload: str) -> Iterator[Session]:
-    names = list(WORKLOADS[workload].candidates)
-    eager = [n for n in names if n.startswith(("nearfar, torch", "nearfar, numpy", "products"))]
-    yield Session(workload, "growth", [Entry(workload, c, n) for c in eager for n in (4096, 8192)])
+    def named(n: int, kinds: tuple[str, ...], frameworks: tuple[str, ...]) -> list[Entry]:
+        names = WORKLOADS[workload].candidates
+        starts = tuple(f"{kind}, {framework}" for kind in kinds for framework in frameworks)
+        return [Entry(workload, c, n) for c in names if c.startswith(starts)]
+
+    grown = [e for n in GROWN for e in named(n, ("nearfar", "floor"), EAGER)]
+    yield Session(workload, "growth", grown)
     if workload in ("NTXent", "SupCon"):
         large = [Entry(workload, f"nearfar, {f}", 65_536) for f in EAGER]
         yield Session(workload, "large", large, timed=False)
-    if workload == "NTXent":
-        few = ("nearfar, torch", "nearfar, numpy", "dense, torch", "lightly")
-        small = [Entry(workload, c, n) for c in few for n in (32, 256)]
-        yield Session(workload, "small", small, gradients=True)
+    if WORKLOADS[workload].closed:
+        frameworks = (*EAGER, "jax")
+        small = [e for n in FEW for e in named(n, ("nearfar", "dense"), frameworks)]
+        kept = [e for e in small if not e.candidate.endswith(LEAN)]
+        yield Session(workload, "small", kept, gradients=True)

@@ -7,12 +7,14 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 import nearfar as nf
-from benchmarks import inputs, runs
+from benchmarks import floors, inputs, runs
+from benchmarks.floors import Floor
 from benchmarks.inputs import Arrays, Inputs
-from benchmarks.runs import Products, Run
+from benchmarks.runs import Run
 
 NOTHING_KEPT = 4 * 2**20
 """`memory=` that holds buffers of full tiles and none of the tiles themselves."""
+LEAN = ", no tiles kept"
 
 _RUNS: dict[str, Callable[[Any, Arrays], Run]] = {
     "torch": runs.in_torch,
@@ -20,7 +22,7 @@ _RUNS: dict[str, Callable[[Any, Arrays], Run]] = {
     "jax": runs.in_jax,
     "tensorflow": runs.in_tensorflow,
 }
-_PRODUCTS = {"torch": runs.products_in_torch, "numpy": runs.products_in_numpy}
+EAGER = ("torch", "numpy")
 
 
 class Candidate(NamedTuple):
@@ -45,14 +47,14 @@ class Workload:
     parameters: dict[str, float]
     dense: str
     """The function in each module of `benchmarks.dense`."""
-    floor: Products
+    floor: Floor
     peers: dict[str, Peer] = field(default_factory=dict)
     rows: int = 4096
     """Where all candidates are compared: of both views together, or of each tower."""
-    compiled: bool = False
-    """Whether JAX and TensorFlow are measured as well."""
-    lean: bool = False
-    """Whether it is measured without kept tiles as well."""
+    compiled: tuple[str, ...] = ()
+    """Frameworks that are measured as well, compiled."""
+    closed: bool = False
+    """Whether `benchmarks.dense.numpy` has it, value and gradient in closed form."""
 
     @property
     def candidates(self) -> dict[str, Candidate]:
@@ -67,16 +69,15 @@ class Workload:
     def _ours(self) -> Iterator[tuple[str, Candidate]]:
         loss = self.loss(**self.parameters)
         for framework, run in _RUNS.items():
-            if self.compiled or framework in _PRODUCTS:
+            if framework in (*EAGER, *self.compiled):
                 yield f"nearfar, {framework}", Candidate(self.inputs, partial(run, loss))
-        if self.lean:
-            lean = loss.with_options(memory=NOTHING_KEPT)
-            for framework in _PRODUCTS:
-                name = f"nearfar, {framework}, no tiles kept"
-                yield name, Candidate(self.inputs, partial(_RUNS[framework], lean), "memory=4 MiB")
+        lean = loss.with_options(memory=NOTHING_KEPT)
+        for framework in EAGER:
+            name = f"nearfar, {framework}{LEAN}"
+            yield name, Candidate(self.inputs, partial(_RUNS[framework], lean), "memory=4 MiB")
 
     def _dense(self) -> Iterator[tuple[str, Candidate]]:
-        for framework in ("torch", "jax", "tensorflow") if self.compiled else ("torch",):
+        for framework in ("torch", *self.compiled, *["numpy"] * self.closed):
             run = partial(_run_dense, framework, self.dense, self.parameters)
             yield f"dense, {framework}", Candidate(self.inputs, run)
 
@@ -86,14 +87,22 @@ class Workload:
             yield name, Candidate(self.inputs, run, peer.note)
 
     def _floors(self) -> Iterator[tuple[str, Candidate]]:
-        note = f"the floor: {sum(self.floor)} bare n x n x {inputs.FEATURES} products"
-        for framework, run in _PRODUCTS.items():
-            candidate = Candidate(lambda n: (inputs.rows(n),), partial(run, self.floor), note)
-            yield f"products, {framework}", candidate
+        for kept in (True, False):
+            for framework, run in (("torch", floors.in_torch), ("numpy", floors.in_numpy)):
+                yield (
+                    f"floor, {framework}{'' if kept else LEAN}",
+                    Candidate(
+                        lambda n: (inputs.rows(n),),
+                        partial(run, self.floor, kept),
+                        self.floor.said(kept),
+                    ),
+                )
 
 
 def _run_dense(framework: str, function: str, parameters: dict[str, float], given: Arrays) -> Run:
     formula = getattr(import_module(f"benchmarks.dense.{framework}"), function)
+    if framework == "numpy":
+        return Run(lambda: list(formula(*given, **parameters)[1]))
     return _RUNS[framework](lambda *arrays: formula(*arrays, **parameters), given)
 
 
@@ -110,62 +119,64 @@ WORKLOADS = {
         loss=nf.NTXent,
         parameters={"temperature": 0.1},
         dense="ntxent",
-        floor=Products(1, 1),
+        floor=Floor(half=True, exponentials=1, sums=2, passes=2, gradients=2),
         peers={
             "lightly": Peer("lightly_ntxent"),
             "pytorch metric learning": Peer("pml_ntxent", "lists pairs beside pairs"),
             "optax": Peer("optax_ntxent", "general in labels; builds (n, n, d)", "jax"),
         },
-        compiled=True,
-        lean=True,
+        compiled=("jax", "tensorflow"),
+        closed=True,
     ),
     "SupCon": Workload(
         inputs=inputs.classes,
         loss=nf.SupCon,
         parameters={"temperature": 0.1},
         dense="supcon",
-        floor=Products(1, 1),
+        floor=Floor(half=True, exponentials=1, sums=2, passes=2, gradients=2),
         peers={
             "pytorch metric learning": Peer("pml_supcon"),
             "optax": Peer(
                 "optax_supcon", "another loss: own_positive, mean over pairs; (n, n, d)", "jax"
             ),
         },
-        compiled=True,
-        lean=True,
+        compiled=("jax", "tensorflow"),
+        closed=True,
     ),
     "own_positive": Workload(
         inputs=inputs.two_classes,
         loss=partial(nf.SupCon, denominator="own_positive"),
         parameters={"temperature": 0.1},
         dense="own_positive",
-        floor=Products(1, 1),
+        floor=Floor(half=True, exponentials=2, sums=2, passes=8, gradients=2),
     ),
     "HCL": Workload(
         inputs=inputs.views,
         loss=nf.HCL,
         parameters={"temperature": 0.5, "tau_plus": 0.1, "beta": 1.0},
         dense="hcl",
-        floor=Products(1, 1),
+        floor=Floor(half=True, exponentials=1, sums=4, passes=6, gradients=2),
     ),
     "CLIP": Workload(
         inputs=inputs.towers,
         loss=nf.CLIP,
         parameters={"temperature": 0.1},
         dense="clip",
-        floor=Products(2, 2),
+        floor=Floor(half=False, exponentials=1, sums=2, passes=2, gradients=2),
         peers={
             "torch chunked": Peer("torch_chunked", _UNIT),
             "open_clip": Peer("open_clip", _UNIT),
             "sentence-transformers": Peer("st_symmetric"),
         },
+        compiled=("jax",),
+        closed=True,
     ),
     "SigLIP": Workload(
         inputs=inputs.towers,
         loss=nf.SigLIP,
         parameters={"temperature": 0.1, "bias": -10.0},
         dense="siglip",
-        floor=Products(1, 2),
+        floor=Floor(half=False, exponentials=2, sums=1, passes=3, gradients=2, visits=1),
         peers={"open_clip": Peer("open_siglip", _UNIT)},
     ),
     "InfoNCE": Workload(
@@ -173,15 +184,17 @@ WORKLOADS = {
         loss=nf.InfoNCE,
         parameters={"temperature": 0.1},
         dense="infonce",
-        floor=Products(1, 2),
+        floor=Floor(half=False, exponentials=1, sums=1, passes=1, gradients=2, visits=1),
         peers={"info-nce-pytorch": Peer("info_nce")},
+        compiled=("jax",),
+        closed=True,
     ),
     "batch-hard": Workload(
         inputs=inputs.classes,
         loss=partial(nf.BatchTriplet, mining="hard"),
         parameters={"margin": 0.2},
         dense="batch_hard",
-        floor=Products(1, 1),
+        floor=Floor(half=True, exponentials=0, sums=4, passes=2, gradients=0, visits=1),
         peers={
             "pytorch metric learning": Peer("pml_hard", "normalises"),
             "sentence-transformers": Peer("st_hard"),
@@ -192,7 +205,7 @@ WORKLOADS = {
         loss=partial(nf.BatchTriplet, mining="all"),
         parameters={"margin": 0.2},
         dense="batch_all",
-        floor=Products(1, 1),
+        floor=Floor(half=False, exponentials=0, sums=7, passes=14, gradients=2, visits=1),
         peers={
             "pytorch metric learning": Peer("pml_all", "normalises"),
             "sentence-transformers": Peer("st_all"),
@@ -204,7 +217,7 @@ WORKLOADS = {
         loss=nf.SupCR,
         parameters={"temperature": 2.0},
         dense="supcr",
-        floor=Products(1, 1),
+        floor=Floor(half=False, exponentials=2, sums=2, passes=8, gradients=2, visits=1),
         peers={
             "authors' code": Peer("official_supcr"),
             "published way": Peer("published_supcr", "a loop over positives"),

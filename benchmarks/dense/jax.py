@@ -26,3 +26,16 @@ def supcon(x: Array, labels: Array, temperature: float) -> Array:
     count = positives.sum(1)
     per_anchor = jnp.where(positives, log_prob, 0).sum(1) / jnp.maximum(count, 1)
     return -per_anchor.sum() / (count > 0).sum()
+
+
+def _toward_partners(logits: Array) -> Array:
+    return jnp.mean(logsumexp(logits, 1) - jnp.diagonal(logits))
+
+
+def clip(x: Array, y: Array, temperature: float) -> Array:
+    logits = _unit(x) @ _unit(y).T / temperature
+    return (_toward_partners(logits) + _toward_partners(logits.T)) / 2
+
+
+def infonce(x: Array, y: Array, temperature: float) -> Array:
+    return _toward_partners(_unit(x) @ _unit(y).T / temperature)

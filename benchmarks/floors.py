@@ -1,0 +1,115 @@
+"""What a loss cannot do without, in bare operations on tiles that stay in the caches.
+
+Every pair has to be visited once before the sums of its anchors are known and once after. Whoever
+keeps what the first visit made pays products of logits and exponentials once, whoever keeps nothing
+pays them twice, but for losses whose sums are known row by row.
+"""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks.inputs import Arrays
+from benchmarks.runs import Run
+
+SIDE = 512
+
+
+class Floor(NamedTuple):
+    """Operations on each tile of logits, which is visited once, or not at all if its mirror is."""
+
+    half: bool
+    """One tile serves the anchors of its rows and of its columns."""
+    exponentials: int
+    """And logarithms."""
+    sums: int
+    """Passes that only read a tile."""
+    passes: int
+    """That read one and write one."""
+    gradients: int
+    """Products of weights with rows."""
+    visits: int = 2
+
+    def said(self, kept: bool) -> str:
+        """In words."""
+        times = 1 if kept else self.visits
+        parts = (
+            (times + self.gradients, "products"),
+            (times * self.exponentials, "exponentials"),
+            (self.sums, "sums"),
+            (self.passes, "passes"),
+        )
+        told = ", ".join(f"{count} {what}" for count, what in parts if count)
+        return f"{told} of {'half' if self.half else 'all'} n x n"
+
+    def tiles(self, n: int) -> Iterator[tuple[slice, slice]]:
+        blocks = [slice(k, min(k + SIDE, n)) for k in range(0, n, SIDE)]
+        return (
+            (a, b) for k, a in enumerate(blocks) for b in blocks[: k + 1 if self.half else None]
+        )
+
+
+def in_torch(floor: Floor, kept: bool, given: Arrays) -> Run:
+    import torch
+
+    x = torch.from_numpy(given[0])
+    out, factors = torch.empty_like(x), torch.ones(len(x), 1)
+    tile, other = (torch.empty(SIDE, SIDE) for _ in range(2))
+    times = 1 if kept else floor.visits
+
+    def call() -> list[np.ndarray]:
+        for i, j in floor.tiles(len(x)):
+            a, b = x[i], x[j]
+            made, changed = (t[: len(a), : len(b)] for t in (tile, other))
+            for _ in range(times):
+                torch.mm(a, b.T, out=made)
+            for _ in range(times * floor.exponentials):
+                torch.exp(made, out=changed)
+            for k in range(floor.sums):
+                torch.sum(changed, k % 2)
+            for _ in range(floor.passes):
+                torch.mul(made, factors[i], out=changed)
+            for k in range(floor.gradients):
+                rows, columns, weights = (i, b, changed) if k % 2 == 0 else (j, a, changed.T)
+                torch.mm(weights, columns, out=out[rows])
+        return []
+
+    return Run(call)
+
+
+def in_numpy(floor: Floor, kept: bool, given: Arrays) -> Run:
+    """A thread takes whole tiles."""
+    from threadpoolctl import ThreadpoolController
+
+    x = given[0]
+    columns, factors = x.copy().T, np.ones((len(x), 1), x.dtype)
+    times = 1 if kept else floor.visits
+    tiles, threads = list(floor.tiles(len(x))), len(os.sched_getaffinity(0))
+
+    def some(start: int) -> None:
+        tile, other = (np.empty((SIDE, SIDE), x.dtype) for _ in range(2))
+        out = np.empty_like(x, shape=(SIDE, x.shape[1]))
+        for i, j in tiles[start::threads]:
+            a, b = x[i], x[j]
+            made, changed = (t[: len(a), : len(b)] for t in (tile, other))
+            for _ in range(times):
+                np.matmul(a, columns[:, j], out=made)
+            for _ in range(times * floor.exponentials):
+                np.exp(made, out=changed)
+            for k in range(floor.sums):
+                np.sum(changed, k % 2)
+            for _ in range(floor.passes):
+                np.multiply(made, factors[i], out=changed)
+            for k in range(floor.gradients):
+                weights, rows = (changed, b) if k % 2 == 0 else (changed.T, a)
+                np.matmul(weights, rows, out=out[: len(weights)])
+
+    def call() -> list[np.ndarray]:
+        with ThreadpoolController().limit(limits=1), ThreadPoolExecutor(threads) as pool:
+            list(pool.map(some, range(threads)))
+        return []
+
+    return Run(call)
