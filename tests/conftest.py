@@ -25,8 +25,9 @@ pytest.register_assert_rewrite("support")
 
 from support.backends import BACKENDS, FLOAT_DTYPES, FRAMEWORKS  # noqa: E402
 
-# Helpers hold no tests, and some want packages or machines that few have.
-collect_ignore_glob = ["support/*"]
+# Helpers hold no tests, and some want packages or machines that few have; programs that tests
+# start set up JAX and TensorFlow for many devices when they are imported.
+collect_ignore_glob = ["support/*", "distributed/[!t]*.py", "modes/several_devices.py"]
 
 
 @pytest.fixture(params=FRAMEWORKS.values(), ids=FRAMEWORKS)

@@ -196,9 +196,9 @@ def test_random_conventions_are_named():
 
 @pytest.mark.long
 def test_more_random_conventions_are_named():
-    right, wrong = tally(range(400, 424))
+    right, wrong = tally(range(400, 412))
     assert not wrong
-    assert right >= 23
+    assert right >= 11
 
 
 def test_random_fields_are_named():
@@ -209,6 +209,6 @@ def test_random_fields_are_named():
 
 @pytest.mark.long
 def test_more_random_fields_are_named():
-    right, wrong = tally(range(600, 650), drawn_family.draw)
+    right, wrong = tally(range(600, 620), drawn_family.draw)
     assert not wrong
-    assert right >= 48
+    assert right >= 19

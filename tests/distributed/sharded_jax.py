@@ -16,6 +16,7 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 from support.cases import CASES as REGISTERED
+from support.cases import LOSSES
 
 import nearfar as nf
 from nearfar.jax import sharded
@@ -69,8 +70,9 @@ def cut_to_eights(case):
 CALLS = {
     name: (loss.with_options(tile=2), *rows) for name, (loss, *rows) in (NAMED | OTHERS).items()
 }
-for name, case in REGISTERED.items():
-    if all(len(x) >= 8 for x in case.embeddings):
+for name in (next(iter(entry.cases)) for entry in LOSSES.values()):
+    case = REGISTERED.get(name)
+    if case and all(len(x) >= 8 for x in case.embeddings):
         CALLS.setdefault(name, cut_to_eights(case))
 
 # Calls by name: rows that are cut over the devices, and what all of them hold whole.

@@ -47,7 +47,7 @@ def test_whoever_meets_whom():
 
 @pytest.mark.long
 def test_every_registered_loss():
-    hold(told("every"), 40)
+    hold(told("every"), 38)
 
 
 def grows_with_the_rows(found):

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 import tensorflow as tf
-from support.cases import CASES, FEW
+from support.cases import CASES, FEW, LOSSES
 
 import nearfar as nf
 from nearfar import distances, divergences
@@ -27,9 +27,12 @@ def gradients(function, arrays, wrt):
 
 
 def cells():
-    """Every loss; by default few of them as graphs, which are seconds to make."""
+    """Every case, and each loss once as a graph, which is seconds to make; by default few."""
+    first = {next(iter(entry.cases)) for entry in LOSSES.values()}
     for name in CASES:
         yield pytest.param(name, lambda f: f, id=f"{name}-eager")
+        if name not in {*first, *FEW}:
+            continue
         marks = [] if name in FEW else [pytest.mark.long]
         yield pytest.param(name, tf.function, id=f"{name}-graph", marks=marks)
 
