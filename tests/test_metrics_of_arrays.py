@@ -7,6 +7,7 @@ import pandas
 import pytest
 import tensorflow as tf
 import torch
+from support.covering import sampled
 
 from nearfar import metrics
 from nearfar.frameworks import namespace_of
@@ -57,9 +58,7 @@ def test_every_measure_is_called():
     assert set(CALLS) == set(metrics.__all__)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
-@pytest.mark.parametrize("framework", NAMES)
-@pytest.mark.parametrize("name", CALLS)
+@sampled("name, framework, dtype", CALLS, NAMES, ["float16", "bfloat16", "float32", "float64"])
 def test_any_dtype(name, framework, dtype):
     rows = of(framework, dtype)
     got = CALLS[name](rows, labels_of(framework))
@@ -131,8 +130,14 @@ def wide(request, on_device, monkeypatch):
     return request.param
 
 
-@pytest.mark.parametrize("tile", [700, 2**20])
-@pytest.mark.parametrize("name", CALLS)
+@sampled(
+    "name, on_device, wide, tile",
+    CALLS,
+    ["torch", "tensorflow", "jax"],
+    [True, False],
+    [700, 2**20],
+    indirect=["on_device", "wide"],
+)
 def test_on_a_device(name, on_device, wide, tile, monkeypatch):
     if name == "r_precision" and not wide:
         pytest.skip("other distances than Euclid's are the host's without float64")

@@ -20,8 +20,16 @@ def tab(cls, framework):
     return found[1]
 
 
-@pytest.mark.parametrize("framework", ["PyTorch", "JAX", "TensorFlow", "NumPy"])
-@pytest.mark.parametrize("name", LOSSES)
+def tabs():
+    """Pages of losses with the same inputs differ in a name: where it takes long, one of each."""
+    alike = {losspage.shown(cls).inputs: name for name, cls in reversed(LOSSES.items())}
+    for name in LOSSES:
+        for framework in ("PyTorch", "NumPy", "JAX", "TensorFlow"):
+            if framework in ("PyTorch", "NumPy") or name in alike.values():
+                yield name, framework
+
+
+@pytest.mark.parametrize(("name", "framework"), list(tabs()))
 def test_the_code_of_every_framework_runs(name, framework):
     cls = LOSSES[name]
     (backend,) = [found for found in BACKENDS.values() if found.title == framework]

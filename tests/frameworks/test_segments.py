@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from support.covering import sampled
 
 from nearfar.frameworks.numpy import segments
 
@@ -30,10 +31,7 @@ def test_a_running_sum_does_not_move_where_nothing_is_added(reverse):
     np.testing.assert_array_equal(found, found[:, :1] + np.zeros_like(found))
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("share", [0.0, 0.05, 0.3, 0.95, 1.0], ids="{}_continue".format)
-@pytest.mark.parametrize("views", [1, 2, 3])
-@pytest.mark.parametrize("last", [False, True])
+@sampled("width, share, views, last", WIDTHS, [0.0, 0.05, 0.3, 0.95, 1.0], [1, 2, 3], [False, True])
 def test_entries_of_runs(width, share, views, last):
     rng = np.random.default_rng(2)
     x, starts = rng.standard_normal((6, width)), rng.random((6, width)) >= share

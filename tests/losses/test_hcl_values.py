@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from oracles import conventions, differences, hcl
 from support.agreement import Truth, assert_gradients, assert_value, check, check_learned, truth
+from support.backends import FLOAT_DTYPES, FRAMEWORKS
+from support.covering import sampled
 
 import nearfar as nf
 
@@ -32,7 +34,7 @@ def at_floor(*views, **fields) -> list[bool]:
     return [raw < floor for _, raw, floor in found]
 
 
-@pytest.mark.parametrize("fields", conventions.HCL, ids=conventions.name)
+@sampled("framework, dtype, fields", FRAMEWORKS.values(), FLOAT_DTYPES, conventions.HCL)
 def test_values_and_gradients(framework, dtype, fields):
     views = [framework.asarray(A, dtype), framework.asarray(B, dtype)]
     clamped = at_floor(A, B, temperature=STATED["temperature"], **fields)
@@ -177,7 +179,7 @@ def test_one_pair_of_views(framework, dtype):
         assert losses.tolist() == [0, 0]
 
 
-@pytest.mark.parametrize("fields", ATTACHED, ids=conventions.name)
+@sampled("framework, dtype, fields", FRAMEWORKS.values(), FLOAT_DTYPES, ATTACHED)
 def test_the_same_array_as_both_views(framework, dtype, fields):
     check(framework, "HCL", [A, A], dtype=dtype, temperature=0.45, **fields)
 

@@ -7,6 +7,8 @@ import pytest
 import torch
 from oracles import conventions, differences, infonce
 from support.agreement import Truth, assert_gradients, assert_value, truth
+from support.backends import FLOAT_DTYPES, FRAMEWORKS
+from support.covering import sampled
 
 import nearfar as nf
 
@@ -34,9 +36,14 @@ def expected(kind, reduction, **fields) -> Truth:
     return truth("InfoNCE", inputs, upstream=UPSTREAM[reduction], value=value, **fields)
 
 
-@pytest.mark.parametrize("kind", NEGATIVES)
-@pytest.mark.parametrize("reduction", conventions.REDUCTIONS)
-@pytest.mark.parametrize("fields", conventions.INFONCE, ids=conventions.name)
+@sampled(
+    "framework, dtype, fields, reduction, kind",
+    FRAMEWORKS.values(),
+    FLOAT_DTYPES,
+    conventions.INFONCE,
+    conventions.REDUCTIONS,
+    NEGATIVES,
+)
 def test_values_and_gradients(framework, dtype, fields, reduction, kind):
     inputs = [framework.asarray(x, dtype) for x in (QUERY, POSITIVE, *NEGATIVES[kind])]
     loss = nf.InfoNCE(**fields, **STATED, reduction=reduction)

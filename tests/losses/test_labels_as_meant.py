@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from support.backends import BACKENDS, DIFFERENTIABLE
+from support.covering import sampled
 
 import nearfar as nf
 
@@ -85,15 +86,7 @@ def test_flatten_views_of_other_shapes(features, labels, words):
         nf.flatten_views(features, labels)
 
 
-def one_or_all(kinds):
-    """Every loss with the first kind, and every kind with the first loss: each is a program."""
-    first, *others = kinds
-    pairs = [(loss, first) for loss in OF_LABELS] + [(OF_LABELS[0], kind) for kind in others]
-    return pytest.mark.parametrize(("loss", "kind"), pairs, ids=str)
-
-
-@pytest.mark.parametrize("name", COMPILED)
-@one_or_all(SOFT)
+@sampled("loss, kind, name", OF_LABELS, SOFT, COMPILED, ids=str)
 def test_soft_labels(loss, kind, name):
     """Refused where the host reads them; NaN in programs that cannot, value and gradient."""
     backend, labels = BACKENDS[name], SOFT[kind]
@@ -124,8 +117,7 @@ def test_soft_labels_are_nan_after_simplification_too(loss):
     assert not products
 
 
-@pytest.mark.parametrize("name", COMPILED)
-@one_or_all(["int64", "float32", "bool"])
+@sampled("loss, kind, name", OF_LABELS, ["int64", "float32", "bool"], COMPILED, ids=str)
 def test_several_labels_a_row_mean_the_same_when_compiled(loss, kind, name):
     backend, labels = BACKENDS[name], np.eye(4, dtype=kind)[:, :3][LABELS]
     labels[0, 2] = 1

@@ -9,6 +9,8 @@ import pytest
 import torch
 from oracles import batchtriplet, conventions, dense, differences
 from support.agreement import TOLERANCE, Truth, assert_value, check_weighted, truth
+from support.backends import FLOAT_DTYPES, FRAMEWORKS
+from support.covering import sampled
 
 import nearfar as nf
 
@@ -39,10 +41,16 @@ MINED = pytest.mark.parametrize("mining", MINING)
 COUNTED = pytest.mark.parametrize(("mining", "count"), conventions.MINING)
 
 
-@COUNTED
-@pytest.mark.parametrize("distance", conventions.DISTANCES)
-def test_values_and_gradients(framework, dtype, distance, mining, count):
+@sampled(
+    "framework, dtype, distance, counted",
+    FRAMEWORKS.values(),
+    FLOAT_DTYPES,
+    conventions.DISTANCES,
+    conventions.MINING,
+)
+def test_values_and_gradients(framework, dtype, distance, counted):
     """Anchors without triplets change the mean alone."""
+    mining, count = counted
     fields = {"mining": mining, "count": count, "distance": distance}
     fields |= {"margin": MARGINS[distance], "scale": 1.25}
     halves = (("classes", REDUCTIONS), ("multi-hot", REDUCTIONS[1::2]))
@@ -104,12 +112,16 @@ LINE = [[0.0], [1.0], [3.0], [-1.0], [2.0], [-3.5], [4.0]]
 LINE_LABELS = [0, 0, 0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("distance", ["euclidean", "cityblock", "chebyshev", "minkowski"])
-@pytest.mark.parametrize(
-    ("mining", "first"), [("all", 6.5), ("hard", 3.0), ("semihard", 0.5), ("all_semihard", 0.5)]
+@sampled(
+    "framework, dtype, distance, mined",
+    FRAMEWORKS.values(),
+    FLOAT_DTYPES,
+    ["euclidean", "cityblock", "chebyshev", "minkowski"],
+    [("all", 6.5), ("hard", 3.0), ("semihard", 0.5), ("all_semihard", 0.5)],
 )
-def test_by_hand(framework, dtype, distance, mining, first):
+def test_by_hand(framework, dtype, distance, mined):
     """With margin 1: (1 + 0) + (3 + 2 + 0.5 + 0), 3 - 1 + 1, 0 + 0.5, 0 + 0.5 + 0."""
+    mining, first = mined
     loss = nf.BatchTriplet(margin=1.0, mining=mining, distance=distance, reduction="none")
     got = framework.read(loss(framework.asarray(LINE, dtype), framework.labels(LINE_LABELS)))
     assert got[0] == first
@@ -166,13 +178,16 @@ def test_the_grid_has_ties():
     assert len(np.unique(GRID, axis=0)) < 16
 
 
-@pytest.mark.parametrize(
-    ("distance", "margin"),
+@sampled(
+    "framework, dtype, measured, counted",
+    FRAMEWORKS.values(),
+    FLOAT_DTYPES,
     [("sqeuclidean", 0.5), ("cityblock", 0.0), ("cityblock", 2.0), ("chebyshev", 0.5)],
+    conventions.MINING,
 )
-@COUNTED
-def test_ties_on_a_grid(framework, dtype, distance, mining, count, margin):
+def test_ties_on_a_grid(framework, dtype, measured, counted):
     """Equal rows, equal distances, and triplets at the margin: counts are exact."""
+    (distance, margin), (mining, count) = measured, counted
     fields = {"mining": mining, "count": count, "distance": distance, "margin": margin}
     for reduction in ("mean", "none"):
         stated = {**fields, "reduction": reduction}
@@ -307,8 +322,7 @@ NOTHING = {
 }
 
 
-@pytest.mark.parametrize("case", NOTHING)
-@MINED
+@sampled("framework, dtype, mining, case", FRAMEWORKS.values(), FLOAT_DTYPES, MINING, NOTHING)
 def test_no_triplet(framework, dtype, mining, case):
     """0 without a gradient."""
     labels = NOTHING[case]

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from oracles import conventions, supcon
 from support.agreement import check, truth
+from support.backends import FLOAT_DTYPES, FRAMEWORKS
+from support.covering import sampled
 
 import nearfar as nf
 
@@ -32,9 +34,14 @@ def quietly(framework, call):
     return result
 
 
-@pytest.mark.parametrize("case", ALONE)
-@pytest.mark.parametrize("without_positives", ["skip", "zero"])
-@pytest.mark.parametrize("denominator", conventions.DENOMINATORS)
+@sampled(
+    "framework, dtype, case, without_positives, denominator",
+    FRAMEWORKS.values(),
+    FLOAT_DTYPES,
+    ALONE,
+    ["skip", "zero"],
+    conventions.DENOMINATORS,
+)
 def test_no_positive_pair(framework, dtype, case, without_positives, denominator):
     x, labels = ALONE[case]
     x, labels = framework.asarray(x, dtype), framework.labels(labels)

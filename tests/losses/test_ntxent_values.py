@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from oracles import conventions, differences, ntxent
 from support.agreement import Truth, assert_gradients, assert_value, check, check_learned, truth
+from support.backends import FLOAT_DTYPES, FRAMEWORKS
+from support.covering import sampled
 
 import nearfar as nf
 
@@ -29,8 +31,13 @@ def upstream(reduction, fields):
     return given[:4] if reduction == "none" and fields.get("anchors") == "first" else given
 
 
-@pytest.mark.parametrize("reduction", conventions.REDUCTIONS)
-@pytest.mark.parametrize("fields", conventions.NTXENT, ids=conventions.name)
+@sampled(
+    "framework, dtype, fields, reduction",
+    FRAMEWORKS.values(),
+    FLOAT_DTYPES,
+    conventions.NTXENT,
+    conventions.REDUCTIONS,
+)
 def test_values_and_gradients(framework, dtype, fields, reduction):
     views = [framework.asarray(A, dtype), framework.asarray(B, dtype)]
     loss = nf.NTXent(**fields, **STATED, reduction=reduction)

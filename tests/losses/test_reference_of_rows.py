@@ -86,11 +86,7 @@ FEW = ["supcr", "hard", "all-semihard"]
 CANDIDATES = ["reference", "both"]
 
 
-def named(value):
-    return getattr(value, "name", None)
-
-
-EVERY = sampled("case, candidates, framework", CASES, CANDIDATES, FRAMEWORKS.values(), ids=named)
+EVERY = sampled("case, candidates, framework", CASES, CANDIDATES, FRAMEWORKS.values())
 
 NOTHING = pytest.mark.filterwarnings("ignore:no anchor of this batch")
 
@@ -177,7 +173,7 @@ def test_a_batch_of_one_row(framework, case, candidates):
 
 
 @NOTHING
-@sampled("case, candidates, backend", CASES, CANDIDATES, BACKENDS.values(), ids=named)
+@sampled("case, candidates, backend", CASES, CANDIDATES, BACKENDS.values())
 def test_an_empty_reference(backend, case, candidates):
     """A queue that nobody has pushed to: the batch alone, or nothing at all."""
     called = CASES[case].stating(candidates=candidates)
@@ -201,7 +197,6 @@ def test_an_empty_reference(backend, case, candidates):
     ["supcr", "supcr-nearer"],
     CANDIDATES,
     BACKENDS.values(),
-    ids=named,
 )
 def test_a_learned_temperature(backend, case, candidates):
     called = CASES[case].stating(candidates=candidates)

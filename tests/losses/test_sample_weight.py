@@ -54,7 +54,6 @@ EVERY = pytest.mark.parametrize("case", CASES)
     CASES,
     BACKENDS.values(),
     ["mean", "sum", "none"],
-    ids=lambda x: getattr(x, "name", None),
 )
 def test_agrees_with_loops(case, backend, reduction):
     hold(backend, CASES[case].stating(reduction=reduction))

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from oracles import conventions, differences, supcon
 from support.agreement import Truth, assert_gradients, assert_value, truth
+from support.backends import FLOAT_DTYPES, FRAMEWORKS
+from support.covering import sampled
 
 import nearfar as nf
 
@@ -29,10 +31,10 @@ def expected(reduction, **fields) -> Truth:
     return truth("SupCon", [X], LABELS, upstream=UPSTREAM[reduction], value=value, **fields)
 
 
-@pytest.mark.parametrize("group", GROUPS.values(), ids=GROUPS)
-def test_values_and_gradients(framework, dtype, group):
+@sampled("framework, dtype, named", FRAMEWORKS.values(), FLOAT_DTYPES, GROUPS)
+def test_values_and_gradients(framework, dtype, named):
     x, labels = framework.asarray(X, dtype), framework.labels(LABELS)
-    for fields in group:
+    for fields in GROUPS[named]:
         for reduction in conventions.REDUCTIONS:
             about = f"{conventions.name(fields)}-{reduction}"
             loss = nf.SupCon(**fields, **STATED, reduction=reduction)

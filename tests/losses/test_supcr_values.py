@@ -9,6 +9,8 @@ import pytest
 from oracles import conventions, differences, supcr
 from oracles.figures import RANKED
 from support.agreement import Truth, assert_gradients, assert_value, check, check_learned, truth
+from support.backends import FLOAT_DTYPES, FRAMEWORKS
+from support.covering import sampled
 
 import nearfar as nf
 
@@ -25,6 +27,13 @@ TARGETS = {
 UPSTREAM = {"mean": 3.0, "sum": 3.0, "none": [3.0, -1.0, 0.5, 2.0, 1.5, -2.5, 4.0]}
 STATED = {"temperature": 0.6, "scale": 1.25}
 CONVENTIONS = pytest.mark.parametrize("fields", conventions.SUPCR, ids=conventions.name)
+EVERY = sampled(
+    "framework, dtype, fields, kind",
+    FRAMEWORKS.values(),
+    FLOAT_DTYPES,
+    conventions.SUPCR,
+    TARGETS,
+)
 KINDS = pytest.mark.parametrize("kind", TARGETS)
 
 
@@ -35,8 +44,7 @@ def expected(kind, reduction, **fields) -> Truth:
     return truth("SupCR", [X], TARGETS[kind], upstream=UPSTREAM[reduction], value=value, **fields)
 
 
-@KINDS
-@CONVENTIONS
+@EVERY
 def test_values_and_gradients(framework, dtype, fields, kind):
     x, targets = framework.asarray(X, dtype), framework.labels(TARGETS[kind])
     for reduction in conventions.REDUCTIONS:
@@ -87,8 +95,7 @@ def test_one_column_is_no_column(framework):
     assert column == float(loss(x, framework.labels(targets)))
 
 
-@CONVENTIONS
-@KINDS
+@EVERY
 def test_equal_rows(framework, dtype, fields, kind):
     """Distance 0 between embeddings has the gradient 0, whether or not the targets are equal."""
     x = X.copy()

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from oracles import conventions
 from support.agreement import Truth, assert_gradients, assert_value, check, truth
-from support.backends import FRAMEWORKS
+from support.backends import FLOAT_DTYPES, FRAMEWORKS
+from support.covering import sampled
 
 import nearfar as nf
 
@@ -49,8 +50,13 @@ def expected(at, **fields) -> Truth:
     return truth(name, inputs, *labels, by_loops=True, **more, **fields)
 
 
-@pytest.mark.parametrize("temperature", [1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3])
-@pytest.mark.parametrize("similarity", conventions.SIMILARITIES)
+@sampled(
+    "framework, dtype, similarity, temperature",
+    FRAMEWORKS.values(),
+    FLOAT_DTYPES,
+    conventions.SIMILARITIES,
+    [1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3],
+)
 def test_temperatures(framework, dtype, similarity, temperature):
     for at, (name, inputs, labels, more) in enumerate(STATEMENTS):
         fields = {"similarity": similarity, "temperature": temperature}

@@ -42,7 +42,6 @@ def batch(name, far, d):
     [1e9, 1e15, 1e19, 1e21, 1e23, 1e30],
     [1, 3, 20],
     FRAMEWORKS.values(),
-    ids=lambda x: getattr(x, "name", None),
 )
 def test_the_other_rows_keep_their_digits(framework, name, far, d):
     inputs, labels = batch(name, far, d)

@@ -160,7 +160,7 @@ class TensorFlow(Backend):
     name = "tensorflow"
     title = "TensorFlow"
     slow = frozenset({"tf.function", "tf.function, unknown batch", "tf.function, XLA"})
-    alike = frozenset({"tf.function"})
+    alike = frozenset({"tf.function", "tf.Variable"})
 
     @cached_property
     def tf(self):

@@ -43,8 +43,15 @@ def sampled(
     names: str,
     *axes: Iterable[Any],
     meets: Callable[..., bool] = lambda *_: True,
-    ids: Callable[[Any], str | None] | None = None,
+    ids: Callable[[Any], str | None] = lambda value: _name(value),
     **options: Any,
 ) -> pytest.MarkDecorator:
     """`pytest.mark.parametrize` over such a sample."""
     return pytest.mark.parametrize(names, covering(*axes, meets=meets), ids=ids, **options)
+
+
+def _name(value: Any) -> str | None:
+    """Of a framework its name, of fields what they are; pytest's own for others."""
+    if isinstance(value, dict):
+        return "-".join(map(str, value.values()))
+    return getattr(value, "name", None)
