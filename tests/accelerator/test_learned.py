@@ -85,3 +85,40 @@ def test_rows_of_any_size_in_float32(name, scale, device):
     value, (found, *_) = loss.value_and_grad(*arrays[:2], temperature=arrays[2])
     assert bool(torch.isnan(value))
     assert bool(torch.isnan(found[0]).all())
+
+
+BESIDE = {
+    "ids": (nf.CLIP(), {"ids": np.arange(36) // 2}),
+    "log_q": (nf.SupCon(), {"log_q": -np.linspace(1, 3, 36)}),
+    "exclude": (nf.CLIP(exclude=nf.Exclude(by="self", margin=0.1)), {}),
+    "reference": (
+        nf.SupCon(),
+        {
+            "reference": np.linspace(-1, 2, 270).reshape(30, 9),
+            "reference_labels": np.arange(30) % 6,
+        },
+    ),
+    "queue": (nf.InfoNCE(), {"queue": np.cos(np.arange(180.0)).reshape(20, 9)}),
+    "queue-ids": (
+        nf.InfoNCE(same="negative"),
+        {"queue": np.cos(np.arange(180.0)).reshape(20, 9), "ids": np.arange(36) // 3},
+    ),
+}
+
+
+@pytest.mark.parametrize("tile", [None, 8])
+@pytest.mark.parametrize("temperature", [0.01, 0.07])
+@pytest.mark.parametrize("name", BESIDE)
+def test_several_sets_of_candidates(name, temperature, tile, device):
+    """Of which several may add to one anchor's sums."""
+    loss, named = BESIDE[name]
+    given = _batch(loss)
+    want, gradients = loss.value_and_grad(*given, **named, temperature=np.array(temperature))
+    loss = loss.with_options(kernel="tiles", tile=tile)
+    arrays = [torch.tensor(x, device=device) for x in given]
+    named = {k: torch.tensor(v, device=device) for k, v in named.items()}
+    t = torch.tensor(temperature, dtype=torch.float64, device=device)
+    value, found = loss.value_and_grad(*arrays, **named, temperature=t)
+    assert float(value) == pytest.approx(float(want), rel=1e-11)
+    for g, h in zip(found, gradients, strict=True):
+        assert np.abs(np.asarray(g.cpu()) - h).max() <= 1e-9 * np.abs(h).max()
