@@ -205,7 +205,8 @@ def _sums_by_products(x: Array, reverse: bool) -> Array:
 def _sent(x: Array, device: torch.device) -> Array:
     """On a device, for which the host does not wait: from memory that the device reads by itself.
     A graph that is captured would read it again when it is replayed, and refuses the copy."""
-    if is_wrapped(x) or not x.is_cpu or device.type in ("cpu", "mps"):
+    # Of other devices it is not known that they leave the host's memory alone in time.
+    if is_wrapped(x) or not x.is_cpu or device.type not in ("cuda", "meta"):
         return x.to(device)
     if device.type == "cuda" and not torch.cuda.is_current_stream_capturing():
         x = x.pin_memory()
