@@ -10,16 +10,29 @@ import pytest
 SCRIPT = Path(__file__).with_name("sharded_jax.py")
 
 
-def told(what, *names):
+def told(*tasks):
+    """What the script printed for each of its tasks, by the names of the lines."""
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), what, *names],
+        [sys.executable, str(SCRIPT), *tasks],
         capture_output=True,
         text=True,
         timeout=1200,
         env=os.environ | {"JAX_PLATFORMS": "cpu"},
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    return dict(line.split(": ", 1) for line in done.stdout.splitlines() if ": " in line)
+    sections = done.stdout.split("--\n")[1:]
+    return [dict(x.split(": ", 1) for x in told.splitlines() if ": " in x) for told in sections]
+
+
+@pytest.fixture(scope="module")
+def short():
+    """Tasks of one process, whose imports take as long as most of them."""
+    return told(
+        *("ways", "NTXent", "CLIP", "InfoNCE with a queue", "SupCR"),
+        *("--", "meetings", "ProxyNCA", "CLIP, ids"),
+        *("--", "memory", "NTXent"),
+        *("--", "refusals"),
+    )
 
 
 def hold(found, count):
@@ -30,24 +43,24 @@ def hold(found, count):
     assert {name: found[name] for name in others if not float(found[name]) <= 1e-12} == {}
 
 
-def test_the_value_and_the_gradient_of_the_whole_batch():
+def test_the_value_and_the_gradient_of_the_whole_batch(short):
     """Of every evaluator, in every way of mapping, with shared queues, weights and parameters."""
-    hold(told("ways", "NTXent", "CLIP", "InfoNCE with a queue", "SupCR"), 21)
+    hold(short[0], 18)
 
 
-def test_proxies_and_ids():
+def test_proxies_and_ids(short):
     """Proxies, which devices hold whole, and what is said of rows, which is cut with them."""
-    hold(told("meetings", "ProxyNCA", "CLIP, ids"), 2)
+    hold(short[1], 2)
 
 
 @pytest.mark.long
 def test_whoever_meets_whom():
-    hold(told("meetings"), 18)
+    hold(*told("meetings"), 18)
 
 
 @pytest.mark.long
 def test_every_registered_loss():
-    hold(told("every"), 38)
+    hold(*told("every"), 38)
 
 
 def grows_with_the_rows(found):
@@ -58,19 +71,14 @@ def grows_with_the_rows(found):
     return sizes
 
 
-def test_memory_grows_with_the_rows():
-    sizes = grows_with_the_rows(told("memory", "NTXent"))
+def test_memory_grows_with_the_rows(short):
+    sizes = grows_with_the_rows(short[2])
     assert sizes["NTXent"][1] < 20 * 2**20
 
 
 @pytest.mark.long
 def test_memory_of_every_evaluator_grows_with_the_rows():
-    assert len(grows_with_the_rows(told("memory"))) == 8
-
-
-@pytest.fixture(scope="module")
-def refused():
-    return told("refusals")
+    assert len(grows_with_the_rows(*told("memory"))) == 8
 
 
 @pytest.mark.parametrize(
@@ -86,5 +94,5 @@ def refused():
         ("no pool", "expected shared to name inputs that every device may hold whole"),
     ],
 )
-def test_refusals(refused, what, words):
-    assert words in refused[what]
+def test_refusals(short, what, words):
+    assert words in short[3][what]
