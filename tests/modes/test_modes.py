@@ -6,6 +6,8 @@ from support.backends import DIFFERENTIABLE
 from support.cases import CASES, FEW
 
 UPSTREAM = 3.0
+EVALUATORS = ("ntxent", "supcr")
+"""For modes that run the programs of another one."""
 TURNS = {"tf.function, unknown batch": 0, "tf.function, XLA": 1}
 
 
@@ -14,7 +16,7 @@ def cells():
     for backend in DIFFERENTIABLE.values():
         for mode in backend.modes:
             for k, case in enumerate(CASES):
-                if mode in backend.alike and case not in FEW:
+                if mode in backend.alike and case not in EVALUATORS:
                     continue
                 turn = TURNS.get(mode)
                 if turn is not None and turn != k % 2 and case not in FEW:
