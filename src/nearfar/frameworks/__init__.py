@@ -8,6 +8,7 @@
 """
 
 from nearfar.frameworks.dispatch import framework_name, glue_of, namespace_of, signature
+from nearfar.frameworks.numpy import NAMESPACE as HOST
 from nearfar.frameworks.protocol.elementwise import LEAST, UNSEEN
 from nearfar.frameworks.protocol.glue import (
     Evaluation,
@@ -34,12 +35,12 @@ from nearfar.frameworks.protocol.types import (
     BlockTuples,
     Run,
     Scratch,
-    Strided,
     SymbolicBlocks,
 )
 from nearfar.frameworks.reading import missing, to_host, unwrapped
 
 __all__ = [
+    "HOST",
     "HOST_MEMORY",
     "LEAST",
     "UNSEEN",
@@ -60,7 +61,6 @@ __all__ = [
     "Run",
     "Scratch",
     "Statement",
-    "Strided",
     "SymbolicBlocks",
     "choose",
     "framework_name",

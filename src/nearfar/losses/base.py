@@ -172,12 +172,7 @@ class Loss(Called, family=True):
                 "of losses has no single gradient; differentiate a sum of it in your framework"
             )
         plan, arrays = self._ready(inputs, named)
-        count, all_arrays = len(plan.embeddings), len(arrays)
-        chosen = (
-            tuple(range(count)) if wrt is None else arguments.argument_numbers("wrt", wrt, count)
-        )
-        chosen += tuple(range(all_arrays - plan.learned, all_arrays))
-        wanted = tuple(k in chosen for k in range(all_arrays))
+        chosen, wanted = plan.wanted(wrt)
         if plan.prepared is not None:
             value, found = plan.glue.prepared_value_and_grad(plan.prepared, arrays, wanted)
         else:

@@ -149,12 +149,15 @@ class Called(Declared, family=True):
         # `restored` takes it apart.
         statement = Statement(f"{' '.join(call.names)}\n{self._text}", call.parameters)
         finite = self.options.check_finite
+        many, count = len(call.arrays), len(call.embeddings)
+        every = (*range(count), *range(many - call.parameters.count(None), many))
         plan = Plan(
             glue_of(call.ns),
             call.evaluation,
             statement,
             tuple(call.embeddings),
-            call.parameters.count(None),
+            every,
+            tuple(k in every for k in range(many)),
             call.ns.checks_values if finite is None else finite,
         )
         if key[1] is not None and self._may_keep(call, arrays):
@@ -245,11 +248,21 @@ class Plan(NamedTuple):
     statement: Statement
     embeddings: tuple[str, ...]
     """Their names."""
-    learned: int
-    """How many parameters come as arrays."""
+    every: tuple[int, ...]
+    """Numbers of the arrays that get gradients: embeddings, and parameters that are arrays."""
+    whether: tuple[bool, ...]
+    """Of each array, whether it is one of these."""
     checked: bool
     """Whether it is asked if embeddings are finite."""
     prepared: Prepared | None = None
+
+    def wanted(self, wrt: tuple[int, ...] | None) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+        """Which arrays get gradients, by their numbers and of each, with these embeddings."""
+        if wrt is None:
+            return self.every, self.whether
+        count = len(self.embeddings)
+        chosen = arguments.argument_numbers("wrt", wrt, count) + self.every[count:]
+        return chosen, tuple(k in chosen for k in range(len(self.whether)))
 
 
 class Opened(NamedTuple):

@@ -7,7 +7,7 @@ of 1e-9 would drown in the rounding of logits.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from nearfar.frameworks import Array, Namespace
 from nearfar.rules.protocol import Anchors, Pair, PartitionRule, QueryRule, Slopes, Sum
@@ -66,8 +66,8 @@ class OnePositive(PartitionRule):
         if self.denominator == "negatives":
             one = ns.xp.ones_like(u)
             return u, Slopes((one,), -one)
-        share = ns.sigmoid(u)
-        return ns.softplus(u), Slopes((share,), -share)
+        loss, share = ns.softplus_and_sigmoid(u)
+        return loss, Slopes((share,), -share)
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ class HardOnePositive(PartitionRule):
         if self.denominator == "negatives":
             one = ns.xp.ones_like(u)
             return u, Slopes((one / self.times,), -one)
-        share = ns.sigmoid(u)
-        return ns.softplus(u), Slopes((share / self.times,), -share)
+        loss, share = ns.softplus_and_sigmoid(u)
+        return loss, Slopes((share / self.times,), -share)
 
 
 @dataclass(frozen=True)
@@ -115,19 +115,23 @@ class OverLogs(PartitionRule):
         return self.denominator == "negatives"
 
     def finish(self, ns: Namespace, a: Anchors) -> tuple[Array, Slopes]:
-        xp = ns.xp
-        one = xp.ones_like(a.count)
-        terms, each = (one, 1 / a.count) if self.mean else (a.count, one)
-        n = a.logs[0]
+        xp, count = ns.xp, a.count
+        each: Any = 1 / count if self.mean else 1.0
+        terms: Any = 1.0 if self.mean else count
+        n, linear = a.logs[0], each * a.linear
         if self.denominator == "negatives":
-            return terms * n - each * a.linear, Slopes((terms,), -each)
-        single = a.count == 1
-        total = ns.logaddexp(n, a.logs[1])
-        share = ns.sigmoid(n - a.linear)
-        loss = xp.where(single, ns.softplus(n - a.linear), terms * total - each * a.linear)
-        negatives = xp.where(single, share, terms * xp.exp(n - total))
-        positives = xp.where(single, 0 * one, terms * xp.exp(a.logs[1] - total))
-        return loss, Slopes((negatives, positives), xp.where(single, -share, -each))
+            one = xp.ones_like(a.linear)
+            return terms * n - linear, Slopes((terms * one,), -each * one)
+        # With one positive its logit is the logarithm of its sum, to the last digit.
+        single = count == 1
+        q = xp.where(single, a.linear, a.logs[1])
+        u = n - q
+        soft, share = ns.softplus_and_sigmoid(u)
+        loss = terms * soft + (terms * q - linear)
+        positives = xp.where(single, xp.zeros_like(share), terms * (1 - share))
+        return loss, Slopes(
+            (terms * share, positives), -xp.where(single, share, each * xp.ones_like(share))
+        )
 
 
 @dataclass(frozen=True)
@@ -163,8 +167,8 @@ class LogOver(PartitionRule):
         if self.denominator == "negatives":
             one = ns.xp.ones_like(u)
             return u + offset, Slopes((one, -one))
-        share = ns.sigmoid(u)
-        return ns.softplus(u) + offset, Slopes((share, -share))
+        loss, share = ns.softplus_and_sigmoid(u)
+        return loss + offset, Slopes((share, -share))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from nearfar.evaluate.settings import Reduction
 from nearfar.frameworks import Array, Namespace
 from nearfar.rules import Anchors, PartitionRule, Slopes
 
-_NOTHING_TO_DO = (
+NOTHING_TO_DO = (
     "no anchor of this batch has a positive (or every denominator is empty): the loss is 0 and has "
     "no gradient; give batches with at least two rows of a class and more than one class"
 )
@@ -57,7 +57,7 @@ class AnchorSet:
 
     def warn_if_none_counts(self) -> None:
         if self.counted is not None:
-            self.ns.warn_if(~self.ns.xp.any(self.counted), _NOTHING_TO_DO)
+            self.ns.warn_if(~self.ns.xp.any(self.counted), NOTHING_TO_DO)
 
     def anchors(self, seen: TileSums) -> Anchors:
         ns, rule, count = self.ns, self.rule, self.count

@@ -6,6 +6,9 @@ of each anchor where they spread too far: partners are two of its diagonals, cla
 ones and zeros. Functions of positive pairs are left to tiles, and so are classes whose logits want
 a shift.
 
+All is computed in NumPy, which sees the tensors of PyTorch on a processor where they are: it begins
+an operation in a third of the time. Larger products are PyTorch's, whose threads they are.
+
 What follows from shapes is a `SmallShape`, which serves every call of arrays like these.
 """
 
@@ -15,10 +18,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nearfar.evaluate.partition.anchors import AnchorSet
+from nearfar.evaluate.partition.anchors import NOTHING_TO_DO, AnchorSet
 from nearfar.evaluate.partition.exponentials import LogSum, exponentials_for, relative
 from nearfar.evaluate.partition.forward import TileSums
-from nearfar.frameworks import LEAST, UNSEEN, Array, Namespace, Strided, value_and_grad
+from nearfar.frameworks import HOST, LEAST, UNSEEN, Array, Namespace, value_and_grad
 from nearfar.rules import PartitionRule, Slopes
 from nearfar.similarity import Cosine, Dot, Rows
 
@@ -41,14 +44,16 @@ class SmallShape:
     """Whether those are anchors too."""
     others: int
     """How many columns an anchor meets."""
-    blank: Strided | None
-    """What is no negative by its place."""
-    partners: Strided | None
-    """Where a row meets its partner."""
-    paired: Strided | None
-    """The same for each anchor, rows and then columns."""
-    weights: Array | None
-    """Of the anchors, where all are alike."""
+    blank: Array | None
+    """Entries of the flat matrix that are no negatives by their place."""
+    paired: Array | None
+    """Where anchors, rows and then columns, meet their partners."""
+    ones: Array
+    """A number for each row, in the dtype that is computed in."""
+    weights: Array
+    """Of anchors that all count for as much."""
+    several: bool
+    """Whether sums are of different powers."""
     times: float
     """The largest factor of a logit."""
     bound: float | None
@@ -89,24 +94,21 @@ class SmallShape:
             or settings.kernel(ns, inputs)[0] is not None
         ):
             return None
-        partners = paired = weights = None
-        step, half = m + 1, m // 2
-        blank = None if others == m else Strided(0, (m,), (step,))
+        each = np.arange(m)
+        itself = each * (m + 1)
+        paired = None
+        blank = None if others == m else itself
         if pairing == "views":
-            partners = paired = Strided(half, (2, half), (half * m - half, step))
-            # The diagonals of four blocks, of which partners are two.
-            blank = Strided(0, (2, 2, half), (half * m, half, step)) if blank else partners
+            paired = each * m + (each + m // 2) % m
+            blank = paired if blank is None else np.concatenate((blank, paired))
         elif two:
-            blank = partners = paired = Strided(0, (m,), (step,))
-            if both:
-                paired = Strided(0, (2, m), (0, step))
+            blank = itself
+            paired = np.concatenate((itself, itself)) if both else itself
         embeddings = inputs[: settings.parts]
         dtype = ns.compute_dtype(*embeddings)
-        if partners is not None:
-            each, n = settings.reduction.weight(m), m
-            if both:
-                each, n = each / 2, 2 * m
-            weights = ns.asarray(np.full(n, each), inputs[0], dtype)
+        ones = np.ones(m, f"f{ns.itemsize(ns.cast(embeddings[0][:1], dtype))}")
+        weight = settings.reduction.weight(m) / (2 if both else 1)
+        weights = np.full_like(ones, weight, shape=2 * m if both else m)
         times = max([abs(s.times) for s in rule.sums], default=1.0)
         known = settings.parameters[0] if settings.parameters else 1.0
         bound = None
@@ -124,9 +126,10 @@ class SmallShape:
             both=both,
             others=others,
             blank=blank,
-            partners=partners,
             paired=paired,
+            ones=ones,
             weights=weights,
+            several=len({s.times for s in rule.sums}) > 1,
             times=times,
             bound=bound,
             plain=plain,
@@ -142,15 +145,18 @@ class SmallShape:
         else:
             given = settings.sort_out(ns, inputs)
             parts, temperature = tuple(map(ns.matrix, given.embeddings)), given.temperature
-        together = parts[0] if len(parts) == 1 else ns.xp.concat(parts, axis=0)
-        sides = similarity.prepare(ns, (together,), temperature)
+            if not isinstance(temperature, float):
+                temperature = ns.to_numpy(temperature)
+        seen = tuple(map(ns.to_numpy, parts))
+        together = seen[0] if len(seen) == 1 else np.concatenate(seen)
+        (rows,) = similarity.prepare(HOST, (together,), temperature)
         bound = self.bound
         if bound is None:
-            bound = self.times * similarity.bound(ns, sides, temperature)
-        guarded = exponentials_for(bound, ns.itemsize(together)).guarded
-        if guarded and self.partners is None:
+            bound = self.times * similarity.bound(HOST, (rows,), temperature)
+        guarded = exponentials_for(bound, together.itemsize).guarded
+        if guarded and self.paired is None:
             return None
-        return SmallBatch(self, ns, inputs, sides[0], temperature, guarded)
+        return SmallBatch(self, ns, inputs, rows, temperature, guarded)
 
 
 @dataclass(frozen=True)
@@ -184,11 +190,12 @@ class SmallEvaluation:
     def value_and_grad(
         self, ns: Namespace, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
     ) -> tuple[Array, tuple[Array | None, ...]]:
-        small = self.shape.batch(ns, inputs)
-        if small is None:
-            return value_and_grad(ns, self.evaluation, inputs, wanted)
-        value = small.forward()
-        return value, small.backward(None, wanted) if any(wanted) else (None,) * len(inputs)
+        with ns.host_errors():
+            small = self.shape.batch(ns, inputs)
+            if small is None:
+                return value_and_grad(ns, self.evaluation, inputs, wanted)
+            value = small.forward()
+            return value, small.backward(None, wanted) if any(wanted) else (None,) * len(inputs)
 
 
 class _Terms(NamedTuple):
@@ -202,160 +209,179 @@ class _Terms(NamedTuple):
 class SmallBatch(AnchorSet):
     """Its anchors are all rows, and of two sides that both have some then all columns."""
 
+    ns = HOST
     with_pair_slope = False
 
     def __init__(
         self,
         shape: SmallShape,
-        ns: Namespace,
+        caller: Namespace,
         inputs: tuple[Array, ...],
         together: Rows,
         temperature: Any,
         guarded: bool,
     ) -> None:
-        self.ns, self.shape, self.settings, self.rule = ns, shape, shape.settings, shape.rule
-        self.inputs, self.together, self.temperature = inputs, together, temperature
-        self.guarded = guarded
+        self.shape, self.settings, self.rule = shape, shape.settings, shape.rule
+        self.caller, self.inputs = caller, inputs
+        self.together, self.temperature, self.guarded = together, temperature, guarded
         m, p = shape.m, together.p
         self.rows, self.columns = (p[:m], p[m:]) if shape.two else (p, p)
         self.positives: Array | None = None
         """1 where a column is another row of the row's class, else 0."""
-        if shape.partners is None:
+        self.weights, self.counted = shape.weights, None
+        if shape.paired is None:
             self._weigh_classes()
         else:
-            self.count, self.counted, self.negatives = 1, None, shape.others - 1
-            self.weights = shape.weights
+            self.count, self.negatives = 1, shape.others - 1
 
     def _weigh_classes(self) -> None:
-        ns, settings, shape = self.ns, self.settings, self.shape
-        labels = self.inputs[settings.parts]
-        self.positives = ns.cast(labels[:, None] == labels[None, :], self.rows.dtype)
-        ns.set_strided_(self.positives, Strided(0, (shape.m,), (shape.m + 1,)), 0)
-        count = ns.row_sums(self.positives)
-        self.weigh(settings.reduction, count, shape.others - count)
+        settings, shape = self.settings, self.shape
+        labels = self.caller.to_numpy(self.inputs[settings.parts])
+        self.positives = np.equal(labels[:, None], labels).astype(self.rows.dtype)
+        self.positives.reshape(-1)[:: shape.m + 1] = 0
+        count = self.positives @ shape.ones
+        negatives = shape.others - count
+        if settings.reduction.average == "anchors" and count.min() > 0 and negatives.min() > 0:
+            self.count, self.negatives = count, negatives
+        else:
+            self.weigh(settings.reduction, count, negatives)
+
+    def warn_if_none_counts(self) -> None:
+        if self.counted is not None:
+            self.caller.warn_if(not self.counted.any(), NOTHING_TO_DO)
 
     def forward(self) -> Array:
-        """The value, or each anchor's."""
-        ns, rule, shape = self.ns, self.rule, self.shape
-        logits = self.rows @ self.columns.T
+        """The value, or each anchor's, as the caller's."""
+        rule, shape = self.rule, self.shape
+        logits = self.caller.host_product(self.rows, self.columns.T)
         linear = None
         if shape.paired is not None:
-            linear = ns.copied_strided(logits, shape.paired)
+            linear = logits.take(shape.paired)
         elif rule.linear:
-            linear = ns.row_sums(logits * self.positives)
+            linear = HOST.dots(logits, self.positives)
         self.terms: list[_Terms] = []
         self.logs: list[LogSum] = []
         sums = self._guarded_sums if self.guarded else self._sums
         sums(logits, linear)
         if self.guarded:
-            shift, _ = relative(ns, rule.sums, tuple(self.logs))
+            shift, _ = relative(HOST, rule.sums, tuple(self.logs))
             linear = linear - shift
-        seen = TileSums(tuple(self.logs), linear, None)
-        losses, self.slopes = rule.finish(ns, self.anchors(seen))
+        losses, self.slopes = rule.finish(
+            HOST, self.anchors(TileSums(tuple(self.logs), linear, None))
+        )
         losses = self.only_counted(losses)
         self.warn_if_none_counts()
         if self.settings.reduction.reduction != "none":
-            return losses @ self.weights
-        losses = losses * self.weights
-        return losses[: shape.m] + losses[shape.m :] if shape.both else losses
+            found = losses @ self.weights
+        else:
+            found = losses * self.weights
+            if shape.both:
+                found = found[: shape.m] + found[shape.m :]
+        return self.caller.from_host(found)
 
     def _sums(self, logits: Array, paired: Any) -> None:
         """Of exponentials of logits as they stand."""
-        ns, shape, sums = self.ns, self.shape, self.rule.sums
-        several = len({s.times for s in sums}) > 1
+        shape, ones = self.shape, self.shape.ones
         found: dict[float, tuple[Array, Any]] = {}
-        for over, times in sums:
-            if shape.partners is not None and over == "positives":
-                terms, total = None, ns.xp.exp(paired * times)
+        for over, times in self.rule.sums:
+            if shape.paired is not None and over == "positives":
+                terms, total = None, np.exp(paired * times)
             else:
                 if times not in found:
                     x = logits if times == 1 else logits * times
-                    e = ns.xp.exp(x) if several and times == 1 else ns.exp_(x)
+                    e = np.exp(x) if shape.several and times == 1 else np.exp(x, out=x)
                     if shape.blank is not None:
-                        ns.set_strided_(e, shape.blank, 0)
+                        e.reshape(-1)[shape.blank] = 0
                     found[times] = e, None if self.positives is None else e * self.positives
                 terms, positives = found[times]
                 if positives is not None:
                     terms = positives if over == "positives" else terms - positives
-                total = ns.row_sums(terms)
+                total = terms @ ones
                 if shape.both:
-                    total = ns.xp.concat((total, ns.column_sums(terms)), axis=0)
+                    total = np.concatenate((total, ones @ terms))
             self.terms.append(_Terms(terms))
             self.logs.append(self._log(None, total, over))
 
     def _guarded_sums(self, logits: Array, paired: Any) -> None:
         """Of exponentials of logits less the largest of each anchor; partners only."""
-        ns, shape, xp = self.ns, self.shape, self.ns.xp
+        shape, ones = self.shape, self.shape.ones
         for over, times in self.rule.sums:
             size, sign = abs(times), 1.0 if times > 0 else -1.0
             if over == "positives":
                 self.terms.append(_Terms(None))
-                self.logs.append(self._log(paired * sign, xp.ones_like(paired), over))
+                self.logs.append(self._log(paired * sign, np.ones_like(paired), over))
                 continue
             x = logits * sign
             if shape.blank is not None:
-                ns.set_strided_(x, shape.blank, -float("inf"))
-            peak = xp.max(x, axis=1)
+                x.reshape(-1)[shape.blank] = -np.inf
+            peak = x.max(axis=1)
             e = self._less(x, peak[:, None], size)
-            total, of_columns = ns.row_sums(e), None
+            total, of_columns = e @ ones, None
             if shape.both:
-                largest = xp.max(x, axis=0)
+                largest = x.max(axis=0)
                 of_columns = self._less(x, largest, size)
-                peak = xp.concat((peak, largest), axis=0)
-                total = xp.concat((total, ns.column_sums(of_columns)), axis=0)
+                peak = np.concatenate((peak, largest))
+                total = np.concatenate((total, ones @ of_columns))
             self.terms.append(_Terms(e, of_columns))
             self.logs.append(self._log(peak, total, over))
 
     def _less(self, x: Array, peak: Array, size: float) -> Array:
-        ns = self.ns
         x = x - peak
-        return ns.exp_beside_one_(x if size == 1 else ns.mul_(x, size))
+        return HOST.exp_beside_one_(x if size == 1 else HOST.mul_(x, size))
 
     def _log(self, peak: Array | None, total: Array, over: Any) -> LogSum:
         """With what a sum's slope is divided by: 1 where the sum is empty."""
-        ns = self.ns
         if self.counted is None:
-            return LogSum(peak, ns.xp.log(total), total)
+            return LogSum(peak, np.log(total), total)
         none = total == 0
-        total = ns.fill_(total, none, 1)
-        empty = self.rule.empty(over)
-        log = ns.xp.log(total)
-        return LogSum(peak, ns.fill_(log, none, empty) if empty else log, total)
+        total[none] = 1
+        log, empty = np.log(total), self.rule.empty(over)
+        if empty:
+            log[none] = empty
+        return LogSum(peak, log, total)
 
     def backward(
         self, upstream: Array | None, wanted: tuple[bool, ...]
     ) -> tuple[Array | None, ...]:
-        ns, settings, shape = self.ns, self.settings, self.shape
-        if shape.both and upstream is not None and upstream.ndim:
-            upstream = ns.xp.concat((upstream, upstream), axis=0)
+        settings, shape, caller = self.settings, self.shape, self.caller
+        if upstream is not None:
+            upstream = caller.to_numpy(upstream)
+            if shape.both and upstream.ndim:
+                upstream = np.concatenate((upstream, upstream))
         slopes = self.weighted(self.slopes, upstream)
         g, linear = self._pair_slopes(slopes)
-        if self.positives is not None and linear is not None:
-            g = ns.add_(g, self.positives * (linear[:, None] + linear))
-        elif shape.partners is not None and linear is not None:
-            half = linear.shape[0] // 2
-            pulls = linear if shape.pairing == "queries" else linear[:half] + linear[half:]
-            ns.set_strided_(g, shape.partners, pulls)
-        pulled = g @ self.columns
+        if linear is not None:
+            if self.positives is not None:
+                g += self.positives * (linear[:, None] + linear)
+            elif shape.paired is not None:
+                half = linear.shape[0] // 2
+                if shape.pairing != "queries":
+                    linear = linear[:half] + linear[half:]
+                    if not shape.two:
+                        linear = np.concatenate((linear, linear))
+                g.reshape(-1)[shape.paired[: shape.m]] = linear
+        pulled = caller.host_product(g, self.columns)
         if shape.two:
-            pulled = ns.xp.concat((pulled, g.T @ self.rows), axis=0)
-        whole, slope = settings.similarity.restore(ns, self.together, pulled, self.temperature)
+            pulled = np.concatenate((pulled, caller.host_product(g.T, self.rows)))
+        whole, slope = settings.similarity.restore(HOST, self.together, pulled, self.temperature)
         embeddings: tuple[Array, ...] = (whole,)
         if settings.parts == 2:
             half = whole.shape[0] // 2
             embeddings = whole[:half], whole[half:]
+        returned = tuple(map(caller.from_host, embeddings))
         if shape.plain:
-            found = (*embeddings, *(None,) * (len(self.inputs) - settings.parts))
+            found = (*returned, *(None,) * (len(self.inputs) - settings.parts))
             return tuple(g if w else None for g, w in zip(found, wanted, strict=True))
         if slopes.temperature is not None:
-            slope = slope + ns.xp.sum(slopes.temperature)
-        aligned = settings.align(ns, self.inputs, wanted, embeddings, (slope,))
-        return tuple(settings.in_their_dtypes(ns, self.inputs, aligned))
+            slope = slope + slopes.temperature.sum()
+        by_temperature = (caller.from_host(slope),)
+        aligned = settings.align(caller, self.inputs, wanted, returned, by_temperature)
+        return tuple(settings.in_their_dtypes(caller, self.inputs, aligned))
 
     def _pair_slopes(self, slopes: Slopes) -> tuple[Array, Array | None]:
         """Derivatives by the logits through the sums, and for each anchor by its positives' logits.
         Of one set a pair's two logits are one. Consumes the terms."""
-        ns, shape, m = self.ns, self.shape, self.shape.m
+        shape, m = self.shape, self.shape.m
         linear, g = slopes.linear, None
         for s, terms, log, slope in zip(
             self.rule.sums, self.terms, self.logs, slopes.logs, strict=True
@@ -365,26 +391,29 @@ class SmallBatch(AnchorSet):
                 linear = slope if linear is None else linear + slope
                 continue
             weight = slope / log.total
+            part = terms.rows
             if terms.columns is not None:
-                part = self._weighed(terms.rows, weight[:m, None])
-                part = ns.add_(part, self._weighed(terms.columns, weight[m:]))
+                part = self._weighed(part, weight[:m, None])
+                part += self._weighed(terms.columns, weight[m:])
             elif self.guarded:
-                part = self._weighed(terms.rows, weight[:, None])
+                part = self._weighed(part, weight[:, None])
                 part = part if shape.two else part + part.T
             elif not shape.two:
-                part = ns.mul_(terms.rows, weight[:, None] + weight)
+                part *= weight[:, None] + weight
             elif shape.both:
-                part = ns.mul_(terms.rows, weight[:m, None] + weight[m:])
+                part *= weight[:m, None] + weight[m:]
             else:
-                part = ns.mul_(terms.rows, weight[:, None])
-            g = part if g is None else ns.add_(g, part)
-        return (ns.zeros((m, m), self.rows) if g is None else g), linear
+                part *= weight[:, None]
+            if g is None:
+                g = part
+            else:
+                g += part
+        return (np.zeros((m, m), self.rows.dtype) if g is None else g), linear
 
     def _weighed(self, e: Array, weight: Array) -> Array:
         """Each times its anchor's weight, but 0 where that would be too small to be a normal
         number: see `LEAST`."""
-        ns, xp, size = self.ns, self.ns.xp, self.ns.itemsize(e)
-        least, weights = LEAST[size], xp.abs(weight)
-        if not float(xp.min(weights)) > least / exp(UNSEEN[size]):
-            e = ns.relu_(ns.sub_(e, least / xp.maximum(weights, xp.full_like(weights, least))))
-        return ns.mul_(e, weight)
+        least, weights = LEAST[e.itemsize], np.abs(weight)
+        if not weights.min() > least / exp(UNSEEN[e.itemsize]):
+            e = HOST.relu_(HOST.sub_(e, least / np.maximum(weights, least)))
+        return HOST.mul_(e, weight)

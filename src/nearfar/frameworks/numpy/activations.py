@@ -17,7 +17,7 @@ from nearfar.frameworks.protocol.types import Array
 _STRIP = 2**17
 
 # Up to where exp(x) is taken, by item size.
-_FAR = {4: 80.0, 8: 700.0}
+FAR = {4: 80.0, 8: 700.0}
 
 
 def softplus_(x: Array) -> Array:
@@ -72,7 +72,7 @@ def _strips(x: Array) -> Iterator[_Strip]:
     """Some rows at a time, which may be written over."""
     step = max(1, _STRIP // max(1, x[:1].size))
     arrays = np.empty((3, *x[:step].shape), x.dtype)
-    far = _FAR[x.itemsize]
+    far = FAR[x.itemsize]
     for start in range(0, len(x), step):
         part = x[start : start + step]
         e, w, spare = arrays[:, : len(part)]

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager
+from math import isfinite
 from typing import Any, ClassVar
 
 import array_api_compat.numpy as xp
@@ -18,7 +19,6 @@ from nearfar.frameworks.protocol.types import (
     DType,
     Run,
     Scratch,
-    Strided,
 )
 
 
@@ -32,21 +32,24 @@ def _room(x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
     return scratch.buffer(key, (x.shape[0], max(x.shape[1], y.shape[1])), x)
 
 
-def _entries(x: Array, entries: Strided) -> Array:
-    size = x.itemsize
-    return np.ndarray(
-        entries.shape, x.dtype, x, entries.start * size, tuple(size * k for k in entries.steps)
-    )
+# Squares of norms that are inside the dtype, as those of entries that count are.
+_SQUARES = {4: (1e-30, 1e30), 8: (1e-280, 1e280)}
 
 
 def _beside(x: Array, width: int) -> Array:
     """Where rows of a tile on the diagonal meet their partners, (n / width, width)."""
-    n = x.shape[0]
-    return _entries(x, Strided(width - 1, (n // width, width), (width * (n + 1), n - 1)))
+    n, size = x.shape[0], x.itemsize
+    steps = width * (n + 1) * size, (n - 1) * size
+    return np.ndarray((n // width, width), x.dtype, x, (width - 1) * size, steps)
 
 
 _BOOLEAN = np.empty(0, bool)
 _SPARE, _STORES = Spare(_empty), Stores(_empty)
+
+
+def _exp(x: Array) -> Array:
+    """As far as sigmoids and softplus tell it from more."""
+    return np.exp(np.minimum(x, activations.FAR[x.itemsize]))
 
 
 @np.errstate(divide="ignore")
@@ -161,11 +164,53 @@ class NumPy(Namespace):
     def store(self, owner: object, size: int, like: Array) -> Array:
         return _STORES.lend(owner, size, like)
 
-    def copied_strided(self, x: Array, entries: Strided) -> Array:
-        return _entries(x, entries).flatten()
+    def surely_finite(self, x: Array) -> bool:
+        # One product of BLAS, where `isfinite` and `all` are two passes and an array.
+        return x.itemsize > 2 and isfinite(np.vdot(x, x))
 
-    def set_strided_(self, x: Array, entries: Strided, values: Any) -> None:
-        _entries(x, entries)[...] = values
+    def host_product(self, a: Array, b: Array) -> Array:
+        return a @ b
+
+    def from_host(self, x: Array) -> Array:
+        return x
+
+    def host_errors(self) -> AbstractContextManager[Any]:
+        # Exponentials of far logits are 0, and that is no error where a program traps errors.
+        return np.errstate(under="ignore")
+
+    def softplus(self, x: Array) -> Array:
+        return self._softplus(x, _exp(x))
+
+    def sigmoid(self, x: Array) -> Array:
+        e = _exp(x)
+        return e / (e + 1)
+
+    def softplus_and_sigmoid(self, x: Array) -> tuple[Array, Array]:
+        e = _exp(x)
+        return self._softplus(x, e), e / (e + 1)
+
+    def _softplus(self, x: Array, e: Array) -> Array:
+        found, far = np.log1p(e), activations.FAR[x.itemsize]
+        if not x.max(initial=0) <= far:  # or NaN
+            found += np.maximum(x - far, 0)
+        return found
+
+    def dots(self, x: Array, y: Array) -> Array:
+        return np.vecdot(x, y)
+
+    def unit_rows(self, z: Array, factor: Any) -> tuple[Array, Array]:
+        low, high = _SQUARES[z.itemsize]
+        # Of all entries together, which BLAS does not complain about.
+        if len(z) and np.vdot(z, z) < high:
+            square = np.vecdot(z, z)
+            if square.min() > low:
+                scale = (factor / np.sqrt(square))[:, None]
+                return z * scale, scale
+        return super().unit_rows(z, factor)
+
+    def without_(self, x: Array, p: Array, times: Any) -> tuple[Array, Array]:
+        along = np.vecdot(p, x)[:, None]
+        return np.subtract(x, p * (along * times), out=x), along
 
     def product(self, a: Array, b: Array, scratch: Scratch | None, key: str) -> Array:
         assert scratch is not None

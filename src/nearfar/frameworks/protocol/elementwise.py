@@ -152,6 +152,10 @@ class ElementWise(Conversion):
         e = xp.exp(-xp.abs(x))
         return xp.where(x >= 0, xp.ones_like(x), e) / (1 + e)
 
+    def softplus_and_sigmoid(self, x: Array) -> tuple[Array, Array]:
+        """Both, which have much in common."""
+        return self.softplus(x), self.sigmoid(x)
+
     def logaddexp(self, x: Array, y: Array) -> Array:
         """log(exp(x) + exp(y)); `y` must be finite, `x` may be -inf."""
         return y + self.softplus(x - y)

@@ -18,7 +18,6 @@ from nearfar.frameworks.protocol.types import (
     Carry,
     Run,
     Scratch,
-    Strided,
     SymbolicBlocks,
 )
 
@@ -134,12 +133,20 @@ class Namespace(RowWise):
         """Room for so many numbers, unset, until the owner is gone; in place only."""
         raise NotImplementedError
 
-    def copied_strided(self, x: Array, entries: Strided) -> Array:
-        """Some entries of a matrix, in a row; in place only."""
+    def surely_finite(self, x: Array) -> bool:
+        """True where one quick look shows that no entry is NaN or infinite; False says nothing."""
+        return False
+
+    def host_product(self, a: Array, b: Array) -> Array:
+        """``a @ b`` of NumPy arrays, in threads of this framework if in any; in place only."""
         raise NotImplementedError
 
-    def set_strided_(self, x: Array, entries: Strided, values: Any) -> None:
-        """Write some entries of a matrix; in place only."""
+    def from_host(self, x: Array) -> Array:
+        """The array that lies where NumPy's does; in place only."""
+        raise NotImplementedError
+
+    def host_errors(self) -> AbstractContextManager[Any]:
+        """What NumPy is silent about while it computes for this framework; in place only."""
         raise NotImplementedError
 
     def product(self, a: Array, b: Array, scratch: Scratch | None, key: str) -> Array:

@@ -15,15 +15,6 @@ class Block(NamedTuple):
     size: int
 
 
-class Strided(NamedTuple):
-    """Entries of a matrix whose rows follow each other in memory, by their places there."""
-
-    start: int
-    shape: tuple[int, ...]
-    steps: tuple[int, ...]
-    """Along each axis."""
-
-
 class SymbolicBlocks(NamedTuple):
     """Blocks of rows whose number is known only when the traced program runs."""
 

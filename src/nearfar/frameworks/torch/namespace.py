@@ -14,7 +14,7 @@ from nearfar.frameworks.memory import Spare, Stores, aligned, by_chunks
 from nearfar.frameworks.numpy import segments
 from nearfar.frameworks.protocol.elementwise import LEAST, SAMPLE, SLOW, UNSEEN, WORTH
 from nearfar.frameworks.protocol.namespace import HOST_MEMORY
-from nearfar.frameworks.protocol.types import Array, Block, Scratch, Strided
+from nearfar.frameworks.protocol.types import Array, Block, Scratch
 from nearfar.frameworks.torch import device
 from nearfar.frameworks.torch.pure import Pure, is_wrapped
 
@@ -42,6 +42,9 @@ def _keeps(x: Array) -> bool:
 
 
 _SPARE, _STORES = Spare(_empty, _keeps), Stores(_empty, _keeps)
+
+# Up to so many, NumPy's product takes one thread and less time to begin.
+_FEW_TERMS = 2**17
 
 # Norms whose squares, and those of entries that count, are inside the dtype.
 _SQUARES = {torch.float32: (1e-15, 1e15), torch.float64: (1e-140, 1e140)}
@@ -252,15 +255,16 @@ class Torch(Pure):
     def store(self, owner: object, size: int, like: Array) -> Array:
         return _STORES.lend(owner, size, like)
 
-    def copied_strided(self, x: Array, entries: Strided) -> Array:
-        start, shape, steps = entries
-        found = x.as_strided(shape, steps, start)
-        return found.clone() if len(shape) == 1 else found.reshape(-1)
+    def host_product(self, a: Array, b: Array) -> Array:
+        if a.size * b.shape[1] <= _FEW_TERMS:
+            return a @ b
+        return torch.mm(torch.from_numpy(a), torch.from_numpy(b)).numpy()
 
-    def set_strided_(self, x: Array, entries: Strided, values: Any) -> None:
-        start, shape, steps = entries
-        place = x.as_strided(shape, steps, start)
-        place.copy_(values) if isinstance(values, torch.Tensor) else place.fill_(values)
+    def from_host(self, x: Array) -> Array:
+        return torch.from_numpy(np.asarray(x))
+
+    def host_errors(self) -> AbstractContextManager[Any]:
+        return np.errstate(all="ignore")
 
     def product(self, a: Array, b: Array, scratch: Scratch | None, key: str) -> Array:
         assert scratch is not None

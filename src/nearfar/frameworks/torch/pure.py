@@ -45,8 +45,9 @@ class Pure(Namespace):
         return None if is_wrapped(x) else int(x.detach())
 
     def to_numpy(self, x: Array) -> np.ndarray:
-        x = x.detach().cpu()
-        return np.asarray(x.float() if x.dtype == torch.bfloat16 else x)  # which NumPy lacks
+        # NumPy lacks bfloat16.
+        found: np.ndarray = (x.float() if x.dtype == torch.bfloat16 else x).numpy(force=True)
+        return found
 
     def place(self, x: Array) -> Any:
         return x.device
