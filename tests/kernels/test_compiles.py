@@ -35,7 +35,7 @@ losses = {{
     "CLIP": (nf.CLIP(), (x, x)),
     "SigLIP": (nf.SigLIP(), (x, x)),
     "guarded": (nf.CLIP(temperature=0.01), (x, x)),
-    "learned": (nf.HCL(), (x, x)),
+    "learned": (nf.NTXent(), (x, x)),
 }}
 for name in names:
     recorder.launches.clear()
