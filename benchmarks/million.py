@@ -112,7 +112,7 @@ def draw(found: dict[str, list[dict[str, float]]], path: Path) -> None:
             axis.grid(alpha=0.3, lw=0.6)
     axes[0, 0].legend(frameon=False)
     axes[0, 0].set_title("Value and gradient, 64 features: points measured", fontsize=9)
-    axes[0, 1].set_title("lines: the model, drawn to 2^20 rows", fontsize=9)
+    axes[0, 1].set_title("lines: the model, drawn to $2^{20}$ rows", fontsize=9)
     figure.savefig(path, dpi=120)
     plt.close(figure)
 

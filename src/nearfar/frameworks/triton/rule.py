@@ -67,7 +67,7 @@ class Operations:
     """The functions that rules may use, of an array-API module and of a namespace."""
 
     def __init__(self, trace: "Trace") -> None:
-        self.xp = self
+        self.xp, self._trace = self, trace
         for name, text in {
             "where": "tl.where({0}, {1}, {2})",
             "exp": "tl.exp({0})",
@@ -87,6 +87,9 @@ class Operations:
 
     def stop(self, x: Symbol) -> Symbol:
         return x
+
+    def softplus_and_sigmoid(self, x: Symbol) -> tuple[Symbol, Symbol]:
+        return self._trace.pair(f"softplus({x.name})")
 
     def __getattr__(self, name: str) -> Any:
         raise Untraceable(f"its rule uses {name}, which the kernels do not know")
@@ -109,6 +112,12 @@ class Trace:
         name = f"v{len(self.lines)}"
         self.lines.append(f"    {name} = {text}")
         return Symbol(self, name)
+
+    def pair(self, text: str) -> tuple[Symbol, Symbol]:
+        names = [f"v{len(self.lines)}{which}" for which in "ab"]
+        self.lines.append(f"    {', '.join(names)} = {text}")
+        first, second = (Symbol(self, name) for name in names)
+        return first, second
 
 
 Written = tuple[Any, tuple[bool, ...]]
