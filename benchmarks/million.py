@@ -140,8 +140,9 @@ def main(
                 [sys.executable, "-c", script], check=True, stdout=subprocess.PIPE, text=True
             )
             found.append(json.loads(told.stdout))
-            save(results, out)
             print(loss, found[-1], flush=True)
+            found.sort(key=lambda p: p["rows"])
+            save(results, out)
     for loss, found in results["figures"].items():
         for key in POWERS:
             among, last = errors(found, key)

@@ -30,7 +30,8 @@ def peak():
         return next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
 
 
-loss.value_and_grad(*(array[:8] for array in inputs))
+# More than a small batch, which would leave PyTorch's own threads and buffers to the next call.
+loss.value_and_grad(*(array[:300] for array in inputs))
 with open("/proc/self/clear_refs", "w") as counters:
     counters.write("5")  # sets the peak back to what is in use now
 before = peak()
