@@ -97,6 +97,7 @@ def _labels() -> dict[str, Call]:
     weights = {"sample_weight": WEIGHTS[13]}
     add("weights", (X, Y), weights, without_positives="zero")
     add("weights-none", (X, Y), weights, reduction="none")
+    add("weights-pairs", (X, Y), weights, average="pairs")
     add("log-q", (X, Y), {"log_q": _log_q(13)}, denominator="own_positive")
     add("log-q-both", reference, {"log_q": _log_q(22)} | weights, candidates="both")
     add("log-q-reference", reference, {"log_q": _log_q(9)}, positives="log_sum", temperature=0.01)
