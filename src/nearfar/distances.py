@@ -1,6 +1,7 @@
 """Distances of rows and norms of matrices, differentiable, for the arrays of every framework.
 
-Written in plain operations: each framework differentiates, compiles and batches them itself.
+Written in plain operations, which each framework compiles and batches itself, and differentiates
+but for sums over features, whose slopes are stated.
 Integers and lists are welcome (under `torch.compile` arrays only): NumPy computes them in float64,
 other frameworks in float32.
 float16 and bfloat16 are computed, and returned, in float32. NumPy refuses NaN and infinity, which
@@ -8,7 +9,7 @@ other frameworks let through.
 
 Distances come from differences of the rows, never from their products, so near rows keep their
 digits. `pairwise` walks the features one at a time, forwards and again for the gradient, and keeps
-a few (n, m) arrays; only TensorFlow's eager tape and `torch.func` keep some for every feature.
+a few (n, m) arrays. Second derivatives keep some for every feature.
 
 >>> import numpy as np
 >>> from nearfar import distances
@@ -23,7 +24,15 @@ from typing import Any
 
 import numpy as np
 
-from nearfar.frameworks import Array, Block, Namespace, namespace_of, unwrapped
+from nearfar.frameworks import (
+    Array,
+    Block,
+    FeatureSum,
+    FeatureWalk,
+    Namespace,
+    namespace_of,
+    unwrapped,
+)
 
 __all__ = ["matrix_norm", "paired", "pairwise"]
 
@@ -135,60 +144,62 @@ def _norms(ns: Namespace, x: Array, ord: str | int) -> Array:
 
 
 class _Features:
-    """Two sets of rows, walked feature by feature.
-
-    Features are the first axis, so that a term's parameters of shape (n, m), or (n,) for matched
-    rows, fit behind it.
-    """
+    """Two sets of rows, walked feature by feature."""
 
     def __init__(self, ns: Namespace, a: Array, b: Array, paired: bool) -> None:
-        self.ns, self.paired = ns, paired
+        self.ns, self.walk = ns, FeatureWalk(paired)
         self.a, self.b = ns.xp.matrix_transpose(a), ns.xp.matrix_transpose(b)
-        n, m = ns.shape(a)[0], ns.shape(b)[0]
-        self.shape = (n,) if paired else (n, m)
+
+    def sum(
+        self, term: Callable[..., Array], change: Callable[..., Array], *constants: Array
+    ) -> Array:
+        """``sum_k term(e_k, *constants)`` of the differences e; `change` is a factor times the
+        derivative of `term`.
+
+        Constants have the shape of the sum.
+        """
+        return self.ns.feature_sum(FeatureSum(term, change, self.walk), self.a, self.b, *constants)
 
     def fold(self, step: Callable[[Array, Array, Array], Array], like: Array) -> Array:
-        """``total = step(total, x, y)`` over blocks of features; x and y broadcast."""
-        ns, d = self.ns, self.a.shape[0]
-        # Matched rows have as many terms as entries: all at once.
-        blocks = [(Block(0, d),)] if self.paired else [(Block(k, 1),) for k in range(d)]
+        """``total = step(total, x, y)``, a constant; x and y broadcast, features first."""
+        ns, walk = self.ns, self.walk
+        a, b = ns.stop_gradient(self.a), ns.stop_gradient(self.b)
 
         def body(total: Array, block: Block) -> Array:
-            return step(total, ns.rows(self.a, block), ns.rows(self.b, block))
+            return step(total, *walk.meet(ns.rows(a, block), ns.rows(b, block)))
 
-        return ns.loop(blocks, body, ns.zeros(self.shape, like))
+        return ns.loop(walk.blocks(a), body, ns.zeros(walk.shape(ns, a, b), like))
 
-    def sum(self, term: Callable[[Array, Array], Array], like: Array | None = None) -> Array:
-        # Differentiation keeps the features alone, and not the term of every feature: (n, m, d).
-        part = self.ns.recomputed(lambda x, y: self.ns.xp.sum(term(*self._meet(x, y)), axis=0))
-        return self.fold(lambda total, x, y: total + part(x, y), self.a if like is None else like)
-
-    def largest(self) -> Array:
-        """The largest difference of each pair, as a constant."""
-        ns, xp = self.ns, self.ns.xp
+    def count(self, true: Callable[[Array, Array], Array], like: Array) -> Array:
+        """How many features this holds of."""
+        ns = self.ns
 
         def step(total: Array, x: Array, y: Array) -> Array:
-            x, y = self._meet(ns.stop_gradient(x), ns.stop_gradient(y))
+            return total + ns.xp.sum(ns.cast(true(x, y), like.dtype), axis=0)
+
+        return self.fold(step, like)
+
+    def largest(self) -> Array:
+        """The largest difference of each pair."""
+        xp = self.ns.xp
+
+        def step(total: Array, x: Array, y: Array) -> Array:
             found = xp.max(xp.abs(x - y), axis=0)
             return xp.where((total >= found) | (total != total), total, found)  # NaN stays
 
         return self.fold(step, self.a)
 
-    def _meet(self, x: Array, y: Array) -> tuple[Array, Array]:
-        return (x, y) if self.paired else (x[:, :, None], y[:, None, :])
-
 
 def _cityblock(ns: Namespace, a: Array, b: Array, p: float, paired: bool) -> Array:
-    def term(x: Array, y: Array) -> Array:
-        e = x - y
+    def term(e: Array) -> Array:
         # JAX gives abs a slope of 1 at zero.
         return ns.xp.where(e == 0, ns.xp.zeros_like(e), ns.xp.abs(e))
 
-    return _Features(ns, a, b, paired).sum(term)
+    return _Features(ns, a, b, paired).sum(term, lambda by, e: by * ns.sign(e))
 
 
 def _sqeuclidean(ns: Namespace, a: Array, b: Array, p: float, paired: bool) -> Array:
-    return _Features(ns, a, b, paired).sum(lambda x, y: (x - y) * (x - y))
+    return _Features(ns, a, b, paired).sum(lambda e: e * e, lambda by, e: by * 2 * e)
 
 
 def _chebyshev(ns: Namespace, a: Array, b: Array, p: float, paired: bool) -> Array:
@@ -196,18 +207,25 @@ def _chebyshev(ns: Namespace, a: Array, b: Array, p: float, paired: bool) -> Arr
     features = _Features(ns, a, b, paired)
     largest = features.largest()
 
-    def is_largest(x: Array, y: Array) -> Array:
-        return (xp.abs(x - y) == largest) & (x != y)
+    def is_largest(e: Array, largest: Array) -> Array:
+        return (xp.abs(e) == largest) & (e != 0)
 
-    ties = ns.stop_gradient(features.sum(lambda x, y: ns.cast(is_largest(x, y), a.dtype)))
+    ties = features.count(lambda x, y: is_largest(x - y, largest), a)
     share = 1 / xp.where(ties > 0, ties, xp.ones_like(ties))
+    # None is as large as NaN, which has a gradient of NaN.
+    share = xp.where(largest == largest, share, largest)
 
-    def slope(x: Array, y: Array) -> Array:
+    def weight(e: Array, largest: Array, share: Array) -> Array:
+        return xp.where(is_largest(e, largest), share, 0 * share)
+
+    def nothing(e: Array, largest: Array, share: Array) -> Array:
         """0, with the gradient of the largest difference."""
-        e = xp.abs(x - y)
-        return xp.where(is_largest(x, y), (e - ns.stop_gradient(e)) * share, xp.zeros_like(e))
+        return (xp.abs(e) - ns.stop_gradient(xp.abs(e))) * weight(e, largest, share)
 
-    return largest + features.sum(slope)
+    def change(by: Array, e: Array, largest: Array, share: Array) -> Array:
+        return by * ns.sign(e) * weight(e, largest, share)
+
+    return largest + features.sum(nothing, change, largest, share)
 
 
 def _euclidean(ns: Namespace, a: Array, b: Array, p: float, paired: bool) -> Array:
@@ -221,13 +239,19 @@ def _minkowski(ns: Namespace, a: Array, b: Array, p: float, paired: bool) -> Arr
         return _chebyshev(ns, a, b, p, paired)
     # Divided by each pair's largest difference, powers neither overflow nor vanish. It cancels,
     # and is a constant to differentiation.
-    scale = _scale(ns, _Features(ns, a, b, paired).largest())
+    features = _Features(ns, a, b, paired)
+    scale = _scale(ns, features.largest())
 
-    def power(x: Array, y: Array) -> Array:
-        e = ns.xp.abs(x - y) / scale
+    def power(e: Array, scale: Array) -> Array:
+        e = ns.xp.abs(e) / scale
         return e * e if p == 2 else _power(ns, e, p)
 
-    return scale * _root(ns, _Features(ns, a, b, paired).sum(power), p)
+    def change(by: Array, e: Array, scale: Array) -> Array:
+        if p == 2:
+            return by * (2 * (e / scale)) / scale
+        return by * (ns.sign(e) * (p * _power(ns, ns.xp.abs(e) / scale, p - 1))) / scale
+
+    return scale * _root(ns, features.sum(power, change, scale), p)
 
 
 def _cosine(ns: Namespace, a: Array, b: Array, p: float, paired: bool) -> Array:
@@ -241,11 +265,8 @@ def _cosine(ns: Namespace, a: Array, b: Array, p: float, paired: bool) -> Array:
 
 def _hamming(ns: Namespace, a: Array, b: Array, p: float, paired: bool) -> Array:
     like = ns.cast(a[:1, :1], _dtype(ns, (a, b)))
-
-    def unequal(x: Array, y: Array) -> Array:
-        return ns.cast(x != y, like.dtype)
-
-    return _Features(ns, a, b, paired).sum(unequal, like) / a.shape[1]
+    unequal = _Features(ns, a, b, paired).count(lambda x, y: x != y, like)
+    return unequal / a.shape[1]
 
 
 _METRICS: dict[str, Callable[[Namespace, Array, Array, float, bool], Array]] = {

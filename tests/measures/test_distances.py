@@ -1,6 +1,9 @@
 """Distances of rows and norms of matrices, against loops and SciPy."""
 
+import functools
+import gc
 import warnings
+import weakref
 
 import jax
 import numpy as np
@@ -10,6 +13,8 @@ import torch
 from oracles import differences, measures
 from scipy.spatial.distance import cdist
 from support.backends import DIFFERENTIABLE, PROGRAMS
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from nearfar import distances
 
@@ -28,6 +33,10 @@ METRICS = [
 ]
 SMOOTH = [(m, p) for m, p in METRICS if m != "hamming" and p not in (1, float("inf"))]
 UPSTREAM = 3.0
+# PyTorch's own transforms use it.
+TORCH_SCRIPT = pytest.mark.filterwarnings(
+    "ignore:.torch.jit.script. is deprecated:DeprecationWarning"
+)
 SCIPY = {"minkowski": lambda p: {"p": p}}
 DUPLICATES = np.array([[1.0, 2.0, 2.0], [1.0, 2.0, 2.0], [0.0, 0.0, 0.0], [1.0, 3.0, 2.0]])
 
@@ -254,6 +263,197 @@ def test_the_gradient_keeps_no_array_of_three_axes(metric):
     arrays = [jax.numpy.ones((n, 50), "float32") for n in (300, 200)]
     compiled = jax.jit(jax.grad(total, (0, 1))).lower(*arrays).compile()
     assert compiled.memory_analysis().temp_size_in_bytes < 12 * 4 * 300 * 200
+
+
+def torch_eager(function, x, y):
+    x, y = x.requires_grad_(), y.requires_grad_()
+    return torch.autograd.grad(function(x, y).sum(), (x, y))
+
+
+def torch_func(function, x, y):
+    return torch.func.grad(lambda x, y: function(x, y).sum(), (0, 1))(x, y)
+
+
+def torch_vmap(function, x, y):
+    found = torch.func.vmap(lambda x, y: torch_func(function, x, y))(x[None], y[None])
+    return [g[0] for g in found]
+
+
+def torch_forward(function, x, y):
+    return torch.func.jvp(function, (x, y), (x, y))[1]
+
+
+class Alive(TorchDispatchMode):
+    """The most bytes that PyTorch's operations have made and that were in use at one time."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes, self.peak = {}, 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        for x in tree_leaves(out):
+            if isinstance(x, torch.Tensor):
+                storage = x.untyped_storage()
+                if storage._cdata not in self.sizes:
+                    self.sizes[storage._cdata] = storage.nbytes()
+                    weakref.finalize(storage, self.sizes.pop, storage._cdata, None)
+        self.peak = max(self.peak, sum(self.sizes.values()))
+        return out
+
+
+N, M, FEATURES = 60, 50, 40
+MATRIX = 4 * N * M
+FEATUREWISE = ["euclidean", "sqeuclidean", "cityblock", "chebyshev", "minkowski", "cosine"]
+MANY, OTHERS = (RNG.normal(size=(n, FEATURES)).astype("f4") for n in (N, M))
+
+
+@TORCH_SCRIPT
+@pytest.mark.parametrize("derive", [torch_eager, torch_func, torch_vmap, torch_forward])
+@pytest.mark.parametrize("metric", FEATUREWISE)
+def test_torch_holds_a_few_matrices(metric, derive):
+    function = functools.partial(distances.pairwise, metric=metric, p=3)
+    with Alive() as alive:
+        derive(function, torch.tensor(MANY), torch.tensor(OTHERS))
+    assert MATRIX < alive.peak < FEATURES / 2 * MATRIX
+
+
+@pytest.mark.parametrize("metric", FEATUREWISE)
+def test_the_tape_of_tensorflow_holds_a_few_matrices(metric):
+    kind = type(tf.constant(0.0))
+
+    def alive():
+        arrays = [x for x in gc.get_objects() if type(x) is kind]
+        return sum(int(np.prod(x.shape)) * x.dtype.size for x in arrays)
+
+    x, y = tf.constant(MANY), tf.constant(OTHERS)
+    gc.collect()
+    before = alive()
+    with tf.GradientTape() as tape:
+        tape.watch([x, y])
+        found = distances.pairwise(x, y, metric, 3)
+        kept = alive() - before
+    assert tape.gradient(found, [x, y])[1].shape == y.shape
+    assert MATRIX <= kept < FEATURES / 2 * MATRIX
+
+
+@pytest.mark.parametrize("metric", FEATUREWISE)
+def test_graphs_of_tensorflow_list_nothing_for_the_way_back(metric):
+    """Where the gradient of a loop needs what its steps have made, the graph holds lists."""
+
+    def slopes(x, y):
+        with tf.GradientTape() as tape:
+            tape.watch([x, y])
+            value = distances.pairwise(x, y, metric, 3)
+        return tape.gradient(value, [x, y])
+
+    rows = tf.TensorSpec([None, FEATURES])
+    program = tf.function(slopes, [rows, rows], autograph=False).get_concrete_function()
+    graph = program.graph.as_graph_def()
+    nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
+    assert any("While" in node.op for node in nodes)
+    assert not [node.name for node in nodes if "TensorList" in node.op]
+
+
+@pytest.mark.parametrize(("metric", "p"), [("euclidean", 2), ("minkowski", 5), ("minkowski", 0.5)])
+def test_gradients_of_tiny_rows(metric, p):
+    """1 over a nearly subnormal difference overflows. Other frameworks take such numbers for 0."""
+    rows = [torch.tensor(1e-38 * x, dtype=torch.float32) for x in (A, B)]
+    function = functools.partial(distances.pairwise, metric=metric, p=p)
+    found = torch_eager(function, *(x.clone() for x in rows))
+    want = torch_eager(function, *(x.double() for x in rows))
+    for g, slope in zip(found, want, strict=True):
+        torch.testing.assert_close(g, slope.float(), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("kind", ["torch", "tensorflow"])
+@pytest.mark.parametrize(("metric", "p"), METRICS[:-1])
+def test_nan_has_a_gradient_of_nan(kind, metric, p):
+    """Scalers of mixed precision look for it there."""
+    backend, spoiled = DIFFERENTIABLE[kind], B.copy()
+    spoiled[1, 1] = np.nan
+    for function, a in ((distances.pairwise, A), (distances.paired, A[:4])):
+        rows = [backend.asarray(a), backend.asarray(spoiled)]
+        _, (left, right) = derivatives(backend, lambda x, y, f=function: f(x, y, metric, p), rows)
+        assert np.isnan(left).any()
+        np.testing.assert_array_equal(np.isnan(right).any(axis=1), [False, True, False, False])
+
+
+@pytest.mark.parametrize(("n", "m"), [(0, 2), (2, 0)])
+def test_graphs_of_tensorflow_take_a_batch_of_no_rows(n, m):
+    def slopes(x, y):
+        with tf.GradientTape() as tape:
+            tape.watch([x, y])
+            value = distances.pairwise(x, y, "chebyshev")
+        return tape.gradient(value, [x, y])
+
+    rows = tf.TensorSpec([None, 3])
+    found = tf.function(slopes, [rows, rows], autograph=False)(tf.ones([n, 3]), tf.ones([m, 3]))
+    for g, size in zip(found, (n, m), strict=True):
+        np.testing.assert_array_equal(g, np.zeros((size, 3)))
+
+
+@TORCH_SCRIPT
+@pytest.mark.long
+@pytest.mark.parametrize("metric", ["euclidean", "chebyshev"])
+def test_transforms_in_a_compiler(metric):
+    x, y = torch.tensor(A), torch.tensor(B)
+    derive = functools.partial(torch_func, functools.partial(distances.pairwise, metric=metric))
+    found = torch.compile(derive, backend="aot_eager", fullgraph=True)(x, y)
+    for g, slope in zip(found, derive(x, y), strict=True):
+        torch.testing.assert_close(g, slope)
+
+
+@TORCH_SCRIPT
+@pytest.mark.parametrize("derive", [torch_func, torch_vmap])
+@pytest.mark.parametrize("paired", [False, True])
+@pytest.mark.parametrize(("metric", "p"), METRICS[:-1])
+def test_transforms_of_torch(derive, paired, metric, p):
+    x, y = torch.tensor(A[:4]), torch.tensor(B)
+    measure = functools.partial(distances.paired if paired else distances.pairwise, p=p)
+    function = functools.partial(measure, metric=metric)
+    want = torch_eager(function, x.clone(), y.clone())
+    for g, slope in zip(derive(function, x, y), want, strict=True):
+        torch.testing.assert_close(g, slope)
+    value, change = torch.func.jvp(function, (x, y), (x, 2 * y))
+    torch.testing.assert_close(value, function(x, y))
+    torch.testing.assert_close(change.sum(), (want[0] * x).sum() + 2 * (want[1] * y).sum())
+
+
+@TORCH_SCRIPT
+@pytest.mark.parametrize("paired", [False, True])
+@pytest.mark.parametrize(("metric", "p"), SMOOTH)
+def test_second_derivatives(metric, p, paired):
+    """Of a weighted sum, against central differences of the gradient."""
+    x, y = torch.tensor(A[:4]), torch.tensor(B)
+    weights = torch.tensor(RNG.normal(size=4 if paired else (4, 4)))
+    measure = distances.paired if paired else distances.pairwise
+
+    def slope(x):
+        def total(x):
+            return (weights * measure(x, y, metric, p)).sum()
+
+        return torch.func.grad(total)(x)
+
+    step = 1e-6 * torch.tensor(RNG.normal(size=(4, 3)))
+    want = (slope(x + step) - slope(x - step)).sum() / 2e-6
+    ready = x.clone().requires_grad_()
+    found = (weights * measure(ready, y, metric, p)).sum()
+    (first,) = torch.autograd.grad(found, ready, create_graph=True)
+    (second,) = torch.autograd.grad(first.sum(), ready)
+    expected = pytest.approx(want.item(), rel=1e-6, abs=1e-8)
+    assert (second * step / 1e-6).sum().item() == expected
+    for outer in (torch.func.jacfwd, torch.func.jacrev):
+        found = outer(lambda x: slope(x).sum())(x)
+        torch.testing.assert_close(found, second)
+    t, others = tf.constant(x.numpy()), tf.constant(y.numpy())
+    with tf.GradientTape() as above:
+        above.watch(t)
+        with tf.GradientTape() as tape:
+            tape.watch(t)
+            value = tf.reduce_sum(weights.numpy() * measure(t, others, metric, p))
+        first = tf.reduce_sum(tape.gradient(value, t))
+    np.testing.assert_allclose(above.gradient(first, t), second, rtol=1e-9, atol=1e-12)
 
 
 def test_programs_do_not_grow_with_the_features():

@@ -10,6 +10,7 @@
 from nearfar.frameworks.dispatch import framework_name, glue_of, namespace_of, signature
 from nearfar.frameworks.numpy import NAMESPACE as HOST
 from nearfar.frameworks.protocol.elementwise import LEAST, UNSEEN
+from nearfar.frameworks.protocol.feature_sum import FeatureSum, FeatureWalk
 from nearfar.frameworks.protocol.glue import (
     Evaluation,
     Glue,
@@ -48,6 +49,8 @@ __all__ = [
     "Block",
     "BlockTuples",
     "Evaluation",
+    "FeatureSum",
+    "FeatureWalk",
     "Glue",
     "Kernel",
     "KernelSlopes",

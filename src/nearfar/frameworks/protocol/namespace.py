@@ -121,9 +121,11 @@ class Namespace(RowWise):
         the function do not know."""
         return function(*arrays)
 
-    def recomputed(self, function: Callable[..., Array]) -> Callable[..., Array]:
-        """`function` of arrays, of which differentiation keeps the arrays only."""
-        return function
+    def feature_sum(self, terms: Any, a: Array, b: Array, *constants: Array) -> Array:
+        """The value of a `FeatureSum`, of which differentiation keeps these arrays only; constants
+        have no gradient."""
+        found: Array = terms.value(self, a, b, constants)
+        return found
 
     def scratch(self) -> AbstractContextManager[Scratch | None]:
         """Buffers to work in, which are reused afterwards; None where nothing is in place."""

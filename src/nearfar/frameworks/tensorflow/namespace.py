@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
+from nearfar.frameworks.protocol.feature_sum import FeatureSum
 from nearfar.frameworks.protocol.namespace import Namespace
 from nearfar.frameworks.protocol.types import (
     Array,
@@ -24,6 +25,7 @@ from nearfar.frameworks.protocol.types import (
     SymbolicBlocks,
 )
 from nearfar.frameworks.tensorflow.checks import looked_at, unchecked
+from nearfar.frameworks.tensorflow.feature_sum import feature_sum
 
 
 class _ArrayAPI:
@@ -213,9 +215,8 @@ class TensorFlow(Namespace):
     def anywhere(self, function: Callable[..., Array], *arrays: Array) -> Array:
         return looked_at(unchecked(function, *arrays))
 
-    def recomputed(self, function: Callable[..., Array]) -> Callable[..., Array]:
-        again: Callable[..., Array] = tf.recompute_grad(function)
-        return again
+    def feature_sum(self, terms: FeatureSum, a: Array, b: Array, *constants: Array) -> Array:
+        return feature_sum(self, terms, a, b, constants)
 
     def product(self, a: Array, b: Array, scratch: Scratch | None, key: str) -> Array:
         return tf.matmul(a, b, transpose_b=True)

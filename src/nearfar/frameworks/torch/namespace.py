@@ -13,9 +13,11 @@ import torch
 from nearfar.frameworks.memory import Spare, Stores, aligned, by_chunks
 from nearfar.frameworks.numpy import segments
 from nearfar.frameworks.protocol.elementwise import LEAST, SAMPLE, SLOW, UNSEEN, WORTH
+from nearfar.frameworks.protocol.feature_sum import FeatureSum
 from nearfar.frameworks.protocol.namespace import HOST_MEMORY
 from nearfar.frameworks.protocol.types import Array, Block, Scratch
 from nearfar.frameworks.torch import device
+from nearfar.frameworks.torch.feature_sum import feature_sum
 from nearfar.frameworks.torch.pure import Pure, is_wrapped
 
 
@@ -194,6 +196,9 @@ class Torch(Pure):
 
     def column_sums(self, x: Array) -> Array:
         return x.sum(0)
+
+    def feature_sum(self, terms: FeatureSum, a: Array, b: Array, *constants: Array) -> Array:
+        return feature_sum(terms, a, b, constants)
 
     def set_rows_(self, x: Array, block: Block, value: Array) -> Array:
         x[block.start : block.start + block.size] = value

@@ -5,7 +5,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch.utils.checkpoint import checkpoint
 
 from nearfar.frameworks.numpy import segments
 from nearfar.frameworks.protocol.namespace import Namespace
@@ -103,15 +102,6 @@ class Pure(Namespace):
 
     def decide(self, flag: Array) -> Any:
         return flag if is_wrapped(flag) else super().decide(flag)
-
-    def recomputed(self, function: Callable[..., Array]) -> Callable[..., Array]:
-        def call(*arrays: Array) -> Array:
-            # A compiler chooses for itself; the transforms of torch.func take no checkpoints.
-            if any(is_wrapped(x) for x in arrays):
-                return function(*arrays)
-            return checkpoint(function, *arrays, use_reentrant=False, preserve_rng_state=False)
-
-        return call
 
     def stop_gradient(self, x: Array) -> Array:
         return x.detach()
