@@ -6,6 +6,16 @@ import triton.language as tl
 from nearfar.frameworks.triton.kernels.layout import field, store_field
 
 
+@triton.jit
+def _term(vectors, at, n, total, others, PAIRS: tl.constexpr, NEGATIVES: tl.constexpr):
+    """What anchors weigh before the mean, see `weigh`."""
+    count = field(vectors, 13, total, at, at < n, 0.0)
+    counted = count > 0
+    if NEGATIVES:
+        counted = counted & (others - count > 0)
+    return tl.where(counted, count if PAIRS else 1.0, 0.0)
+
+
 @triton.jit(do_not_specialize=["n", "others", "scale"])
 def weigh(
     vectors, n, total, others, scale,
@@ -18,11 +28,7 @@ def weigh(
     sums = tl.zeros([BLOCK], tl.float32)
     for j in range(0, tl.cdiv(n, BLOCK)):
         at = j * BLOCK + tl.arange(0, BLOCK)
-        count = field(vectors, 13, total, at, at < n, 0.0)
-        counted = count > 0
-        if NEGATIVES:
-            counted = counted & (others - count > 0)
-        term = tl.where(counted, count if PAIRS else 1.0, 0.0)
+        term = _term(vectors, at, n, total, others, PAIRS, NEGATIVES)
         if ZERO:
             term = tl.where(at < n, 1.0, 0.0)
         sums += term
@@ -32,11 +38,7 @@ def weigh(
         factor = scale / tl.where(whole > 0, whole, 1.0)
     for j in range(0, tl.cdiv(n, BLOCK)):
         at = j * BLOCK + tl.arange(0, BLOCK)
-        count = field(vectors, 13, total, at, at < n, 0.0)
-        counted = count > 0
-        if NEGATIVES:
-            counted = counted & (others - count > 0)
-        term = tl.where(counted, count if PAIRS else 1.0, 0.0)
+        term = _term(vectors, at, n, total, others, PAIRS, NEGATIVES)
         store_field(vectors, 15, total, at, at < n, term * factor)
 
 
