@@ -6,9 +6,9 @@ pays them twice, but for losses whose sums are known row by row.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -52,29 +52,54 @@ class Floor(NamedTuple):
         )
 
 
+class Operations(NamedTuple):
+    """Each writes into its `out`."""
+
+    product: Callable[..., Any]
+    exp: Callable[..., Any]
+    sum: Callable[..., Any]
+    times: Callable[..., Any]
+
+
+def _work(
+    floor: Floor,
+    kept: bool,
+    do: Operations,
+    sides: tuple[Any, Any, Any],
+    factor: Any,
+    room: tuple[Any, Any],
+    out: tuple[Any, Any],
+) -> None:
+    """What a tile takes at least, of rows against rows that are given transposed too, in `room` for
+    two tiles; the products of its weights go to `out`."""
+    (a, b, across), (made, changed) = sides, room
+    times = 1 if kept else floor.visits
+    for _ in range(times):
+        do.product(a, across, out=made)
+    for _ in range(times * floor.exponentials):
+        do.exp(made, out=changed)
+    for k in range(floor.sums):
+        do.sum(changed, k % 2)
+    for _ in range(floor.passes):
+        do.times(made, factor, out=changed)
+    for k in range(floor.gradients):
+        weights, rows = (changed, b) if k % 2 == 0 else (changed.T, a)
+        do.product(weights, rows, out=out[k % 2])
+
+
 def in_torch(floor: Floor, kept: bool, given: Arrays) -> Run:
     import torch
 
+    do = Operations(torch.mm, torch.exp, torch.sum, torch.mul)
     x = torch.from_numpy(given[0])
     out, factors = torch.empty_like(x), torch.ones(len(x), 1)
     tile, other = (torch.empty(SIDE, SIDE) for _ in range(2))
-    times = 1 if kept else floor.visits
 
     def call() -> list[np.ndarray]:
         for i, j in floor.tiles(len(x)):
             a, b = x[i], x[j]
-            made, changed = (t[: len(a), : len(b)] for t in (tile, other))
-            for _ in range(times):
-                torch.mm(a, b.T, out=made)
-            for _ in range(times * floor.exponentials):
-                torch.exp(made, out=changed)
-            for k in range(floor.sums):
-                torch.sum(changed, k % 2)
-            for _ in range(floor.passes):
-                torch.mul(made, factors[i], out=changed)
-            for k in range(floor.gradients):
-                rows, columns, weights = (i, b, changed) if k % 2 == 0 else (j, a, changed.T)
-                torch.mm(weights, columns, out=out[rows])
+            room = tile[: len(a), : len(b)], other[: len(a), : len(b)]
+            _work(floor, kept, do, (a, b, b.T), factors[i], room, (out[i], out[j]))
         return []
 
     return Run(call)
@@ -84,9 +109,10 @@ def in_numpy(floor: Floor, kept: bool, given: Arrays) -> Run:
     """A thread takes whole tiles."""
     from threadpoolctl import ThreadpoolController
 
+    do = Operations(np.matmul, np.exp, np.sum, np.multiply)
     x = given[0]
+    # Given x.T itself, NumPy makes half a product and mirrors it.
     columns, factors = x.copy().T, np.ones((len(x), 1), x.dtype)
-    times = 1 if kept else floor.visits
     tiles, threads = list(floor.tiles(len(x))), len(os.sched_getaffinity(0))
 
     def some(start: int) -> None:
@@ -94,18 +120,9 @@ def in_numpy(floor: Floor, kept: bool, given: Arrays) -> Run:
         out = np.empty_like(x, shape=(SIDE, x.shape[1]))
         for i, j in tiles[start::threads]:
             a, b = x[i], x[j]
-            made, changed = (t[: len(a), : len(b)] for t in (tile, other))
-            for _ in range(times):
-                np.matmul(a, columns[:, j], out=made)
-            for _ in range(times * floor.exponentials):
-                np.exp(made, out=changed)
-            for k in range(floor.sums):
-                np.sum(changed, k % 2)
-            for _ in range(floor.passes):
-                np.multiply(made, factors[i], out=changed)
-            for k in range(floor.gradients):
-                weights, rows = (changed, b) if k % 2 == 0 else (changed.T, a)
-                np.matmul(weights, rows, out=out[: len(weights)])
+            room = tile[: len(a), : len(b)], other[: len(a), : len(b)]
+            places = out[: len(a)], out[: len(b)]
+            _work(floor, kept, do, (a, b, columns[:, j]), factors[i], room, places)
 
     def call() -> list[np.ndarray]:
         with ThreadpoolController().limit(limits=1), ThreadPoolExecutor(threads) as pool:
