@@ -1,7 +1,9 @@
 """docs/write-a-loss.md, run as it is written: its losses pass what built-in ones pass."""
 
+import ast
 import importlib.util
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -86,3 +88,21 @@ def test_torch_compile_computes_the_users_class(page):
     loss = page.MyMultiSimilarity(beta=10.0)
     compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(x, labels), loss(x, labels))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("first", "left_out"), [("numpy", []), ("tensorflow", ["PyTorch, torch.compile"])]
+)
+def test_tensorflow_and_the_compiler_of_torch_in_one_process(first, left_out):
+    """Triton, imported after TensorFlow, would end it."""
+    pytest.importorskip("triton")
+    code = f"""
+import {first}
+import nearfar as nf
+from nearfar.testing import check_loss
+print(check_loss(nf.CLIP(), frameworks=["torch", "tensorflow"]).left_out)"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    said = [x.partition(":")[0] for x in ast.literal_eval(done.stdout.splitlines()[-1])]
+    assert said == [*left_out, "values"]

@@ -110,6 +110,7 @@ def _checked(
     tried = [(name, installed(name)) for name in frameworks]
     report.left_out += [f"{name}: not installed" for name, found in tried if found is None]
     found = [framework for _, framework in tried if framework is not None]
+    report.left_out += [f"{one.name}, {why}" for one in found for why in one.left_out]
     _check_statement(loss)
     report.held.append("copies, JSON, equality")
     if "<locals>" in type(loss).__qualname__:

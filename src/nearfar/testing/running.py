@@ -1,7 +1,9 @@
 """How each framework runs a loss: eager and compiled, first and second derivatives."""
 
+import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,12 +22,17 @@ class Framework(NamedTuple):
     """Gradients of the weighted sum of a vector of losses."""
     second: Callable[[Any, Arrays, Arrays, Arrays], Arrays] | None
     """Gradients of the product of the gradients with directions."""
+    left_out: tuple[str, ...] = ()
+    """Modes that cannot be tried here, and why."""
 
 
 def installed(name: str) -> Framework | None:
     """None without the package."""
+    # torch.compile imports Triton, which has to come before TensorFlow (see `triton_is_late`).
+    if name == "tensorflow" and name not in sys.modules and find_spec("triton"):
+        import_module("triton")
     try:
-        module = import_module({"numpy": "numpy", "tensorflow": "tensorflow"}.get(name, name))
+        module = import_module(name)
     except ImportError:
         return None
     return _MAKERS[name](module)
@@ -40,6 +47,8 @@ def _numpy(np_: Any) -> Framework:
 
 
 def _torch(torch: Any) -> Framework:
+    from nearfar.frameworks.torch.device import triton_is_late
+
     def leaves(x: Arrays, dtype: str) -> list[Any]:
         return [torch.tensor(z).to(getattr(torch, dtype)).requires_grad_() for z in x]
 
@@ -69,6 +78,9 @@ def _torch(torch: Any) -> Framework:
         found: Arrays = torch.autograd.grad(along, inputs)
         return found
 
+    if triton_is_late():
+        why = "torch.compile: TensorFlow was imported before Triton; import triton first"
+        return Framework("PyTorch", {"eager": run}, vector, second, (why,))
     return Framework("PyTorch", {"eager": run, "torch.compile": compiled}, vector, second)
 
 

@@ -1,6 +1,8 @@
 """What an accelerator offers a call."""
 
+import sys
 from functools import cache
+from importlib.util import find_spec
 
 import torch
 
@@ -16,6 +18,13 @@ _SHARE = 32
 
 # Of a device that does not tell.
 _UNKNOWN = 64 * 2**30
+
+
+def triton_is_late() -> bool:
+    """Whether importing Triton would end the process: it and TensorFlow bring an LLVM each, and
+    Triton has to come first."""
+    late = "tensorflow" in sys.modules and "triton" not in sys.modules
+    return late and find_spec("triton") is not None
 
 
 @cache

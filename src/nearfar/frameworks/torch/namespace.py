@@ -1,6 +1,5 @@
 """PyTorch: in place inside the glue, where autograd does not look."""
 
-import sys
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
@@ -17,6 +16,7 @@ from nearfar.frameworks.protocol.feature_sum import FeatureSum
 from nearfar.frameworks.protocol.namespace import HOST_MEMORY
 from nearfar.frameworks.protocol.types import Array, Block, Scratch
 from nearfar.frameworks.torch import device
+from nearfar.frameworks.torch.device import triton_is_late
 from nearfar.frameworks.torch.feature_sum import feature_sum
 from nearfar.frameworks.torch.pure import Pure, is_wrapped
 
@@ -67,9 +67,7 @@ _SEEN = {(9, 0)}
 
 def _triton(device: torch.device, asked: bool) -> tuple[Any, ...]:
     """The fused kernels, where Triton is installed; imported when first asked for."""
-    # Triton, imported after TensorFlow, ends the process: both bring an LLVM of their own.
-    late = "tensorflow" in sys.modules and "triton" not in sys.modules
-    if device.type not in _FUSED or late:
+    if device.type not in _FUSED or triton_is_late():
         return ()
     if device.type == "cuda" and not asked and _capability(device) not in _SEEN:
         return ()
