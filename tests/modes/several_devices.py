@@ -15,6 +15,7 @@ from jax.sharding import PartitionSpec as P
 
 import nearfar as nf
 from nearfar import distances, divergences
+from nearfar.losses import Loss
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_num_cpu_devices", 8)
@@ -68,18 +69,31 @@ def both(function, wrt):
 
 
 def shards(x):
-    return [jnp.asarray(part) for part in np.split(x, 8)]
+    return np.split(x, 8)
+
+
+def on_one(function, wrt):
+    """NumPy's losses, which compile nothing; measures have their gradients in JAX."""
+    if not isinstance(function, Loss):
+        return jax.jit(both(function, wrt))
+
+    def run(*rows):
+        value, gradients = function.value_and_grad(*rows)
+        return UPSTREAM * value, [UPSTREAM * g for g in gradients]
+
+    return run
 
 
 def each_its_own(function, rows, wrt):
     """The mean over the devices of what each makes of its rows."""
-    found = [both(function, wrt)(*part) for part in zip(*map(shards, rows), strict=True)]
+    run = on_one(function, wrt)
+    found = [run(*part) for part in zip(*map(shards, rows), strict=True)]
     gradients = zip(*(g for _, g in found), strict=True)
     return np.mean([v for v, _ in found]), [np.concatenate(g) / 8 for g in gradients]
 
 
 def whole(function, rows, wrt):
-    return both(function, wrt)(*map(jnp.asarray, rows))
+    return on_one(function, wrt)(*rows)
 
 
 def over(mesh, rows):
@@ -135,11 +149,9 @@ def mapped_temperature(mesh):
 
 
 def temperatures_own():
-    def one(t, *rows):
-        return nf.NTXent()(*rows, temperature=t)
-
-    found = [jax.value_and_grad(one)(0.3, *part) for part in zip(shards(X), shards(Y), strict=True)]
-    return np.mean([v for v, _ in found]), [np.mean([slope for _, slope in found])]
+    parts = zip(shards(X), shards(Y), strict=True)
+    found = [nf.NTXent().value_and_grad(*part, temperature=np.asarray(0.3)) for part in parts]
+    return np.mean([v for v, _ in found]), [np.mean([slopes[-1] for _, slopes in found])]
 
 
 # On meshes of explicit axes, as `jax.make_mesh` makes them; then how arrays were cut before.
