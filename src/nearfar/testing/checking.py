@@ -319,13 +319,14 @@ def _check_temperature(loss: Loss, batch: Batch) -> None:
 def _check_framework(
     loss: Loss, framework: Framework, given: Batches, exact_gradient: bool
 ) -> Iterator[str]:
+    ordered = _EmbeddingsFirst(loss)
+    runs = {mode: ready(ordered) for mode, ready in framework.modes.items()}
     for about, batch in given.items():
         x, rest = _split(loss, batch)
-        ordered = _EmbeddingsFirst(loss)
         value, gradients = ordered.value_and_grad(*x, *rest)
-        for mode, run in framework.modes.items():
+        for mode, run in runs.items():
             where = f"{framework.name}, {mode}, {about}"
-            got, slopes = run(ordered, x, rest, "float64", _UPSTREAM)
+            got, slopes = run(x, rest, "float64", _UPSTREAM)
             # JAX has float64 only where the program has asked for it.
             close = _CLOSE[dtype_name(got)]
             _assert_close(f"value, {where}", read(got), value, close)

@@ -11,13 +11,15 @@ import numpy as np
 from nearfar.frameworks import to_host
 
 Arrays = Sequence[Any]
-Run = Callable[[Any, Arrays, Arrays, str, float], tuple[Any, Arrays]]
+Run = Callable[[Arrays, Arrays, str, float], tuple[Any, Arrays]]
 """Value, and upstream times its gradients, of a loss on embeddings and the rest, in a dtype."""
+Mode = Callable[[Any], Run]
+"""Makes a loss ready; what it compiles serves all batches that the program takes."""
 
 
 class Framework(NamedTuple):
     name: str
-    modes: dict[str, Run]
+    modes: dict[str, Mode]
     upstream: Callable[[Any, Arrays, Arrays, Any], Arrays] | None
     """Gradients of the weighted sum of a vector of losses."""
     second: Callable[[Any, Arrays, Arrays, Arrays], Arrays] | None
@@ -39,9 +41,12 @@ def installed(name: str) -> Framework | None:
 
 
 def _numpy(np_: Any) -> Framework:
-    def eager(loss: Any, x: Arrays, rest: Arrays, dtype: str, factor: float) -> Any:
-        value, found = loss.value_and_grad(*(z.astype(dtype) for z in x), *rest)
-        return value, [(factor * g).astype(g.dtype) for g in found]
+    def eager(loss: Any) -> Run:
+        def run(x: Arrays, rest: Arrays, dtype: str, factor: float) -> tuple[Any, Arrays]:
+            value, found = loss.value_and_grad(*(z.astype(dtype) for z in x), *rest)
+            return value, [(factor * g).astype(g.dtype) for g in found]
+
+        return run
 
     return Framework("NumPy", {"eager": eager}, None, None)
 
@@ -52,17 +57,21 @@ def _torch(torch: Any) -> Framework:
     def leaves(x: Arrays, dtype: str) -> list[Any]:
         return [torch.tensor(z).to(getattr(torch, dtype)).requires_grad_() for z in x]
 
-    def run(function: Any, x: Arrays, rest: Arrays, dtype: str, factor: float) -> Any:
-        inputs = leaves(x, dtype)
-        value = function(*inputs, *map(torch.tensor, rest))
-        return value.detach(), torch.autograd.grad(factor * value, inputs)
+    def eager(function: Any) -> Run:
+        def run(x: Arrays, rest: Arrays, dtype: str, factor: float) -> tuple[Any, Arrays]:
+            inputs = leaves(x, dtype)
+            value = function(*inputs, *map(torch.tensor, rest))
+            return value.detach(), torch.autograd.grad(factor * value, inputs)
 
-    def compiled(loss: Any, x: Arrays, rest: Arrays, dtype: str, factor: float) -> Any:
+        return run
+
+    def compiled(loss: Any) -> Run:
         torch.compiler.reset()
-        program = torch.compile(
-            lambda *given: loss(*given), fullgraph=True, dynamic=True, backend="aot_eager"
+        return eager(
+            torch.compile(
+                lambda *given: loss(*given), fullgraph=True, dynamic=True, backend="aot_eager"
+            )
         )
-        return run(program, x, rest, dtype, factor)
 
     def vector(loss: Any, x: Arrays, rest: Arrays, weights: Any) -> Arrays:
         inputs = leaves(x, "float64")
@@ -80,16 +89,12 @@ def _torch(torch: Any) -> Framework:
 
     if triton_is_late():
         why = "torch.compile: TensorFlow was imported before Triton; import triton first"
-        return Framework("PyTorch", {"eager": run}, vector, second, (why,))
-    return Framework("PyTorch", {"eager": run, "torch.compile": compiled}, vector, second)
+        return Framework("PyTorch", {"eager": eager}, vector, second, (why,))
+    return Framework("PyTorch", {"eager": eager, "torch.compile": compiled}, vector, second)
 
 
 def _tensorflow(tf: Any) -> Framework:
-    def eager(
-        loss: Any, x: Arrays, rest: Arrays, dtype: str, factor: float, wrap: Any = None
-    ) -> Any:
-        count = len(x)
-
+    def differentiated(loss: Any, count: int, factor: float) -> Any:
         def run(*arrays: Any) -> Any:
             with tf.GradientTape() as tape:
                 tape.watch(arrays[:count])
@@ -97,34 +102,55 @@ def _tensorflow(tf: Any) -> Framework:
                 scaled = factor * value
             return value, tape.gradient(scaled, arrays[:count])
 
-        arrays = (*(tf.cast(tf.constant(z), dtype) for z in x), *map(tf.constant, rest))
-        return (wrap(run, arrays) if wrap else run)(*arrays)
+        return run
 
-    def function(loss: Any, x: Arrays, rest: Arrays, dtype: str, factor: float) -> Any:
-        def wrap(run: Any, arrays: Any) -> Any:
+    def given(x: Arrays, rest: Arrays, dtype: str) -> list[Any]:
+        return [*(tf.cast(tf.constant(z), dtype) for z in x), *map(tf.constant, rest)]
+
+    def eager(loss: Any) -> Run:
+        def run(x: Arrays, rest: Arrays, dtype: str, factor: float) -> tuple[Any, Arrays]:
+            found: tuple[Any, Arrays] = differentiated(loss, len(x), factor)(*given(x, rest, dtype))
+            return found
+
+        return run
+
+    def function(loss: Any) -> Run:
+        programs: dict[Any, Any] = {}
+
+        def run(x: Arrays, rest: Arrays, dtype: str, factor: float) -> tuple[Any, Arrays]:
+            arrays = given(x, rest, dtype)
             signature = [tf.TensorSpec([None, *z.shape[1:]], z.dtype) for z in arrays]
-            return tf.function(run, autograph=False, input_signature=signature)
+            key = (len(x), factor, *signature)
+            if key not in programs:
+                programs[key] = tf.function(
+                    differentiated(loss, len(x), factor),
+                    autograph=False,
+                    input_signature=signature,
+                )
+            found: tuple[Any, Arrays] = programs[key](*arrays)
+            return found
 
-        return eager(loss, x, rest, dtype, factor, wrap)
+        return run
 
     return Framework("TensorFlow", {"eager": eager, "tf.function": function}, None, None)
 
 
 def _jax(jax: Any) -> Framework:
-    def eager(
-        loss: Any, x: Arrays, rest: Arrays, dtype: str, factor: float, wrap: Any = None
-    ) -> Any:
-        def scaled(*arrays: Any) -> Any:
-            value = loss(*arrays)
-            return factor * value, value
+    def eager(loss: Any, wrap: Any = lambda gradient: gradient) -> Run:
+        def run(x: Arrays, rest: Arrays, dtype: str, factor: float) -> tuple[Any, Arrays]:
+            def scaled(*arrays: Any) -> Any:
+                value = loss(*arrays)
+                return factor * value, value
 
-        gradient = jax.value_and_grad(scaled, tuple(range(len(x))), has_aux=True)
-        arrays = (*(jax.numpy.asarray(z).astype(dtype) for z in x), *map(jax.numpy.asarray, rest))
-        (_, value), found = (wrap(gradient) if wrap else gradient)(*arrays)
-        return value, found
+            gradient = wrap(jax.value_and_grad(scaled, tuple(range(len(x))), has_aux=True))
+            inputs = (jax.numpy.asarray(z).astype(dtype) for z in x)
+            (_, value), found = gradient(*inputs, *map(jax.numpy.asarray, rest))
+            return value, found
 
-    def jit(loss: Any, x: Arrays, rest: Arrays, dtype: str, factor: float) -> Any:
-        return eager(loss, x, rest, dtype, factor, jax.jit)
+        return run
+
+    def jit(loss: Any) -> Run:
+        return eager(loss, jax.jit)
 
     return Framework("JAX", {"eager": eager, "jit": jit}, None, None)
 
