@@ -166,8 +166,8 @@ WAYS = {
     "pmap": (pmapped, "auto"),
 }
 FEW = ("shard_map, own rows", "cut")
-KINDS = ("NTXent", "InfoNCE, own negatives", "SupCR", "pairwise euclidean", "paired cosine", "kl")
-"""These are tried in all ways; what is computed as one of them in one way each, in turn."""
+KINDS = ("NTXent", "SupCR", "pairwise euclidean")
+"""Of each evaluator and of measures one is tried in all ways; others in one way each, in turn."""
 OWN = ("shard_map, own rows", "pmap", "shard_map, own rows, auto", "shard_map, own rows, two axes")
 
 
