@@ -26,6 +26,9 @@ class Batch:
     scaled = False
     """Whether gradients hold the rows' own factors, as those made for both sides at once do."""
 
+    has: tuple[bool, ...] = (False, False, False)
+    """Whether the rule has slopes by linear sums, by pairs and by the temperature."""
+
     def __init__(
         self,
         problem: Asked,
@@ -176,12 +179,22 @@ class Batch:
         `weights`: a number for all anchors, or one for each, 0 where it does not count.
         `negatives`: how many an anchor has, with labels together with its positives.
         """
-        function, has = written(rule)
+        function, self.has = written(rule)
         with on(self.device):
-            return self._forward(function, has, weights, negatives, each)
+            return self._forward(function, weights, negatives, each)
+
+    def _finish_grid(self) -> tuple[int, int]:
+        """Programs of a side, and sides that have anchors."""
+        sides = 2 if self.problem.two_sides and self.problem.both else 1
+        return cdiv(max(self.n, self.m) if sides == 2 else self.n, self.block), sides
+
+    def _empty_losses(self, programs: int, sides: int, each: bool) -> torch.Tensor:
+        """A sum from each program, or with `each` one loss for each anchor."""
+        anchors = self.n // 2 if self.problem.first_only else self.n
+        return self.vectors.new_empty((sides, anchors) if each else (sides * programs,))
 
     def _forward(
-        self, function: Any, has: Any, weights: float | torch.Tensor, negatives: float, each: bool
+        self, function: Any, weights: float | torch.Tensor, negatives: float, each: bool
     ) -> torch.Tensor:
         problem, shape = self.problem, self.shapes.sums
         symmetric, k = not problem.two_sides, len(problem.sums)
@@ -194,10 +207,9 @@ class Batch:
         per_block = 4 * (k + linear) * (slots * shape.rows + room)
         band = max(1, min(blocks, self.memory // 2 // per_block))
         parts = self.vectors.new_empty((k + linear) * (slots * band * shape.rows + band * room))
-        sides = 2 if problem.two_sides and problem.both else 1
-        programs = cdiv(max(self.n, self.m) if sides == 2 else self.n, self.block)
-        anchors = self.n // 2 if problem.first_only else self.n
-        losses = self.vectors.new_empty((sides, anchors) if each else (sides * programs,))
+        grid = self._finish_grid()
+        programs, sides = (cdiv(self.n, self.shapes.each.rows), 1) if problem.pair else grid
+        losses = self._empty_losses(programs, sides, each)
         for first in range(0, blocks, band):
             here = min(band, blocks - first)
             for guarded in self.variants:
@@ -218,38 +230,36 @@ class Batch:
                     shape.stages,
                 )  # fmt: skip
             close = first + band >= blocks
-            apart = close and problem.pair != 0
             self._finish(
-                function, has, weights, negatives, each, parts, losses,
-                (first, here, 0, slots, here * shape.rows, room), (programs, sides),
-                merge=True, opens=first == 0, closes=close, finishes=close and not apart,
+                function, weights, negatives, each, parts, losses,
+                (first, here, 0, slots, here * shape.rows, room), grid,
+                opens=first == 0, closes=close,
             )  # fmt: skip
         if problem.pair:
             shape = self.shapes.each
             self.launch(
                 aggregate,
-                (cdiv(self.n, shape.rows), 1, 1),
-                (self.rows, self.vectors, self.codes, self.n, self.total),
+                (programs, 1, 1),
                 (
-                    self.width, problem.pair, problem.include_self, self.centred,
-                    self.pieces, shape.rows, shape.columns, shape.features,
+                    self.rows, self.vectors, self.codes, weights, self.pointer, losses, self.n,
+                    self.total, self.number, float(negatives),
+                ),
+                (
+                    self.width, k, problem.pair, problem.include_self, self.centred, function,
+                    self.learned, each, self.has, self.pieces, shape.rows, shape.columns,
+                    shape.features,
                 ),
                 shape.warps,
                 shape.stages,
-            )  # fmt: skip
-            self._finish(
-                function, has, weights, negatives, each, parts, losses,
-                (0, 0, 0, 0, 0, room), (programs, sides),
-                merge=False, opens=False, closes=False, finishes=True,
             )  # fmt: skip
         if not each:
             return losses.sum()
         return losses[0] if sides == 1 else losses[0] + losses[1]
 
     def _finish(
-        self, function: Any, has: Any, weights: float | torch.Tensor, negatives: float, each: bool,
+        self, function: Any, weights: float | torch.Tensor, negatives: float, each: bool,
         parts: torch.Tensor, losses: torch.Tensor, band: tuple[int, ...], grid: tuple[int, int],
-        *, merge: bool, opens: bool, closes: bool, finishes: bool,
+        *, opens: bool, closes: bool,
     ) -> None:  # fmt: skip
         problem = self.problem
         weighed = isinstance(weights, torch.Tensor)
@@ -263,14 +273,13 @@ class Batch:
             ),
             (
                 len(problem.sums), problem.sums, self.linear_in_tiles, not problem.two_sides,
-                problem.code, self.variants[0], self.decide, self.times, function, merge, opens,
-                closes, finishes, self.learned, weighed, each, problem.first_only, has,
-                self.shapes.sums.rows, self.block,
+                problem.code, self.variants[0], self.decide, self.times, function, opens, closes,
+                closes and not problem.pair, self.learned, weighed, each, problem.first_only,
+                self.has, self.shapes.sums.rows, self.block,
             ),
             2,
             1,
         )  # fmt: skip
-        self.has = has
 
     def backward(
         self, upstream: torch.Tensor | None, each: bool, dtype: torch.dtype | None = None

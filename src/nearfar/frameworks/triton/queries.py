@@ -11,8 +11,6 @@ from nearfar.frameworks.triton.problem import cdiv
 class SigmoidBatch(Batch):
     """Two sides whose rows are matched."""
 
-    has: tuple[bool, ...] = (False, False, False)
-
     def run(
         self, bias: float | torch.Tensor, weight: float, upstream: torch.Tensor | None, pulls: bool
     ) -> torch.Tensor:

@@ -102,16 +102,13 @@ class Tiled(Batch):
 
 class TiledPartition(Tiled):
     def _forward(
-        self, function: Any, has: Any, weights: float | torch.Tensor, negatives: float, each: bool
+        self, function: Any, weights: float | torch.Tensor, negatives: float, each: bool
     ) -> torch.Tensor:
         problem, shape = self.problem, _SUMS
         symmetric, k = not problem.two_sides, len(problem.sums)
         linear = self.linear_in_tiles
-        sides = 2 if problem.two_sides and problem.both else 1
-        self.block = 64
-        programs = cdiv(max(self.n, self.m) if sides == 2 else self.n, self.block)
-        anchors = self.n // 2 if problem.first_only else self.n
-        losses = self.vectors.new_empty((sides, anchors) if each else (sides * programs,))
+        grid = programs, sides = self._finish_grid()
+        losses = self._empty_losses(programs, sides, each)
         every = list(self.parts())
         # A program takes four blocks of columns.
         strip = 4
@@ -138,11 +135,10 @@ class TiledPartition(Tiled):
                     shape.warps,
                     shape.stages,
                 )  # fmt: skip
-            last = number == len(every) - 1
             self._finish(
-                function, has, weights, negatives, each, parts, losses,
-                (first, band, left, slots, part.rows, part.columns), (programs, sides),
-                merge=True, opens=number == 0, closes=last, finishes=last,
+                function, weights, negatives, each, parts, losses,
+                (first, band, left, slots, part.rows, part.columns), grid,
+                opens=number == 0, closes=number == len(every) - 1,
             )  # fmt: skip
         if not each:
             return losses.sum()

@@ -3,8 +3,9 @@
 import triton
 import triton.language as tl
 
+from nearfar.frameworks.triton.kernels.finish import conclude
 from nearfar.frameworks.triton.kernels.layout import field, store_field
-from nearfar.frameworks.triton.kernels.tile import logits, members, products, softplus
+from nearfar.frameworks.triton.kernels.tile import logits, members, parameter, products, softplus
 
 
 @triton.jit(do_not_specialize=["n", "itself"])
@@ -23,14 +24,15 @@ def count(codes, vectors, n, total, itself, BM: tl.constexpr, BN: tl.constexpr):
     store_field(vectors, 13, total, at, here, found + itself)
 
 
-@triton.jit(do_not_specialize=["n"])
+@triton.jit(do_not_specialize=["n", "number", "negatives"])
 def aggregate(
-    rows, vectors, codes, n, total,
-    D: tl.constexpr, PAIR: tl.constexpr, SELF: tl.constexpr, SQUARED: tl.constexpr,
+    rows, vectors, codes, weights, temperature, losses, n, total, number, negatives,
+    D: tl.constexpr, K: tl.constexpr, PAIR: tl.constexpr, SELF: tl.constexpr, SQUARED: tl.constexpr,
+    RULE: tl.constexpr, LEARNED: tl.constexpr, EACH: tl.constexpr, HAS: tl.constexpr,
     PIECES: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
 ):  # fmt: skip
     """Of each anchor the aggregate of phi(u) over its positives, u = logit - log of the first sum,
-    into PAIR, and what phi'(u) adds up to under it into PAIR_SLOPE.
+    into PAIR, and what phi'(u) adds up to under it into PAIR_SLOPE; then its loss and slopes.
 
     PAIR 1: the sum of phi = softplus(-u); 2: the logarithm of the sum of exp(phi), phi =
     -softplus(-u).
@@ -70,3 +72,8 @@ def aggregate(
         sums = tl.where(none, 0.0, shift + tl.log(tl.where(none, 1.0, sums)))
     store_field(vectors, 6, total, at, here, sums)
     store_field(vectors, 7, total, at, here, slopes)
+    conclude(
+        vectors, weights, losses, log, field(vectors, 4 + K - 1, total, at, here, 0.0),
+        field(vectors, 3, total, at, here, 0.0), sums, parameter(temperature, number, LEARNED),
+        at, at, here, 0, n, n, total, 0.0, negatives, K, 1, RULE, True, EACH, False, HAS, BM,
+    )  # fmt: skip

@@ -4,7 +4,12 @@ import triton
 import triton.language as tl
 
 from nearfar.frameworks.triton.kernels.layout import field, store_field
-from nearfar.frameworks.triton.kernels.tile import leading, matrix_bits, upstream_of
+from nearfar.frameworks.triton.kernels.tile import (
+    leading,
+    matrix_bits,
+    parameter,
+    upstream_of,
+)
 
 
 @triton.jit
@@ -38,9 +43,7 @@ def prepare(
     """
     r = tl.program_id(0).to(tl.int64) * BM + tl.arange(0, BM)
     here, room = r < n, r < padded
-    t = number
-    if LEARNED:
-        t = tl.load(temperature).to(tl.float32)
+    t = parameter(temperature, number, LEARNED)
     # Logits in units of log 2: the root of log2(e) / t goes into each side.
     root = tl.sqrt_rn(tl.zeros([BM], tl.float32) + 1.4426950408889634 / t)
     down0, factor0 = root, root

@@ -10,6 +10,7 @@ from nearfar.frameworks.triton.kernels.tile import (
     edges,
     load_rows,
     logits,
+    parameter,
     products,
     sigmoid,
     softplus,
@@ -55,9 +56,7 @@ def pull_sigmoid(
     features = tl.arange(0, D)
     if BK == D:
         p = load_rows(rows, at, features, D, PIECES)
-    b = number
-    if LEARNED:
-        b = tl.load(bias).to(tl.float32)
+    b = parameter(bias, number, LEARNED)
     weight = upstream_of(upstream, local, here, n, 2, EACH, False) * alike
     acc = tl.zeros([BM, D], tl.float32)
     gathered = tl.zeros([BM], tl.float32)

@@ -33,6 +33,15 @@ def stand_aside(bound, TIMES: tl.constexpr, DECIDE: tl.constexpr, GUARDED: tl.co
 
 
 @triton.jit
+def parameter(given, number, LEARNED: tl.constexpr):
+    """A temperature or bias: `given`, an array of the device, or a number that the host knows."""
+    found = number
+    if LEARNED:
+        found = tl.load(given).to(tl.float32)
+    return found
+
+
+@triton.jit
 def load_rows(rows, at, features, D: tl.constexpr, PIECES: tl.constexpr):
     """Rows of an array: three pieces of each, or the one there is three times."""
     of = rows + at.to(tl.int64)[:, None] * (PIECES * D) + features[None, :]

@@ -17,6 +17,7 @@ from nearfar.frameworks.triton.kernels.tile import (
     logits,
     matrix_bits,
     nearest,
+    parameter,
     stand_aside,
     upstream_of,
 )
@@ -87,9 +88,7 @@ def weigh_sigmoid(
     row = tl.program_id(0) * BM + tl.arange(0, BM)
     at = top + row
     here = at < n
-    b = number
-    if LEARNED:
-        b = tl.load(bias).to(tl.float32)
+    b = parameter(bias, number, LEARNED)
     weight = upstream_of(upstream, at, here, n, 2, EACH, False) * alike
     found = tl.zeros([BM], tl.float32)
     gathered = tl.zeros([BM], tl.float32)
