@@ -292,9 +292,12 @@ class Batch:
             return self._restore(pulls, sums, splits, above, kind, dtype)
 
     def _pull(self, upstream: torch.Tensor, each: int) -> tuple[torch.Tensor, torch.Tensor, int]:
-        # Equal weights are rounded alike, which adds up: one piece more, and smaller tiles for it.
-        more = self.linear_in_tiles and self.pieces == 1
-        problem, shape = self.problem, self.shapes.each if more else self.shapes.pull
+        problem, half = self.problem, self.pieces == 1
+        # Equal weights are rounded alike, which adds up: one piece more.
+        more = half and self.linear_in_tiles
+        # In half precision tiles are so large that only one sum's terms fit beside them.
+        small = half and (self.linear_in_tiles or problem.pair != 0 or len(problem.sums) == 2)
+        shape = self.shapes.each if small else self.shapes.pull
         largest = max(self.n, self.m)
         blocks, columns = cdiv(largest, shape.rows), cdiv(largest, shape.columns)
         sides = 2 if problem.two_sides else 1

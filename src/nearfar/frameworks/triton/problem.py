@@ -53,7 +53,7 @@ class Shapes(NamedTuple):
     sums: Shape
     pull: Shape
     each: Shape
-    """Where every pair has a function of its own, which wants registers."""
+    """Where a pair has a function of its own or terms of two sums, which want registers."""
     pieces: int
     """Arrays that a row is kept in: see `kernels.rows.prepare`."""
     terms: int
