@@ -5,12 +5,13 @@ tiles of two sets are wholly alike or wholly not.
 """
 
 from collections.abc import Sequence
+from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from nearfar.frameworks import Array, Block, BlockTuples, Namespace
-from nearfar.pairing import Compared, count_equal, sharing
+from nearfar.relations import Compared, Places, Relation
 
 
 class Order(NamedTuple):
@@ -50,11 +51,15 @@ class Codes:
         array = ns.xp.reshape(ns.xp.stack([self.array] * times, axis=1), (-1,))
         return Codes(array, known, self.order)
 
-    def ends(self, block: Block) -> tuple[int, int]:
-        """The least and the largest number of a block, where the host knows them."""
+    def within(self, block: Block) -> np.ndarray:
+        """The numbers of a block, where the host knows them."""
         assert self.known is not None
+        return self.known[block.start : block.start + block.size]
+
+    def ends(self, block: Block) -> tuple[int, int]:
+        """The least and the largest of them."""
         if block not in self._ends:
-            some = self.known[block.start : block.start + block.size]
+            some = self.within(block)
             self._ends[block] = int(some.min()), int(some.max())
         return self._ends[block]
 
@@ -87,63 +92,80 @@ def _compared(ns: Namespace, x: Array, like: Array) -> Array:
     return ns.cast(x, ns.xp.int64) if x.dtype == ns.xp.bool else x
 
 
-def compared(ns: Namespace, rows: Codes, columns: Codes, i: Block, j: Block) -> Compared:
-    """Equal where a row and a column are alike."""
-    left, right = ns.rows(rows.array, i), ns.rows(columns.array, j)
-    if len(rows.array.shape) == 1:
-        return left[:, None], right[None, :]
-    return sharing(ns, left, right)
-
-
-def how_alike(rows: Codes, columns: Codes, i: Block | None, j: Block | None) -> tuple[bool, bool]:
-    """Whether a tile may hold pairs that are alike, and pairs that are not."""
-    if i is None or j is None or rows.known is None or columns.known is None:
-        return True, True
-    (first, last), (least, largest) = rows.ends(i), columns.ends(j)
-    if last < least or largest < first:
-        return False, True
-    return True, not first == last == least == largest
-
-
-def where_alike(
-    rows: Codes, columns: Codes, size: int, i: Block, j: Block
-) -> list[tuple[Block, Block]]:
-    """Windows of a tile, of so many rows, that hold all pairs that are alike, of codes in ascending
-    order."""
-    assert rows.known is not None
-    assert columns.known is not None
-    known, found = columns.known[j.start : j.start + j.size], []
-    for start in range(i.start, i.start + i.size, size):
-        part = Block(start, min(size, i.start + i.size - start))
-        least, largest = rows.ends(part)
-        first, end = np.searchsorted(known, least), np.searchsorted(known, largest, "right")
-        if first < end:
-            found.append((part, Block(j.start + int(first), int(end - first))))
-    return found
-
-
 # Pairs of which more than so many of a tile are alike are sooner found in windows.
 _FEW = 1 / 32
 
 
-def few_alike(
-    rows: Codes, columns: Codes, i: Block, j: Block
-) -> tuple[np.ndarray, np.ndarray] | None:
-    """Rows and columns in a tile of all pairs that are alike, of codes in ascending order; None
-    where these are not few."""
-    assert rows.known is not None
-    assert columns.known is not None
-    known = rows.known[i.start : i.start + i.size]
-    others = columns.known[j.start : j.start + j.size]
-    first, end = (np.searchsorted(others, known, side) for side in ("left", "right"))
-    each = end - first
-    if each.sum() > _FEW * i.size * j.size:
-        return None
-    before = np.cumsum(each) - each
-    return (
-        np.repeat(np.arange(i.size), each),
-        np.arange(each.sum()) + np.repeat(first - before, each),
-    )
+class Alike(Relation):
+    """Rows and columns of the same number, or that share a mark.
+
+    Where the host knows the numbers they ascend along the rows and along the columns.
+    """
+
+    def __init__(self, rows: Codes, columns: Codes) -> None:
+        self._rows, self._columns = rows, columns
+        self._known = rows.known is not None and columns.known is not None
+        self._listed: dict[tuple[Block, Block], Places | None] = {}
+
+    def compared(self, ns: Namespace, i: Block, j: Block) -> Compared:
+        rows, columns = ns.rows(self._rows.array, i), ns.rows(self._columns.array, j)
+        if len(self._rows.array.shape) == 1:
+            return rows[:, None], columns[None, :]
+        return sharing(ns, rows, columns)
+
+    def either(self, i: Block | None, j: Block | None) -> tuple[bool, bool]:
+        """Whether a tile may hold pairs that are alike, and pairs that are not."""
+        if i is None or j is None or not self._known:
+            return True, True
+        (first, last), (least, largest) = self._rows.ends(i), self._columns.ends(j)
+        if last < least or largest < first:
+            return False, True
+        return True, not first == last == least == largest
+
+    def windows(self, i: Block, j: Block, size: int) -> list[tuple[Block, Block]]:
+        if not self._known:
+            return super().windows(i, j, size)
+        known, found = self._columns.within(j), []
+        for start in range(i.start, i.start + i.size, size):
+            part = Block(start, min(size, i.start + i.size - start))
+            least, largest = self._rows.ends(part)
+            first, end = np.searchsorted(known, least), np.searchsorted(known, largest, "right")
+            if first < end:
+                found.append((part, Block(j.start + int(first), int(end - first))))
+        return found
+
+    def listed(self, i: Block, j: Block) -> Places | None:
+        if not self._known:
+            return None
+        if (i, j) not in self._listed:
+            self._listed[i, j] = self._places(i, j)
+        return self._listed[i, j]
+
+    def _places(self, i: Block, j: Block) -> Places | None:
+        known, others = self._rows.within(i), self._columns.within(j)
+        first, end = (np.searchsorted(others, known, side) for side in ("left", "right"))
+        each = end - first
+        if each.sum() > _FEW * i.size * j.size:
+            return None
+        before = np.cumsum(each) - each
+        return (
+            np.repeat(np.arange(i.size), each),
+            np.arange(each.sum()) + np.repeat(first - before, each),
+        )
+
+
+class Own(Relation):
+    """A row and the columns that are its own, so many each; with codes of the rows, also those of
+    every row that is like it."""
+
+    def __init__(self, like: Array, apiece: int, codes: Codes | None) -> None:
+        self._like, self._apiece, self._codes = like, apiece, codes
+
+    def compared(self, ns: Namespace, i: Block, j: Block) -> Compared:
+        rows, columns = ns.positions(i, self._like), ns.positions(j, self._like) // self._apiece
+        if self._codes is not None:
+            rows, columns = (ns.take(self._codes.array, x) for x in (rows, columns))
+        return rows[:, None], columns[None, :]
 
 
 def number_alike(ns: Namespace, rows: Codes, columns: Codes, like: Array) -> Array:
@@ -159,11 +181,38 @@ def number_sharing(
 ) -> Array:
     """How many columns share a mark with each row, (n,), of marks (n, c); by these tiles."""
 
+    relation = Alike(rows, columns)
+
     def body(count: Array, i: Block, j: Block) -> Array:
-        shared, one = compared(ns, rows, columns, i, j)
+        shared, one = relation.compared(ns, i, j)
         return ns.add_rows_(count, i, ns.row_sums(ns.cast(shared == one, like.dtype)))
 
     count = ns.zeros((ns.shape(rows.array)[0],), like)
     for items in tiles:
         count = ns.loop(items, body, count)
     return count
+
+
+def sharing(ns: Namespace, marks: Array, others: Array) -> Compared:
+    """Equal where two rows of marks in {0, 1} share one."""
+    shared = ns.xp.sign(marks @ ns.xp.matrix_transpose(others))
+    return shared, ns.xp.ones_like(shared[:1, :1])
+
+
+def count_equal(ns: Namespace, labels: Array, others: Array, like: Array) -> Array:
+    """How many of the others equal each label, (n,), in the dtype of `like`; none equals NaN."""
+    xp = ns.xp
+    if not ns.is_floating(labels):
+        return _count_sorted(ns, labels, others, like)
+    # NaN has no place of its own in every framework's order.
+    nan = labels != labels
+    others = xp.where(others != others, xp.full_like(others, inf), others)
+    found = _count_sorted(ns, xp.where(nan, xp.full_like(labels, inf), labels), others, like)
+    return xp.where(nan, xp.zeros_like(found), found)
+
+
+def _count_sorted(ns: Namespace, labels: Array, others: Array, like: Array) -> Array:
+    ordered = ns.xp.sort(others)
+    last = ns.xp.searchsorted(ordered, labels, side="right")
+    first = ns.xp.searchsorted(ordered, labels, side="left")
+    return ns.cast(last - first, like.dtype)

@@ -4,60 +4,55 @@ A pairing also says in which order it wants the rows. Rows sorted by class make 
 diagonal wholly positive or wholly negative, so that masks are needed on few tiles only.
 """
 
-from collections.abc import Callable
-from math import inf
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
+from nearfar.codes import AS_GIVEN, Alike, Codes, count_equal, sharing
 from nearfar.frameworks import Array, Block, BlockTuples, Namespace
-
-Compared = tuple[Array, Array]
-"""Two arrays that broadcast to a tile, (i.size, j.size); where they are equal tells of pairs."""
+from nearfar.relations import Compared, Relation, SamePlace
 
 
-class Pairing(Protocol):
+class Pairing(Relation):
+    """Of the rows of a batch: a row belongs to its positives and to itself."""
+
     n: Any
     """Number of rows."""
-    sizes: list[int] | None
+    sizes: list[int] | None = None
     """Class sizes in the order of the rows, where the host knows them and sorts rows by class."""
-    together: int
+    together: int = 0
     """Where it does not: blocks of multiples of so many rows keep positives together, or 0."""
-
-    mixed: Callable[[Namespace, Block, Block], Array] | None
-    """Tells of a block and one further on whether they share a class, where only the device knows
-    the classes and rows are sorted by them."""
 
     def gather(self, ns: Namespace, parts: tuple[Array, ...]) -> tuple[Array, ...]:
         """The embeddings as one or two sides of rows (n, d), in the pairing's order."""
+        return parts
 
     def scatter(self, ns: Namespace, sides: tuple[Array, ...]) -> tuple[Array, ...]:
         """Undo `gather`."""
+        return sides
 
     def restore(self, ns: Namespace, values: Array) -> Array:
         """Per-anchor values (n,) in the order that the caller knows."""
+        return values
 
     def arrange(self, ns: Namespace, values: Array) -> Array:
         """Undo `restore`."""
+        return values
 
     def counts(self, ns: Namespace, like: Array, pairs: BlockTuples) -> Array:
         """Number of positives of each row, (n,), in the dtype of `like`; `pairs` of all blocks."""
-
-    def compared(self, ns: Namespace, i: Block, j: Block) -> Compared:
-        """Equal where the column is a positive of the row or the row itself: see `Compared`."""
+        raise NotImplementedError
 
 
-class Views:
+class Views(SamePlace, Pairing):
     """Two views (N, d): rows 2k and 2k + 1 are the k-th pair."""
 
-    sizes: list[int] | None = None
     together = 2
-    mixed: Callable[[Namespace, Block, Block], Array] | None = None
 
     def __init__(self, ns: Namespace, like: Array) -> None:
+        super().__init__(like, width=2)
         self._pairs = ns.shape(like)[0]
         self.n = 2 * self._pairs
-        self._like = like
 
     def gather(self, ns: Namespace, parts: tuple[Array, ...]) -> tuple[Array, ...]:
         return (ns.xp.reshape(ns.xp.stack(parts, axis=1), (-1, ns.shape(parts[0])[1])),)
@@ -88,38 +83,13 @@ class Views:
     def counts(self, ns: Namespace, like: Array, pairs: BlockTuples) -> Array:
         return ns.xp.ones_like(like)
 
-    def compared(self, ns: Namespace, i: Block, j: Block) -> Compared:
-        return ns.numbers(i, j, self._like, 2)
 
-
-class _AsGiven:
-    """Rows that keep their order."""
-
-    n: Any
-    together = 0
-    mixed: Callable[[Namespace, Block, Block], Array] | None = None
-
-    sizes: list[int] | None = None
-
-    def gather(self, ns: Namespace, parts: tuple[Array, ...]) -> tuple[Array, ...]:
-        return parts
-
-    def scatter(self, ns: Namespace, sides: tuple[Array, ...]) -> tuple[Array, ...]:
-        return sides
-
-    def restore(self, ns: Namespace, values: Array) -> Array:
-        return values
-
-    def arrange(self, ns: Namespace, values: Array) -> Array:
-        return values
-
-
-class Matched(_AsGiven):
+class Matched(SamePlace, Pairing):
     """Two sides (N, d): row i of each is the only positive of row i of the other."""
 
     def __init__(self, ns: Namespace, like: Array) -> None:
+        super().__init__(like)
         self.n = ns.shape(like)[0]
-        self._like = like
 
     def spread(self, ns: Namespace, values: Array) -> tuple[Array, ...]:
         # Not the same array twice: compiled programs refuse outputs that share memory.
@@ -131,15 +101,12 @@ class Matched(_AsGiven):
     def counts(self, ns: Namespace, like: Array, pairs: BlockTuples) -> Array:
         return ns.xp.ones_like(like)
 
-    def compared(self, ns: Namespace, i: Block, j: Block) -> Compared:
-        return ns.numbers(i, j, self._like)
-
 
 Partnered = Views | Matched
 """Pairings in which the k-th rows of the parts are each other's only positives."""
 
 
-class AllOthers(_AsGiven):
+class AllOthers(Pairing):
     """Every row is a positive of every other, more or less: numbers tell how much."""
 
     def __init__(self, ns: Namespace, like: Array) -> None:
@@ -148,9 +115,6 @@ class AllOthers(_AsGiven):
     def counts(self, ns: Namespace, like: Array, pairs: BlockTuples) -> Array:
         ones = ns.xp.ones_like(like)
         return ns.xp.sum(ones) - ones
-
-    def compared(self, ns: Namespace, i: Block, j: Block) -> Compared:
-        raise NotImplementedError
 
 
 class _InOrder:
@@ -182,7 +146,7 @@ class SortedTargets(_InOrder, AllOthers):
         self._back = np.argsort(self._order, kind="stable")
 
 
-class SortedLabels(_AsGiven):
+class SortedLabels(Alike, Pairing):
     """Labels that the host can read: rows are sorted by class."""
 
     def __init__(self, ns: Namespace, labels: np.ndarray, like: Array) -> None:
@@ -195,7 +159,9 @@ class SortedLabels(_AsGiven):
         order = np.argsort(codes, kind="stable")
         self._counts = sizes[codes][order] - 1
         self._sorted = bool((order == np.arange(self.n)).all())
-        self._codes = ns.codes(ns.asarray(codes[order], like, ns.xp.int64), like)
+        array = ns.codes(ns.asarray(codes[order], like, ns.xp.int64), like)
+        mine = Codes(array, codes[order], AS_GIVEN)
+        super().__init__(mine, mine)
         self._order, self._back = order, np.argsort(order, kind="stable")
         if ns.accelerated(like):  # sent once
             self._order, self._back = (
@@ -217,11 +183,8 @@ class SortedLabels(_AsGiven):
     def counts(self, ns: Namespace, like: Array, pairs: BlockTuples) -> Array:
         return ns.asarray(self._counts, like)
 
-    def compared(self, ns: Namespace, i: Block, j: Block) -> Compared:
-        return _crossed(ns, self._codes, i, j)
 
-
-class DeviceLabels(_AsGiven):
+class DeviceLabels(Pairing):
     """Labels that only the device can read: every tile is masked."""
 
     def __init__(self, ns: Namespace, labels: Array) -> None:
@@ -234,7 +197,7 @@ class DeviceLabels(_AsGiven):
         return found - ns.cast(self._labels == self._labels, like.dtype)
 
     def compared(self, ns: Namespace, i: Block, j: Block) -> Compared:
-        return _crossed(ns, self._labels, i, j)
+        return ns.rows(self._labels, i)[:, None], ns.rows(self._labels, j)[None, :]
 
 
 class SortedOnDevice(_InOrder, DeviceLabels):
@@ -251,7 +214,7 @@ class SortedOnDevice(_InOrder, DeviceLabels):
         return (last == ns.rows(self._labels, Block(j.start, 1)))[0]
 
 
-class ManyLabels(_AsGiven):
+class ManyLabels(Pairing):
     """Multi-hot labels (n, c) in {0, 1}: a positive shares a label."""
 
     def __init__(self, ns: Namespace, labels: Array, like: Array) -> None:
@@ -268,35 +231,6 @@ class ManyLabels(_AsGiven):
 
     def compared(self, ns: Namespace, i: Block, j: Block) -> Compared:
         return sharing(ns, ns.rows(self._labels, i), ns.rows(self._labels, j))
-
-
-def sharing(ns: Namespace, marks: Array, others: Array) -> Compared:
-    """Equal where two rows of marks in {0, 1} share one."""
-    shared = ns.xp.sign(marks @ ns.xp.matrix_transpose(others))
-    return shared, ns.xp.ones_like(shared[:1, :1])
-
-
-def count_equal(ns: Namespace, labels: Array, others: Array, like: Array) -> Array:
-    """How many of the others equal each label, (n,), in the dtype of `like`; none equals NaN."""
-    xp = ns.xp
-    if not ns.is_floating(labels):
-        return _count_sorted(ns, labels, others, like)
-    # NaN has no place of its own in every framework's order.
-    nan = labels != labels
-    others = xp.where(others != others, xp.full_like(others, inf), others)
-    found = _count_sorted(ns, xp.where(nan, xp.full_like(labels, inf), labels), others, like)
-    return xp.where(nan, xp.zeros_like(found), found)
-
-
-def _count_sorted(ns: Namespace, labels: Array, others: Array, like: Array) -> Array:
-    ordered = ns.xp.sort(others)
-    last = ns.xp.searchsorted(ordered, labels, side="right")
-    first = ns.xp.searchsorted(ordered, labels, side="left")
-    return ns.cast(last - first, like.dtype)
-
-
-def _crossed(ns: Namespace, codes: Array, i: Block, j: Block) -> Compared:
-    return ns.rows(codes, i)[:, None], ns.rows(codes, j)[None, :]
 
 
 PairingKind = Literal["views", "matched", "labels", "many_labels", "targets"]

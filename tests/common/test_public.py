@@ -28,7 +28,16 @@ def test_every_public_module_has_a_page():
         f"nearfar.{path.stem}" for path in (ROOT / "src" / "nearfar").iterdir()
         if path.suffix == ".py" or (path / "__init__.py").exists()
     }  # fmt: skip
-    inner = {"cli", "evaluate", "extras", "frameworks", "similarity", "pairing", "codes"}
+    inner = {
+        "cli",
+        "evaluate",
+        "extras",
+        "frameworks",
+        "similarity",
+        "pairing",
+        "codes",
+        "relations",
+    }
     inner |= {"__init__", "__main__", "html", "linear_map"}
     assert found - {f"nearfar.{name}" for name in inner} == set(MODULES) - {"nearfar"}
 

@@ -23,7 +23,7 @@ def least_positives(walks: tuple[TileContext, ...]) -> tuple[Array, ...]:
                 g = tiling.guide(i, j, scratch)
             else:
                 g = tiling.tile(kind, i, j, tiling.blocks(i, j), scratch).logits
-            row, column = tiling.compared(i, j)
+            row, column = tiling.relation.compared(ns, i, j)
             positive = row == column
             if len(tiling.sides) == 1:
                 positive = positive & ~ns.same(i, j, g)

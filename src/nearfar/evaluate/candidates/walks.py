@@ -1,9 +1,9 @@
 """Walks over tiles, which take anchors past their candidates."""
 
-from functools import cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
-from nearfar.codes import compared, few_alike, how_alike, where_alike
+from nearfar.codes import Alike, Own
 from nearfar.evaluate.candidates.graded import PairGrades
 from nearfar.evaluate.candidates.own_rows import OwnRows, blocks_of_own
 from nearfar.evaluate.candidates.pairs import Pairs, pairs_of
@@ -16,10 +16,16 @@ from nearfar.evaluate.partition.tile_cache import TileCache
 from nearfar.evaluate.plan import Kind, Plan, grid, overlap, tiles_of, triangle
 from nearfar.evaluate.settings import Options
 from nearfar.frameworks import Array, Block
-from nearfar.pairing import Compared
+from nearfar.relations import Relation, SamePlace
 
 # Tiles that a thread works in, and where each direction of a tile may have some of its own.
 _BUFFERS, _DIRECTED = 4, 8
+
+
+def _alike(first: Side, last: Side) -> Alike:
+    assert first.codes is not None
+    assert last.codes is not None
+    return Alike(first.codes, last.codes)
 
 
 def _buffers(walk: TileContext) -> int:
@@ -101,8 +107,7 @@ class Walks(NamedTuple):
             sides=tuple(side.rows for side in sides),
             cuts=tuple(each_once(ns, partial(side.rows.block, ns)) for side in sides),
             plan=plan,
-            compared=self._compared(pairs, first, last, together if pairs.meets else 1),
-            **self._where_positive(pairs, first, last),
+            relation=self._relation(pairs, first, last, together if pairs.meets else 1),
             owners=pairs.owners,
             slots=self._slots(pairs),
             left_out=self._left_out(pairs, first, last),
@@ -124,7 +129,6 @@ class Walks(NamedTuple):
             "ns": ns,
             "rule": settings.rule,
             "similarity": self.sides.similarity,
-            "mixed": None,
             "include_self": settings.include_self,
             "exponentials": self.exponentials,
             "workers": ns.workers(self.options.workers),
@@ -141,9 +145,7 @@ class Walks(NamedTuple):
         diagonal = pairs.meets and i is not None and j is not None and i.start == j.start
         positives, negatives = False, True
         if pairs.by == "codes":
-            assert first.codes is not None
-            assert last.codes is not None
-            positives, negatives = how_alike(first.codes, last.codes, i, j)
+            positives, negatives = _alike(first, last).either(i, j)
         elif pairs.by == "place":
             positives = not pairs.meets if i is None or j is None else overlap(i, j)
         elif pairs.by == "degrees":
@@ -153,30 +155,12 @@ class Walks(NamedTuple):
             positives, negatives = pairs.by != "none", True
         left = self.sides.settings.threshold is not None or pairs.others
         if self._by_ids(pairs, first, last):
-            assert first.codes is not None
-            assert last.codes is not None
-            left = left or how_alike(first.codes, last.codes, i, j)[0]
+            left = left or _alike(first, last).either(i, j)[0]
         return Kind(positives, negatives, diagonal=diagonal, left_out=left and negatives)
 
-    def _compared(self, pairs: Pairs, first: Side, last: Side, width: int) -> Any:
-        ns, like = self.sides.ns, self.sides.like
-        if pairs.by == "codes":
-            assert first.codes is not None
-            assert last.codes is not None
-            return partial(compared, ns, first.codes, last.codes)
-        return lambda i, j: ns.numbers(i, j, like, width)
-
-    def _where_positive(self, pairs: Pairs, first: Side, last: Side) -> dict[str, Any]:
-        """Where positives stand in a tile, if the host knows."""
-        if pairs.by != "codes" or first.codes is None or last.codes is None:
-            return {}
-        if first.codes.known is None or last.codes.known is None:
-            return {}
-        size = self.sides.ns.window(self.sides.like)
-        return {
-            "windows": partial(where_alike, first.codes, last.codes, size),
-            "listed": cache(partial(few_alike, first.codes, last.codes)),
-        }
+    def _relation(self, pairs: Pairs, first: Side, last: Side, width: int) -> Relation:
+        by_codes = pairs.by == "codes"
+        return _alike(first, last) if by_codes else SamePlace(self.sides.like, width)
 
     def _by_ids(self, pairs: Pairs, first: Side, last: Side) -> bool:
         """Whether who has the anchor's id is left out, its positive aside."""
@@ -184,24 +168,12 @@ class Walks(NamedTuple):
         return known and self.sides.settings.same == "ignore" and pairs.by != "codes"
 
     def _left_out(self, pairs: Pairs, first: Side, last: Side) -> LeftOut | None:
-        ns, like = self.sides.ns, self.sides.like
-        alike = None
+        alike: Relation | None = None
         if pairs.others:
-            apiece = self.sides.apiece(pairs.columns)
-
-            known = first.codes is not None and self.sides.settings.same == "ignore"
-
-            def alike(i: Block, j: Block) -> Compared:
-                rows, columns = ns.positions(i, like), ns.positions(j, like) // apiece
-                if known:
-                    assert first.codes is not None
-                    rows, columns = (ns.take(first.codes.array, x) for x in (rows, columns))
-                return rows[:, None], columns[None, :]
-
+            codes = first.codes if self.sides.settings.same == "ignore" else None
+            alike = Own(self.sides.like, self.sides.apiece(pairs.columns), codes)
         elif self._by_ids(pairs, first, last):
-            assert first.codes is not None
-            assert last.codes is not None
-            alike = partial(compared, ns, first.codes, last.codes)
+            alike = _alike(first, last)
         if alike is None and self.sides.settings.threshold is None:
             return None
         guide = None
@@ -221,7 +193,7 @@ class Walks(NamedTuple):
             sides=(first.rows, last.rows),
             cuts=(partial(first.rows.block, ns), partial(last.rows.block, ns)),
             plan=blocks_of_own(ns, first.n(ns), apiece, self.sides.like, self.options, kind),
-            compared=self._compared(pairs, first, last, 1),
+            relation=self._relation(pairs, first, last, 1),
             owners=pairs.owners,
             slots=self._slots(pairs),
             left_out=self._left_out(pairs, first, last),

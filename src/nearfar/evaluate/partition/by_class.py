@@ -135,9 +135,8 @@ class ByClass:
         """Of a tile, each once."""
         ns, tiling = self._ns, self._tiling
         # An accelerator would add to listed places in an order of its own.
-        listed = None
-        if tiling.listed is not None and not ns.accelerated(tiling.sides[0].p):
-            listed = tiling.listed(i, j)
+        like = tiling.sides[0].p
+        listed = None if ns.accelerated(like) else tiling.relation.listed(i, j)
         if listed is not None:
             across, down = listed
             if self._meets and self._include_self != "positive":
@@ -145,21 +144,19 @@ class ByClass:
                 across, down = across[others], down[others]
             if not len(across):
                 return []
-            like = tiling.sides[0].p
             flat, *local = (
                 ns.asarray(x, like, ns.xp.int64) for x in (across * j.size + down, across, down)
             )
             return [Listed(ns, (local[0], local[1]), flat)]
-        windows = tiling.windows
-        parts = [(i, j)] if windows is None else windows(i, j)
+        parts = tiling.relation.windows(i, j, ns.window(like))
         return [
             Window(ns, k, (i, j), rows, columns, self._ones(k, rows, columns, scratch))
             for k, (rows, columns) in enumerate(parts)
         ]
 
     def _ones(self, k: int, i: Block, j: Block, scratch: Scratch | None) -> Array:
-        compared, like = self._tiling.compared(i, j), self._tiling.sides[0].p
-        ones = self._ns.equal(*compared, like, scratch, f"positive{k}")
+        compared = self._tiling.relation.compared(self._ns, i, j)
+        ones = self._ns.equal(*compared, self._tiling.sides[0].p, scratch, f"positive{k}")
         if self._meets:
             ones = self._ns.fill_diagonal_(ones, i, j, self._include_self == "positive")
         return ones

@@ -1,12 +1,9 @@
 """Value and gradient of a partition rule: one set of embeddings, or two whose rows are matched."""
 
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
-import numpy as np
-
-from nearfar.codes import AS_GIVEN, Codes, few_alike, where_alike
 from nearfar.evaluate.partition.anchors import AnchorSet
 from nearfar.evaluate.partition.backward import vjp
 from nearfar.evaluate.partition.exponentials import Exponentials, exponentials_for
@@ -310,7 +307,6 @@ class PartitionBatch(AnchorSet):
         side = min(self.side, n) if isinstance(n, int) else self.side
         assert options.memory is not None
         room = options.memory - (workers or 1) * _BUFFERS * side**2 * self.itemsize
-        mixed = self.pairing.mixed
         exponentials = self.exponentials
         return TileContext(
             ns=self.ns,
@@ -319,27 +315,14 @@ class PartitionBatch(AnchorSet):
             sides=self.sides,
             cuts=tuple(each_once(ns, partial(rows.block, ns)) for rows in self.sides),
             plan=plan,
-            compared=lambda i, j: self.pairing.compared(self.ns, i, j),
-            mixed=None if mixed is None else lambda i, j: mixed(ns, i, j),
+            relation=self.pairing,
             include_self=self.settings.include_self,
             exponentials=exponentials,
             workers=workers,
             store=TileCache(ns, plan, room, self.sides[0].p) if store else None,
             single=self.partnered is not None,
             partners=None if self.guarded else self._partners(),
-            **self._where_positive(),
         )
-
-    def _where_positive(self) -> dict[str, Any]:
-        """Where positives stand in a tile of rows sorted by class."""
-        sizes = self.pairing.sizes
-        if sizes is None:
-            return {}
-        codes = Codes(None, np.repeat(np.arange(len(sizes)), sizes), AS_GIVEN)
-        return {
-            "windows": partial(where_alike, codes, codes, self.ns.window(self.like)),
-            "listed": cache(partial(few_alike, codes, codes)),
-        }
 
     @property
     def exponentials(self) -> Exponentials:

@@ -121,14 +121,13 @@ class _OwnBatch(PartitionBatch):
     def _directions(self, tiling: TileContext) -> list[TileContext]:
         """One for each side: its own rows against all of the other side, or of the same."""
         guarded, sides = self.guarded, len(tiling.sides)
-        below = (lambda i, j: j.start < i.start) if guarded and sides == 1 else None
-        tiling = tiling._replace(complete=self._whole, aligned=guarded, turned=below)
-        turned = tiling._replace(
-            sides=tiling.sides[::-1],
-            cuts=tiling.cuts[::-1],
-            turned=(lambda i, j: True) if guarded else None,
-        )
-        return [tiling, turned][:sides]
+        tiling = tiling._replace(complete=self._whole, aligned=guarded)
+        other = tiling._replace(sides=tiling.sides[::-1], cuts=tiling.cuts[::-1])
+        if guarded and sides == 1:
+            tiling = tiling._replace(turned="below")
+        elif guarded:
+            other = other._replace(turned="all")
+        return [tiling, other][:sides]
 
     def complete_sums(self, passes: Passes) -> tuple[TileSums, ...]:
         """Pass 1 over the own anchors, and what the other processes found for theirs."""

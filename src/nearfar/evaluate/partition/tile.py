@@ -1,7 +1,8 @@
 """What a partition rule's tiles are made of: logits, masks, and whose sums they add to."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Protocol, TypeVar
+from functools import partial
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from nearfar.evaluate.partition.exponentials import Exponentials, LogSum
 from nearfar.evaluate.partition.mark_cache import MarkCache
@@ -9,7 +10,7 @@ from nearfar.evaluate.partition.matched import Partners
 from nearfar.evaluate.partition.tile_cache import TileCache
 from nearfar.evaluate.plan import Kind, Plan
 from nearfar.frameworks import Array, Block, Namespace, Scratch
-from nearfar.pairing import Compared
+from nearfar.relations import Relation
 from nearfar.rules import PartitionRule
 from nearfar.similarity import Place, Rows, Similarity, Tile
 
@@ -23,8 +24,8 @@ all others; consumes the tile."""
 class LeftOut(NamedTuple):
     """Who among the negatives of a tile's anchors is left out."""
 
-    alike: Callable[[Block, Block], Compared] | None = None
-    """Equal where a pair is left out, whichever of the two is the anchor."""
+    alike: Relation | None = None
+    """Tells of the pairs that are left out, whichever of the two is the anchor."""
     thresholds: tuple[Array, ...] = ()
     """For each set of anchors, (n,): who is above is left out."""
     guide: tuple[Array, Array] | None = None
@@ -44,9 +45,9 @@ class Graded(Protocol):
 class TileContext(NamedTuple):
     """A walk over the tiles of some rows against others: what does not change from tile to tile.
 
-    `sides` holds one set of rows, whose pairs are visited once, or two (rows and columns).
-    What `compared(i, j)` gives is equal where a column is a positive of the row, or the row itself.
-    A batch may take several walks, all of which add to the sums of the same anchors.
+    `sides` holds one set of rows, whose pairs are visited once, or two (rows and columns). By
+    `relation` a row belongs to its positives and to itself. A batch may take several walks, all of
+    which add to the sums of the same anchors.
     """
 
     ns: Namespace
@@ -56,9 +57,7 @@ class TileContext(NamedTuple):
     cuts: tuple[Callable[[Block], Rows], ...]
     """Blocks of the sides' rows."""
     plan: Plan
-    compared: Callable[[Block, Block], Compared]
-    mixed: Callable[[Block, Block], Array] | None
-    """Where the plan does not know which tiles off the diagonal hold positives: tells of one."""
+    relation: Relation
     include_self: bool | str
     exponentials: Exponentials
     workers: int | None
@@ -68,7 +67,7 @@ class TileContext(NamedTuple):
     """Where pass 1 may leave tiles for pass 2."""
     aligned: bool = True
     """Whether rows and columns are cut at the same places."""
-    turned: Callable[[Block, Block], Any] | None = None
+    turned: Literal["none", "below", "all"] = "none"
     """Which tiles are made with their columns as rows, as another process makes them: two products
     may round the same logit differently."""
     single: bool = False
@@ -93,12 +92,14 @@ class TileContext(NamedTuple):
     """How much of a positive each pair is, where that is a number: all are negatives too."""
     marks: MarkCache | None = None
     """Where pass 1 may leave who is left out by a guide, and where nobody is."""
-    windows: Callable[[Block, Block], list[tuple[Block, Block]]] | None = None
-    """Rows and columns among which all positives of a tile stand; None: they may stand anywhere."""
-    listed: Callable[[Block, Block], tuple[Any, Any] | None] | None = None
-    """Rows and columns of all positives of a tile, as the host knows them; None: too many."""
     apiece: int = 0
     """How many columns each row has for itself: see `OwnRows`."""
+
+    @property
+    def mixed(self) -> Callable[[Block, Block], Array] | None:
+        """Whether a tile off the diagonal holds positives, where the plan does not know."""
+        found = self.relation.mixed
+        return None if found is None else partial(found, self.ns)
 
     @property
     def directed(self) -> bool:
@@ -145,9 +146,11 @@ class TileContext(NamedTuple):
             return kept
         if store:
             scratch = store.scratch(i, j, scratch)
-        if self.turned is not None:
+        if self.turned == "all":
+            return self._tile_of_columns(kind, i, j, rows, scratch)
+        if self.turned == "below":
             found: Tile = self.ns.cond(
-                self.turned(i, j),
+                j.start < i.start,
                 lambda: self._tile_of_columns(kind, i, j, rows, scratch),
                 lambda: self._tile_of_rows(kind, i, j, rows, scratch),
             )
@@ -279,7 +282,9 @@ class TileContext(NamedTuple):
             x = some(x, over, nothing)
             if over != "negatives":
                 return x
-            members = self.ns.members(*alike(i, j), False, self.sides[0].p, scratch)
+            members = self.ns.members(
+                *alike.compared(self.ns, i, j), False, self.sides[0].p, scratch
+            )
             return self.ns.only_(x, self.with_diagonal(members, i, j, True), nothing)
 
         return only
@@ -309,7 +314,7 @@ class TileContext(NamedTuple):
                 return ns.fill_diagonal_(x, i, j, nothing) if meets else x
             if beside and not alike:  # an anchor and its partner stand side by side
                 return ns.fill_diagonal_(x, i, j, nothing, 2 if meets else 1)
-            members = ns.members(*self.compared(i, j), alike, x, scratch)
+            members = ns.members(*self.relation.compared(ns, i, j), alike, x, scratch)
             if meets:
                 itself = self.include_self == ("positive" if alike else True)
                 members = ns.fill_diagonal_(members, i, j, itself)

@@ -4,11 +4,12 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from nearfar.codes import AS_GIVEN, Codes, Order, compared, numbered, order_by
+from nearfar.codes import AS_GIVEN, Alike, Codes, Order, numbered, order_by
 from nearfar.evaluate.plan import all_pairs, anchors_by_class, class_blocks, each_block
 from nearfar.evaluate.settings import Inputs
 from nearfar.frameworks import Array, Block, BlockTuples, Namespace
-from nearfar.pairing import Compared, PairingKind, pair_up
+from nearfar.pairing import PairingKind, pair_up
+from nearfar.relations import Compared
 
 Candidates = Literal["batch", "reference", "both"]
 """Other rows of the batch; a reference; the batch and then the reference."""
@@ -187,7 +188,7 @@ class AmongReference:
 
     def compared(self, ns: Namespace, i: Block, window: Block) -> Compared:
         assert self._codes is not None
-        return compared(ns, *self._codes, i, window)
+        return Alike(*self._codes).compared(ns, i, window)
 
     def targets(self, ns: Namespace, i: Block) -> tuple[Array, Array] | None:
         return None if self._codes else (ns.rows(self._targets[0], i), self._targets[1])
