@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import nearfar as nf
-from nearfar.frameworks.torch import full_precision
+from nearfar.frameworks.torch import full_precision, precision
 
 CHOICES = ["highest", "high", "medium"]
 LOSSES = {
@@ -52,6 +52,24 @@ def test_values_and_gradients(loss, chosen, device):
         np.abs(np.asarray(leaf.grad.cpu()) - 3 * gradients[0]).max()
         < 3e-5 * abs(gradients[0]).max()
     )
+
+
+def test_matrix_units_leave_calls_beside_exact():
+    """Products of cut factors are TF32's while their call is the only one."""
+    cuda = precision._CUDA
+    before = cuda._get()
+    cuda._set("tf32")  # as the program around it chose
+    with cuda:
+        assert cuda._get() != "tf32"
+        with cuda.by_matrix_units():
+            assert cuda._get() == "tf32"
+            with cuda:
+                assert cuda._get() != "tf32"
+        assert cuda._get() != "tf32"
+        with cuda, cuda.by_matrix_units():
+            assert cuda._get() != "tf32"
+    assert cuda._get() == "tf32"
+    cuda._set(before)
 
 
 def test_calls_that_overlap(chosen, device):

@@ -2,11 +2,13 @@
 
 Autocast would send the tiles' products to half precision; casts are made at the edge. And
 `torch.set_float32_matmul_precision("high")`, TF32 on a GPU or bfloat16 on some processors, would
-leave 3 to 10 bits of a product of float32.
+leave 3 to 10 bits of a product of float32. Only products whose factors have no more bits than TF32
+keeps are given to it.
 """
 
 import threading
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -38,7 +40,12 @@ def full_precision(inputs: tuple[Array, ...]) -> AbstractContextManager[Any]:
     return both
 
 
-class _FullProducts:
+def short_factors(device: torch.device) -> AbstractContextManager[Any]:
+    """Products of float32 by matrix units, inside a call, of factors that lose nothing by it."""
+    return _CUDA.by_matrix_units() if device.type == "cuda" else nullcontext()
+
+
+class _Products:
     """One backend's products in full precision from the first who enters to the last who leaves."""
 
     def __init__(self, backend: str) -> None:
@@ -49,10 +56,11 @@ class _FullProducts:
 
     def __enter__(self) -> None:
         with self._lock:
+            now = self._get()
             if not self._inside:
-                self._before = self._get()
-                if self._before not in _FULL:
-                    self._set("ieee")
+                self._before = now
+            if now not in _FULL:
+                self._set("ieee")
             self._inside += 1
 
     def __exit__(self, *_: object) -> None:
@@ -60,6 +68,21 @@ class _FullProducts:
             self._inside -= 1
             if not self._inside and self._before not in _FULL:
                 self._set(self._before)
+
+    @contextmanager
+    def by_matrix_units(self) -> Iterator[None]:
+        """As TF32, for who is inside alone: the products of others would lose bits by it. Who comes
+        in meanwhile ends it, which is slower and no less exact."""
+        with self._lock:
+            alone, full = self._inside <= 1, self._get()
+            if alone:
+                self._set("tf32")
+        try:
+            yield
+        finally:
+            if alone:
+                with self._lock:
+                    self._set(full)
 
     if hasattr(torch._C, "_get_fp32_precision_getter"):
 
@@ -76,11 +99,12 @@ class _FullProducts:
             return str(torch.get_float32_matmul_precision())
 
         def _set(self, precision: str) -> None:
-            torch.set_float32_matmul_precision("highest" if precision == "ieee" else precision)
+            names = {"ieee": "highest", "tf32": "high"}
+            torch.set_float32_matmul_precision(names.get(precision, precision))
 
 
-_CUDA, _ONEDNN = _FullProducts("cuda"), _FullProducts("mkldnn")
+_CUDA, _ONEDNN = _Products("cuda"), _Products("mkldnn")
 
 
-def _products(device: str) -> _FullProducts:
+def _products(device: str) -> _Products:
     return _CUDA if device == "cuda" else _ONEDNN

@@ -1,12 +1,12 @@
 """The launches for rows of many features: see `kernels.weights`."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from math import isqrt
 from typing import Any, NamedTuple
 
 import torch
 
+from nearfar.frameworks.torch.precision import short_factors
 from nearfar.frameworks.triton.kernels.sums import accumulate
 from nearfar.frameworks.triton.kernels.weights import weigh, weigh_sigmoid
 from nearfar.frameworks.triton.launch import on
@@ -113,7 +113,7 @@ class TiledPartition(Tiled):
         # A program takes four blocks of columns.
         strip = 4
         for number, part in enumerate(every):
-            with matrix_units(self.device):
+            with short_factors(self.device):
                 products = self.multiply(part)
             band, slots = part.rows // shape.rows, cdiv(part.columns // shape.columns, strip)
             parts = self.vectors.new_empty((k + linear) * (slots * part.rows + band * part.columns))
@@ -148,7 +148,7 @@ class TiledPartition(Tiled):
         problem, shape = self.problem, _WEIGHTS
         pulls = self.vectors.new_zeros((1, self.total, self.width))
         for part in self.parts():
-            with matrix_units(self.device):
+            with short_factors(self.device):
                 products = self.multiply(part)
             high, low = self.terms(part)
             for guarded in self.variants:
@@ -169,7 +169,7 @@ class TiledPartition(Tiled):
                     shape.warps,
                     shape.stages,
                 )  # fmt: skip
-            with matrix_units(self.device):
+            with short_factors(self.device):
                 self.add_flows(pulls[0], part, high, low)
         return pulls, self.vectors, 1
 
@@ -185,7 +185,7 @@ class TiledSigmoid(Tiled, SigmoidBatch):
         if pulls:
             self.pulls = self.vectors.new_zeros((1, self.total, self.width))
         block = 16
-        with on(self.device), matrix_units(self.device):
+        with on(self.device), short_factors(self.device):
             for part in self.parts():
                 products = self.multiply(part)
                 high, low = self.terms(part) if pulls else (products, products)
@@ -205,34 +205,3 @@ class TiledSigmoid(Tiled, SigmoidBatch):
                 if pulls:
                     self.add_flows(self.pulls[0], part, high, low)
         return losses
-
-
-@contextmanager
-def matrix_units(device: torch.device) -> Iterator[None]:
-    """Products of float32 by matrix units, whose operands are cut to the bits that these read."""
-    if device.type != "cuda":
-        yield
-        return
-    before = _precision()
-    _set_precision("tf32")
-    try:
-        yield
-    finally:
-        _set_precision(before)
-
-
-if hasattr(torch._C, "_get_fp32_precision_getter"):
-
-    def _precision() -> str:
-        return str(torch._C._get_fp32_precision_getter("cuda", "matmul"))
-
-    def _set_precision(precision: str) -> None:
-        torch._C._set_fp32_precision_setter("cuda", "matmul", precision)
-
-else:  # before PyTorch 2.9 there was one setting for all
-
-    def _precision() -> str:
-        return str(torch.get_float32_matmul_precision())
-
-    def _set_precision(precision: str) -> None:
-        torch.set_float32_matmul_precision("high" if precision == "tf32" else precision)
