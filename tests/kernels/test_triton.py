@@ -379,7 +379,8 @@ FREE = {
     "pull": {"n", "m", "per", "pairs"},
     "pull_sigmoid": {"n", "per", "alike", "number"},
     "count": {"n", "itself"},
-    "aggregate": {"n"},
-    "weigh": {"n", "m", "top", "left", "pairs"},
+    "aggregate": {"n", "number", "negatives"},
+    "weigh_anchors": {"n", "others", "scale"},
+    "weigh_pairs": {"n", "m", "top", "left", "pairs"},
     "weigh_sigmoid": {"n", "top", "left", "columns", "alike", "number"},
 }

@@ -6,7 +6,7 @@ import torch
 
 from nearfar.frameworks.triton.kernels import layout
 from nearfar.frameworks.triton.kernels.finish import finish
-from nearfar.frameworks.triton.kernels.once import by_temperature, weigh
+from nearfar.frameworks.triton.kernels.once import by_temperature, weigh_anchors
 from nearfar.frameworks.triton.kernels.pairs import aggregate, count
 from nearfar.frameworks.triton.kernels.pull import pull
 from nearfar.frameworks.triton.kernels.rows import prepare, restore
@@ -157,7 +157,7 @@ class Batch:
     def weights_by_labels(
         self, others: int, scale: float, *, mean: bool, pairs: bool, zero: bool, negatives: bool
     ) -> torch.Tensor:
-        """The weight of each anchor (n,) by its number of positives; see `weigh`."""
+        """The weight of each anchor (n,) by its number of positives; see `weigh_anchors`."""
         itself = 1.0 if self.problem.include_self == 2 else 0.0
         with on(self.device):
             self.launch(
@@ -165,7 +165,7 @@ class Batch:
                 (self.codes, self.vectors, self.n, self.total, itself), (64, 128), 4, 2,
             )  # fmt: skip
             self.launch(
-                weigh, (1, 1, 1),
+                weigh_anchors, (1, 1, 1),
                 (self.vectors, self.n, self.total, float(others), float(scale)),
                 (mean, pairs, zero, negatives, 1024), 4, 1,
             )  # fmt: skip

@@ -1,6 +1,6 @@
 """What the kernels are asked to compute, as plain data."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -90,7 +90,3 @@ def cdiv(a: int, b: int) -> int:
 
 def up(n: int, step: int = 128) -> int:
     return cdiv(n, step) * step
-
-
-Finish = Any
-"""See `rule.written`."""

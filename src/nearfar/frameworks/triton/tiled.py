@@ -8,7 +8,7 @@ import torch
 
 from nearfar.frameworks.torch.precision import short_factors
 from nearfar.frameworks.triton.kernels.sums import accumulate
-from nearfar.frameworks.triton.kernels.weights import weigh, weigh_sigmoid
+from nearfar.frameworks.triton.kernels.weights import weigh_pairs, weigh_sigmoid
 from nearfar.frameworks.triton.launch import on
 from nearfar.frameworks.triton.partition import Batch
 from nearfar.frameworks.triton.problem import Shape, Shapes, cdiv, up
@@ -153,7 +153,7 @@ class TiledPartition(Tiled):
             high, low = self.terms(part)
             for guarded in self.variants:
                 self.launch(
-                    weigh,
+                    weigh_pairs,
                     (part.rows // shape.rows, part.columns // shape.columns, 1),
                     (
                         products, self.vectors, self.codes, upstream, self.bound, high, low,

@@ -8,7 +8,7 @@ from nearfar.frameworks.triton.kernels.layout import field, store_field
 
 @triton.jit
 def _term(vectors, at, n, total, others, PAIRS: tl.constexpr, NEGATIVES: tl.constexpr):
-    """What anchors weigh before the mean, see `weigh`."""
+    """What anchors weigh before the mean, see `weigh_anchors`."""
     count = field(vectors, 13, total, at, at < n, 0.0)
     counted = count > 0
     if NEGATIVES:
@@ -17,7 +17,7 @@ def _term(vectors, at, n, total, others, PAIRS: tl.constexpr, NEGATIVES: tl.cons
 
 
 @triton.jit(do_not_specialize=["n", "others", "scale"])
-def weigh(
+def weigh_anchors(
     vectors, n, total, others, scale,
     MEAN: tl.constexpr, PAIRS: tl.constexpr, ZERO: tl.constexpr, NEGATIVES: tl.constexpr,
     BLOCK: tl.constexpr,

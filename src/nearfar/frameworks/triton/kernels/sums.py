@@ -82,18 +82,9 @@ def accumulate(
                     y = x * SUMS[k][1]
                     if PAIRING == 1 or phase == 1:
                         mine = members(
-                            ci,
-                            cj,
-                            at,
-                            index,
-                            here,
-                            there,
-                            SUMS[k][0],
-                            PAIRING,
-                            SELF,
-                            SYMMETRIC,
+                            ci, cj, at, index, here, there, SUMS[k][0], PAIRING, SELF, SYMMETRIC,
                             phase == 1,
-                        )
+                        )  # fmt: skip
                     if GUARDED:
                         if PAIRING == 1 or phase == 1:
                             y = tl.where(mine, y, float("-inf"))

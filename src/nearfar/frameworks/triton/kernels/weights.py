@@ -37,7 +37,7 @@ def store_terms(high, low, g, place):
 
 
 @triton.jit(do_not_specialize=["n", "m", "top", "left", "pairs"])
-def weigh(
+def weigh_pairs(
     products, vectors, codes, upstream, bound, high, low, n, m, second, total, top, left, pairs,
     room: tl.int64, K: tl.constexpr, SUMS: tl.constexpr, LINEAR: tl.constexpr,
     SYMMETRIC: tl.constexpr, BOTH: tl.constexpr, PAIRING: tl.constexpr, SELF: tl.constexpr,
@@ -83,7 +83,7 @@ def weigh_sigmoid(
     PULL: tl.constexpr, LEARNED: tl.constexpr, EACH: tl.constexpr, BM: tl.constexpr,
     BN: tl.constexpr,
 ):  # fmt: skip
-    """As `weigh`, program i for all columns of a tile: losses of the rows and row sums of the
+    """As `weigh_pairs`, program i for all columns of a tile: losses of the rows and row sums of the
     slopes are added to `losses` and `sums` (n,)."""
     row = tl.program_id(0) * BM + tl.arange(0, BM)
     at = top + row
