@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from statistics import median
 from typing import Annotated, Any, NamedTuple
 
@@ -223,20 +224,20 @@ def with_proxies() -> dict[str, Ratio]:
 
 def of_prefixes() -> dict[str, Ratio]:
     x, y, dims = rows(0, 4096, 128), labels(4096, 512), (16, 32, 64, 128)
-    views, every = x.split(2048), "16, 32, 64 and 128 features"
     found = {}
-    for loss, given in ((nf.SupCon(), (x, y)), (nf.NTXent(), views)):
+    for loss, given in ((nf.SupCon(), (x, y)), (nf.NTXent(), x.split(2048))):
         calls = step(nf.Matryoshka(loss, dims=dims), *given), step(loss, *given)
-        name = f"Matryoshka of {every} / 128 alone, {type(loss).__name__}, 4096"
+        name = f"Matryoshka of {dims} features / 128 alone, {type(loss).__name__}, 4096"
         found[name] = Ratio(*calls, at_most=1.6)
-    for cosine in (True, False):
-        z = x if cosine else 0.1 * x
+    sizes = (x, dims), (rows(0, 2048, 768), (96, 192, 384, 768))
+    for (given, some), cosine in product(sizes, (True, False)):
+        z = given if cosine else 0.1 * given
         alone = partial(prefixes.one_prefix, z, cosine)
         for method in (prefixes.by_itself, prefixes.products_once):
-            name = f"bare, {method.__name__.replace('_', ' ')}, {every} / 128 alone, "
-            name += f"{'cosines' if cosine else 'dot products'}, 4096"
-            call = partial(method, z, dims, cosine)
-            found[name] = Ratio(alone, call, check=partial(prefixes.check, dims, cosine))
+            name = f"bare, {method.__name__.replace('_', ' ')}, {some} features / "
+            name += f"{some[-1]} alone, {'cosines' if cosine else 'dot products'}, {len(z)}"
+            call = partial(method, z, some, cosine)
+            found[name] = Ratio(alone, call, check=partial(prefixes.check, some, cosine))
     return found
 
 
