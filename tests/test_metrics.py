@@ -410,7 +410,7 @@ class TestMemory:
         ["metrics.knn_accuracy(x, y)", "metrics.uniformity(x)", "metrics.alignment(x, y, alpha=1)"],
     )
     def test_small(self, call):
-        assert growth(call, n=8_000, classes=10) < 150  # an n x n array: 488
+        assert growth(call, n=6_000, classes=10) < 150  # an n x n array: 275
 
     @pytest.mark.long
     @pytest.mark.parametrize(
@@ -429,4 +429,4 @@ class TestMemory:
         ],
     )
     def test_full_size(self, call):
-        assert growth(call, n=12_000, classes=2) < 200  # a square of float64 takes 1,098
+        assert growth(call, n=9_000, classes=2) < 200  # a square of float64 takes 618

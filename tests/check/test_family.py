@@ -99,7 +99,15 @@ CALLED = {
 }
 
 
-@pytest.mark.parametrize("fn", MEETING, ids=lambda fn: fn.__name__)
+# Their forms have most who could meet, and are in turn tried last.
+SLOW = (meeting.with_memory, meeting.gist, meeting.unified)
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [pytest.param(fn, marks=[pytest.mark.long] * (fn in SLOW)) for fn in MEETING],
+    ids=lambda fn: fn.__name__,
+)
 def test_who_meets_whom_is_named(fn):
     found = identity(fn, framework="numpy", call=CALLED.get(fn)).identity
     assert found.sure

@@ -51,7 +51,8 @@ def test_a_margin_at_which_some_batches_are_zero():
     assert identity(samples.squared_margin).identity.statement is None
 
 
-@pytest.mark.parametrize("order", [pytest.param("farther", marks=pytest.mark.long), "nearer"])
+@pytest.mark.long
+@pytest.mark.parametrize("order", ["farther", "nearer"])
 def test_supcr_without_sign_mean_and_with_the_diagonal(order):
     fn = samples.careless_supcr if order == "farther" else samples.backward_supcr
     found = statement(fn)
@@ -189,26 +190,26 @@ def tally(seeds, draw=draw):
 
 
 def test_random_conventions_are_named():
-    right, wrong = tally(range(300, 304))
+    right, wrong = tally(range(300, 302))
     assert not wrong
-    assert right == 4
+    assert right == 2
 
 
 @pytest.mark.long
 def test_more_random_conventions_are_named():
-    right, wrong = tally(range(400, 412))
+    right, wrong = tally(range(400, 406))
     assert not wrong
-    assert right >= 11
+    assert right >= 5
 
 
 def test_random_fields_are_named():
-    right, wrong = tally(range(500, 504), drawn_family.draw)
+    right, wrong = tally(range(500, 503), drawn_family.draw)
     assert not wrong
-    assert right == 4
+    assert right == 3
 
 
 @pytest.mark.long
 def test_more_random_fields_are_named():
-    right, wrong = tally(range(600, 620), drawn_family.draw)
+    right, wrong = tally(range(600, 610), drawn_family.draw)
     assert not wrong
-    assert right >= 19
+    assert right >= 9

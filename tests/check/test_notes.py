@@ -15,11 +15,12 @@ NOTES = Path(twenty.__file__).parent / "notes"
 @pytest.mark.parametrize(
     ("target", "loss", "changes", "code"),
     [
-        (
+        pytest.param(
             "supcr_numpy.py:supcr_as_printed",
             nf.SupCR(order="nearer"),
             ("the anchor counts as its own positive",),
             1,
+            marks=pytest.mark.long,
         ),
         ("supcr_numpy.py:supcr", nf.SupCR(), (), 0),
         (
@@ -36,13 +37,14 @@ NOTES = Path(twenty.__file__).parent / "notes"
             0,
         ),
         ("triplets_numpy.py:cosine_triplet", nf.Triplet(margin=0.5, distance="cosine"), (), 0),
-        ("infonce_torch.py:moco", nf.InfoNCE(), (), 0),
+        pytest.param("infonce_torch.py:moco", nf.InfoNCE(), (), 0, marks=pytest.mark.long),
         # The pseudo-code's weights are the code's at a beta of 1 alone.
-        (
+        pytest.param(
             "infonce_torch.py:hcl_pseudocode",
             nf.HCL(),
             ("its beta works otherwise: the two agree where it is 1",),
             1,
+            marks=pytest.mark.long,
         ),
         ("ntxent_numpy.py:nt_xent", nf.NTXent(), (), 0),
         ("ntxent_tensorflow.py:nt_xent", nf.NTXent(scale=2.0), (), 0),

@@ -186,10 +186,11 @@ def test_an_input_that_is_not_looked_at_is_a_fault(fn, name):
 @pytest.mark.parametrize(
     ("fn", "loss", "why"),
     [
-        (
+        pytest.param(
             strangers.empty_diagonal,
             nf.SupCR(order="nearer"),
             "infinity on ordinary batches, as this convention has to: denominators of the diagonal",
+            marks=pytest.mark.long,
         ),
         (
             strangers.nothing_by_nothing,

@@ -134,7 +134,10 @@ class TestStopped:
 
     @pytest.mark.parametrize(
         ("kind", "loss", "learned"),
-        [("cnn", "ntxent", ["--learn-temperature"]), ("mlp", "supcon", [])],
+        [
+            pytest.param("cnn", "ntxent", ["--learn-temperature"], marks=pytest.mark.long),
+            ("mlp", "supcon", []),
+        ],
     )
     def test_resume(self, run, digits, tmp_path, monkeypatch, kind, loss, learned):
         args = ("fit", digits, *QUICK, "--encoder", kind, "--loss", loss, *learned, "--out")
@@ -205,14 +208,14 @@ class TestStopped:
     @pytest.mark.long
     def test_killed(self, digits, tmp_path):
         command = [sys.executable, "-m", "nearfar.cli", "fit", str(digits), "--encoder", "cnn"]
-        command += ["--epochs", "12", "--batch-size", "32", "--loss", "ntxent"]
+        command += ["--epochs", "6", "--batch-size", "32", "--loss", "ntxent"]
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         options = {"env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         begun = time.perf_counter()
         subprocess.run([*command, "--out", str(tmp_path / "a")], check=True, **options)
         whole = time.perf_counter() - begun
         rng = random.Random(4)
-        for kill in range(int(os.environ.get("NEARFAR_KILLS", "3"))):
+        for kill in range(int(os.environ.get("NEARFAR_KILLS", "2"))):
             process = subprocess.Popen(
                 [*command, "--out", str(tmp_path / "b"), "--resume"], **options
             )

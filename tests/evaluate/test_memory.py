@@ -39,12 +39,13 @@ loss.value_and_grad(*inputs)
 print((peak() - before) // 1024)
 """
 
+# The frameworks take turns, where they share what is tried.
 LARGE = [
-    ("nf.NTXent()", 0),
-    ("nf.SupCon()", 1000),
+    ("torch", "nf.NTXent()", 0),
+    ("numpy", "nf.SupCon()", 1000),
     # Half a billion positive pairs, none of which may be listed.
-    ("nf.SupCon(denominator='own_positive')", 2),
-    ("nf.InfoNCE()", 0),
+    ("numpy", "nf.SupCon(denominator='own_positive')", 2),
+    ("torch", "nf.InfoNCE()", 0),
 ]
 OTHERS = [
     f"nf.SupCon(denominator={denominator!r}, positives={positives!r})"
@@ -67,8 +68,7 @@ def linux_only():
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("loss", "classes"), LARGE)
-@pytest.mark.parametrize("framework", ["numpy", "torch"])
+@pytest.mark.parametrize(("framework", "loss", "classes"), LARGE)
 def test_thirty_thousand_rows(framework, loss, classes):
     linux_only()
     assert growth(framework, loss, classes, 32_768) < 128
@@ -76,9 +76,9 @@ def test_thirty_thousand_rows(framework, loss, classes):
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("loss", "classes", "arrays"), [("nf.NTXent()", 0, 2), ("nf.SupCon()", 9, 3)]
+    ("framework", "loss", "classes", "arrays"),
+    [("numpy", "nf.NTXent()", 0, 2), ("torch", "nf.SupCon()", 9, 3)],
 )
-@pytest.mark.parametrize("framework", ["numpy", "torch"])
 def test_wide_rows(framework, loss, classes, arrays):
     """Rows made ready and their gradient, 16 MiB each; in another order it is one array more."""
     linux_only()
@@ -86,8 +86,9 @@ def test_wide_rows(framework, loss, classes, arrays):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("loss", OTHERS)
-@pytest.mark.parametrize("framework", ["numpy", "torch"])
+@pytest.mark.parametrize(
+    ("framework", "loss"), [(("numpy", "torch")[k % 2], loss) for k, loss in enumerate(OTHERS)]
+)
 def test_every_convention(framework, loss):
     linux_only()
     classes = 0 if "NTXent" in loss else 20
@@ -95,8 +96,10 @@ def test_every_convention(framework, loss):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("loss", ["nf.HCL()", "nf.CLIP()", "nf.CLIP(temperature=0.01)"])
-@pytest.mark.parametrize("framework", ["numpy", "torch"])
+@pytest.mark.parametrize(
+    ("framework", "loss"),
+    [("numpy", "nf.HCL()"), ("torch", "nf.CLIP()"), ("numpy", "nf.CLIP(temperature=0.01)")],
+)
 def test_two_inputs_of_sixteen_thousand_rows(framework, loss):
     """32,768 rows are halved; a square of 16,384 takes 1,024 MiB."""
     linux_only()

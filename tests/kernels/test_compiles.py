@@ -68,6 +68,7 @@ def programs(target, dtype, names):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.long
 def test_for_hopper():
     found = programs("sm_90", "bfloat16", ["NTXent"])
     assert len(found) == 5

@@ -138,7 +138,7 @@ def test_float16(fused):
     agree(nf.SigLIP(), two(dtype=torch.float16), fused, gradient=5e-4)
 
 
-@pytest.mark.parametrize("temperature", [0.01, 0.07, 10.0])
+@pytest.mark.parametrize("temperature", [0.01, 10.0])
 def test_learned_temperature(fused, temperature):
     t = torch.tensor(temperature)
     for loss, inputs in ((nf.NTXent(), two()), (nf.CLIP(), two()), (S(), labelled())):
@@ -164,9 +164,13 @@ def test_a_learned_temperature_with_a_factor_from_above(fused):
     assert distance(slopes["fused"], slopes["tiles"]) <= GRADIENT
 
 
-@pytest.mark.parametrize("reduction", ["mean", "none"])
 @pytest.mark.parametrize(
-    ("loss", "inputs"), [CONVENTIONS[k] for k in (0, 4, 11, 22, 24, 27)], ids=name_of
+    ("loss", "inputs", "reduction"),
+    [
+        (*CONVENTIONS[k], reduction)
+        for k, reduction in zip((0, 4, 11, 22, 24, 27), ("mean", "none") * 3, strict=True)
+    ],
+    ids=lambda x: x if isinstance(x, str) else name_of(x),
 )
 def test_autograd_with_any_upstream(fused, loss, inputs, reduction):
     kind = type(loss)

@@ -112,6 +112,7 @@ def test_other_frameworks(backend, case, candidates):
     hold(BACKENDS[backend], CASES[case].stating(candidates=candidates))
 
 
+@pytest.mark.long
 @sampled("case, candidates, program", FEW, CANDIDATES, COMPILED)
 def test_compiled(program, case, candidates):
     backend, mode = COMPILED[program]

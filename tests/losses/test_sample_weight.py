@@ -64,6 +64,7 @@ def test_float32(backend, case):
     hold(backend, CASES[case], "float32")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("program", COMPILED)
 @pytest.mark.parametrize("case", ["batchtriplet-zero", "triplet"])
 def test_compiled(program, case):

@@ -73,6 +73,7 @@ def test_other_frameworks(backend, case):
     hold(BACKENDS[backend], CASES[case])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", FEW)
 @pytest.mark.parametrize("program", COMPILED)
 def test_compiled(program, case):

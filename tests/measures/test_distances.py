@@ -86,8 +86,8 @@ GRADIENTS = [
         metric,
         p,
         id=f"{kind}-{metric}",
-        # The metrics share their loop, so that two stand for all where compiling takes seconds.
-        marks=[pytest.mark.long] * (mode != "eager" and metric not in ("minkowski", "cosine")),
+        # The metrics share their loop, so that one stands for all where compiling takes seconds.
+        marks=[pytest.mark.long] * (mode != "eager" and metric != "minkowski"),
     )
     for kind, (backend, mode) in PROGRAMS.items()
     for metric, p in SMOOTH

@@ -87,6 +87,7 @@ print((peak() - before) // 1024)
 """
 
 
+@pytest.mark.long
 def test_tensorflow_keeps_no_square():
     command = [sys.executable, "-c", TENSORFLOW]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -22,7 +22,8 @@ def cells():
                 if turn is not None and turn != k % 2 and case not in FEW:
                     continue
                 slow = backend.name == "jax" or mode in backend.slow
-                marks = [pytest.mark.long] if slow and case not in FEW else []
+                few = EVALUATORS if mode == "tf.function, XLA" else FEW
+                marks = [pytest.mark.long] if slow and case not in few else []
                 yield pytest.param(
                     backend, mode, case, id=f"{backend.title}-{mode}-{case}", marks=marks
                 )

@@ -42,9 +42,7 @@ TWO_INPUTS = {"ntxent": "NTXent", "hcl": "HCL", "clip": "CLIP", "siglip": "SigLI
 
 # All of them take minutes; by default one of each evaluator.
 NAMES = [
-    pytest.param(
-        name, marks=[] if name in ("ntxent", "supcon-own-log", "supcr") else pytest.mark.long
-    )
+    pytest.param(name, marks=[] if name in ("ntxent", "supcr") else pytest.mark.long)
     for name in FIELDS
 ]
 
@@ -135,7 +133,8 @@ def test_tensorflow_eager(name):
     assert_close(tensorflow_penalty(name)([tf.constant(w) for w in WEIGHTS]), name)
 
 
-@pytest.mark.parametrize("name", ["ntxent", pytest.param("supcon-own-log", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["ntxent", "supcon-own-log"])
 def test_tensorflow_function(name):
     compiled = tf.function(tensorflow_penalty(name), autograph=False)
     assert_close(compiled([tf.constant(w) for w in WEIGHTS]), name)

@@ -21,7 +21,7 @@ LOSSES = [
     nf.SupCon(temperature=0.3, denominator="own_positive", positives="log_sum"),
     nf.SupCon(temperature=0.01, similarity="dot", include_self=True, reduction="none"),
 ]
-CASES = [("straddling", loss, True) for loss in LOSSES[1::3]]
+CASES = [("straddling", loss, True) for loss in LOSSES[1:2]]
 CASES += [(labels, loss, False) for labels in LABELS for loss in LOSSES]
 
 
