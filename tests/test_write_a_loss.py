@@ -83,6 +83,21 @@ def test_a_wrong_value_does_not_pass(page):
         page.check_loss(page.MyMultiSimilarity(), lambda *inputs: 1.0, frameworks=["numpy"])
 
 
+def test_a_reference_that_fails_says_on_which_batch(page):
+    def reference(embeddings, labels):
+        return float(labels[0] == 1)  # of labels (n,) only
+
+    with pytest.raises(TypeError) as caught:
+        page.check_loss(
+            page.MyMultiSimilarity(),
+            reference,
+            frameworks=["numpy"],
+            batches={"marks": (np.ones((3, 2)), np.eye(3, 4, dtype=int))},
+        )
+    (note,) = caught.value.__notes__
+    assert "the batch 'marks', of shapes (3, 2), (3, 4); give batches=" in note
+
+
 def test_torch_compile_computes_the_users_class(page):
     x, labels = torch.tensor(np.random.default_rng(0).normal(size=(9, 4))), torch.arange(9) % 3
     loss = page.MyMultiSimilarity(beta=10.0)

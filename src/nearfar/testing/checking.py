@@ -213,8 +213,18 @@ def _check_copy(loss: Loss, how: str, other: Any) -> None:
 def _check_values(loss: Loss, reference: Reference | None, about: str, batch: Batch) -> None:
     value = loss(*batch)
     assert np.isfinite(value), f"value, {about}: {value}"
-    if reference is not None:
-        _assert_close(f"value, {about}", value, reference(*batch), _CLOSE["float64"])
+    if reference is None:
+        return
+    try:
+        expected = reference(*batch)
+    except Exception as error:
+        shapes = ", ".join(str(np.shape(x)) for x in batch)
+        error.add_note(
+            f"The reference raised this on the batch {about!r}, of shapes {shapes}; give batches= "
+            "where the loss is not meant for it"
+        )
+        raise
+    _assert_close(f"value, {about}", value, expected, _CLOSE["float64"])
 
 
 def _check_gradients(loss: Loss, reference: Reference | None, about: str, batch: Batch) -> None:
