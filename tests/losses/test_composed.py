@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from oracles import smoothap, supcon
+from support.cases import batches_in
 
 import nearfar as nf
 from nearfar.testing import check_loss
@@ -100,7 +101,7 @@ IN += [("tensorflow", loss) for loss in COMPOSED[1:3]] + [("jax", loss) for loss
 def test_frameworks(name, loss):
     if name == "jax":
         pytest.importorskip("jax").config.update("jax_enable_x64", True)
-    check_loss(loss, frameworks=[name])
+    check_loss(loss, batches=batches_in([name], loss), frameworks=[name])
 
 
 def test_a_sum_is_flat_and_scaled():
