@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks import orders
 from benchmarks.inputs import Arrays
 from benchmarks.runs import Run
 
@@ -32,6 +33,13 @@ class Floor(NamedTuple):
     gradients: int
     """Products of weights with rows."""
     visits: int = 2
+    maxima: int = 0
+    """Passes that only read a tile, and find the largest of each row or of each column."""
+    picks: int = 0
+    """Rows that an anchor's gradient is made of, taken from where they are."""
+    alike: int = 0
+    """An anchor's candidates have to be put in an order, in which so many rows of one target share
+    a place: see `orders`. 0: no order."""
 
     def said(self, kept: bool) -> str:
         """In words."""
@@ -40,10 +48,14 @@ class Floor(NamedTuple):
             (times + self.gradients, "products"),
             (times * self.exponentials, "exponentials"),
             (self.sums, "sums"),
+            (self.maxima, "maxima"),
             (self.passes, "passes"),
         )
         told = ", ".join(f"{count} {what}" for count, what in parts if count)
-        return f"{told} of {'half' if self.half else 'all'} n x n"
+        told += f" of {'half' if self.half else 'all'} n x n"
+        if self.alike:
+            told += f"; an order, 2 running sums of n x n / {self.alike}"
+        return f"{told}; {self.picks} rows of others an anchor" if self.picks else told
 
     def tiles(self, n: int) -> Iterator[tuple[slice, slice]]:
         blocks = [slice(k, min(k + SIDE, n)) for k in range(0, n, SIDE)]
@@ -58,6 +70,7 @@ class Operations(NamedTuple):
     product: Callable[..., Any]
     exp: Callable[..., Any]
     sum: Callable[..., Any]
+    largest: Callable[..., Any]
     times: Callable[..., Any]
 
 
@@ -79,7 +92,9 @@ def _work(
     for _ in range(times * floor.exponentials):
         do.exp(made, out=changed)
     for k in range(floor.sums):
-        do.sum(changed, k % 2)
+        do.sum(made, k % 2)
+    for k in range(floor.maxima):
+        do.largest(made, k % 2)
     for _ in range(floor.passes):
         do.times(made, factor, out=changed)
     for k in range(floor.gradients):
@@ -87,19 +102,35 @@ def _work(
         do.product(weights, rows, out=out[k % 2])
 
 
+def _sum(x: np.ndarray, axis: int) -> np.ndarray:
+    """By BLAS, which is sooner than `np.sum`."""
+    return np.ones(len(x), x.dtype) @ x if axis == 0 else x @ np.ones(x.shape[1], x.dtype)
+
+
+def _strips(floor: Floor, n: int) -> int:
+    return -(-n // orders.STRIP) if floor.alike else 0
+
+
 def in_torch(floor: Floor, kept: bool, given: Arrays) -> Run:
     import torch
 
-    do = Operations(torch.mm, torch.exp, torch.sum, torch.mul)
+    do = Operations(torch.mm, torch.exp, torch.sum, torch.amax, torch.mul)
     x = torch.from_numpy(given[0])
     out, factors = torch.empty_like(x), torch.ones(len(x), 1)
-    tile, other = (torch.empty(SIDE, SIDE) for _ in range(2))
+    tile, other = (torch.ones(SIDE, SIDE) for _ in range(2))
+    places = torch.from_numpy(np.random.default_rng(2).permutation(len(x)))
+    strips = _strips(floor, len(x))
+    strip = orders.in_torch(len(x) // max(1, floor.alike))
 
     def call() -> list[np.ndarray]:
         for i, j in floor.tiles(len(x)):
             a, b = x[i], x[j]
             room = tile[: len(a), : len(b)], other[: len(a), : len(b)]
             _work(floor, kept, do, (a, b, b.T), factors[i], room, (out[i], out[j]))
+        for _ in range(floor.picks):
+            torch.index_select(x, 0, places, out=out)
+        for _ in range(strips):
+            strip()
         return []
 
     return Run(call)
@@ -109,20 +140,36 @@ def in_numpy(floor: Floor, kept: bool, given: Arrays) -> Run:
     """A thread takes whole tiles."""
     from threadpoolctl import ThreadpoolController
 
-    do = Operations(np.matmul, np.exp, np.sum, np.multiply)
+    do = Operations(np.matmul, np.exp, _sum, np.max, np.multiply)
     x = given[0]
     # Given x.T itself, NumPy makes half a product and mirrors it.
     columns, factors = x.copy().T, np.ones((len(x), 1), x.dtype)
     tiles, threads = list(floor.tiles(len(x))), len(os.sched_getaffinity(0))
+    places = np.random.default_rng(2).permutation(len(x))
+    strips = _strips(floor, len(x))
 
     def some(start: int) -> None:
-        tile, other = (np.empty((SIDE, SIDE), x.dtype) for _ in range(2))
+        tile, other = np.ones((2, SIDE, SIDE), x.dtype)
         out = np.empty_like(x, shape=(SIDE, x.shape[1]))
         for i, j in tiles[start::threads]:
             a, b = x[i], x[j]
             room = tile[: len(a), : len(b)], other[: len(a), : len(b)]
-            places = out[: len(a)], out[: len(b)]
-            _work(floor, kept, do, (a, b, columns[:, j]), factors[i], room, places)
+            _work(
+                floor,
+                kept,
+                do,
+                (a, b, columns[:, j]),
+                factors[i],
+                room,
+                (out[: len(a)], out[: len(b)]),
+            )
+        for _ in range(floor.picks):
+            for k in range(start * SIDE, len(x), threads * SIDE):
+                some = places[k : k + SIDE]
+                np.take(x, some, axis=0, out=out[: len(some)], mode="clip")
+        strip = orders.in_numpy(len(x) // max(1, floor.alike))
+        for _ in range(start, strips, threads):
+            strip()
 
     def call() -> list[np.ndarray]:
         with ThreadpoolController().limit(limits=1), ThreadPoolExecutor(threads) as pool:

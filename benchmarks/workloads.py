@@ -194,7 +194,11 @@ WORKLOADS = {
         loss=partial(nf.BatchTriplet, mining="hard"),
         parameters={"margin": 0.2},
         dense="batch_hard",
-        floor=Floor(half=True, exponentials=0, sums=4, passes=2, gradients=0, visits=1),
+        # The nearest is sought along rows and along columns of a tile, whose squares tell it too.
+        # Positives are eight rows of the same class, next to none of all pairs.
+        floor=Floor(
+            half=True, exponentials=0, sums=0, passes=0, gradients=0, visits=1, maxima=2, picks=2
+        ),
         peers={
             "pytorch metric learning": Peer("pml_hard", "normalises"),
             "sentence-transformers": Peer("st_hard"),
@@ -205,7 +209,12 @@ WORKLOADS = {
         loss=partial(nf.BatchTriplet, mining="all"),
         parameters={"margin": 0.2},
         dense="batch_all",
-        floor=Floor(half=False, exponentials=0, sums=7, passes=14, gradients=2, visits=1),
+        # Distances of positives are known first, so that a tile serves both ends of its pairs. Each
+        # of seven positives is compared with a negative (a pass), counts those within reach (a
+        # sum) and is added to what pulls that (a pass); how often each negative counts times its
+        # distance is one sum more. All of that for either end. A tile's squares need roots, and
+        # slopes are divided by distances.
+        floor=Floor(half=True, exponentials=0, sums=16, passes=30, gradients=2, visits=1),
         peers={
             "pytorch metric learning": Peer("pml_all", "normalises"),
             "sentence-transformers": Peer("st_all"),
@@ -217,7 +226,11 @@ WORKLOADS = {
         loss=nf.SupCR,
         parameters={"temperature": 2.0},
         dense="supcr",
-        floor=Floor(half=False, exponentials=2, sums=2, passes=8, gradients=2, visits=1),
+        # A distance is the root of a square (a pass), of which there is an exponential; those of
+        # one target add up (a sum), as do the positives' logits (a sum). A slope is an exponential
+        # times what the order gave (a pass), less 1 (a pass), over the distance (a pass). A tile's
+        # mirror image is of anchors whose order was not known together with it.
+        floor=Floor(half=False, exponentials=1, sums=2, passes=4, gradients=2, visits=1, alike=2),
         peers={
             "authors' code": Peer("official_supcr"),
             "published way": Peer("published_supcr", "a loop over positives"),
