@@ -44,7 +44,13 @@ def every(ns: Namespace, positives: Group, negatives: Group, margin: float) -> M
 
 
 def every_of_few(ns: Namespace, logits: Array, others: Others, margin: float) -> Mined:
-    """As `every`, where positives are few: each against all negatives, nothing sorted."""
+    """As `every`, where positives are few: each against all negatives, nothing sorted.
+
+    With R an anchor's farthest reach, max d_ap + margin, its losses add up to the sum over n of
+    (R - d_an) times how many positives reach n, less the sum over p of (R - d_ap - margin) times
+    how many negatives p reaches. The first is at most as many times the result as there are
+    positives, so that the difference keeps the digits.
+    """
     assert others.most is not None
     xp, window, scratch = ns.xp, others.window, others.scratch
     mates = classmates(ns, others)[1]
@@ -58,17 +64,23 @@ def every_of_few(ns: Namespace, logits: Array, others: Others, margin: float) ->
     reached = margin - ns.gather(ns.columns(logits, window), order)
     reached = xp.where(reaching, reached, xp.full_like(reached, -float("inf")))
     away = only_strangers_(ns, ns.copy(logits, scratch, "away"), others)
-    losses, nearer, pulled = xp.zeros_like(positives), [], None
+    nearer, idle = [], None
     for k in range(ns.shape(order)[1]):
-        u = ns.relu_(ns.plus(away, reached[:, k : k + 1], scratch, "u" if k else "pulled"))
-        losses = losses + ns.row_sums(u)
-        u = ns.sign_(u)
-        nearer.append(ns.row_sums(u))
-        pulled = u if pulled is None else ns.add_(pulled, u)
+        key = "idle" if idle is None else "beyond"
+        beyond = ns.up_to(away, -reached[:, k : k + 1], scratch, key)
+        nearer.append(ns.shape(logits)[1] - ns.row_sums(beyond))
+        idle = beyond if idle is None else ns.add_(idle, beyond)
     by_positives = xp.stack(nearer, axis=1)
+    by_all = ns.sub_(idle, len(nearer))
+    farthest = xp.max(reached, axis=1)
+    farthest = xp.where(farthest > -float("inf"), farthest, xp.zeros_like(farthest))
+    inside = ns.columns(away, window)
+    known = ns.set_columns_(away, window, xp.where(others.same, xp.zeros_like(inside), inside))
+    over = ns.row_sums(ns.mul_(ns.add_(known, farthest[:, None]), by_all))
+    gaps = xp.where(reaching, farthest[:, None] - reached, xp.zeros_like(reached))
+    losses = -over - _sum(ns, gaps * by_positives)
     back = ns.scatter(by_positives, order, window.size)
-    active = _sum(ns, by_positives)
-    return Mined(losses, active, positives * negatives, back, ns.mul_(pulled, -1))
+    return Mined(losses, _sum(ns, by_positives), positives * negatives, back, by_all)
 
 
 def all_semihard(ns: Namespace, positives: Group, negatives: Group, margin: float) -> Mined:
@@ -152,7 +164,7 @@ class MinedTriplets(WithinRule):
     count_active: bool
 
     def buffers(self, most: int | None) -> int:
-        return 6 if self._few(most) else 24
+        return 5 if self._few(most) else 24
 
     def usable(self, positives: Array, negatives: Array) -> Array:
         return (positives > 0) & (negatives > 0)
@@ -166,10 +178,12 @@ class MinedTriplets(WithinRule):
         else:
             found = self._sorted(ns, logits, others)
         terms = found.active if self.count_active else found.chosen
-        losses = found.losses + unknown(ns, logits)
+        nothing = unknown(ns, logits)
+        losses = found.losses + nothing
         if weight is None:
             return losses, terms, None
-        weight = -xp.where(found.chosen > 0, weight, xp.zeros_like(weight))[:, None]
+        counted = xp.where(found.chosen > 0, weight, xp.zeros_like(weight))
+        weight = (nothing - counted)[:, None]
         near = ns.columns(found.by_all, window) + found.by_positives
         return losses, terms, ns.mul_(ns.set_columns_(found.by_all, window, near), weight)
 

@@ -245,6 +245,10 @@ class NumPy(Namespace):
     def over(self, x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
         return np.divide(x, y, out=_room(x, y, scratch, key))
 
+    def up_to(self, x: Array, limit: Array, scratch: Scratch | None, key: str) -> Array:
+        assert scratch is not None
+        return self.up_to_(x, limit, scratch.buffer(key, x.shape, x))
+
     # An order holds places in the flattened matrix: taking those is four times as fast as
     # np.take_along_axis.
 

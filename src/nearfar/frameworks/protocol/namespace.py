@@ -176,6 +176,10 @@ class Namespace(RowWise):
     def over(self, x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
         return x / y
 
+    def up_to(self, x: Array, limit: Array, scratch: Scratch | None, key: str) -> Array:
+        """1 where ``x <= limit`` and 0 elsewhere, in the dtype of `x`; the limit broadcasts."""
+        return self.cast(x <= limit, x.dtype)
+
     def row_sums(self, x: Array) -> Array:
         return self.xp.sum(x, axis=1)
 

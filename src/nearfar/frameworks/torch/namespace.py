@@ -289,6 +289,10 @@ class Torch(Pure):
     def over(self, x: Array, y: Array, scratch: Scratch | None, key: str) -> Array:
         return torch.div(x, y, out=_room(x, y, scratch, key))
 
+    def up_to(self, x: Array, limit: Array, scratch: Scratch | None, key: str) -> Array:
+        assert scratch is not None
+        return self.up_to_(x, limit, scratch.buffer(key, tuple(x.shape), x))
+
     def exp_(self, x: Array) -> Array:
         return x.exp_()
 
