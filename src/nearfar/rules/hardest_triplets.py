@@ -33,13 +33,22 @@ class HardestTriplets(WithinRule):
         farthest, far = ns.largest(xp.where(mates, -inside, xp.full_like(inside, never)))
         nearest, near = ns.largest(only_strangers_(ns, logits, others))
         some = (far > never) & (near > never)
-        u = xp.where(some, far + near, xp.zeros_like(far)) + self.margin
+        losses, terms, slopes = self.picked(ns, -far, near, some, weight)
+        if slopes is None:
+            return losses + nothing, terms, None
+        columns = xp.stack([farthest + others.window.start, nearest], axis=1)
+        return losses + nothing, terms, Picked(columns, slopes + nothing[:, None])
+
+    def picked(
+        self, ns: Namespace, positive: Array, negative: Array, some: Array, weight: Array | None
+    ) -> tuple[Array, Array, Array | None]:
+        xp = ns.xp
+        u = xp.where(some, negative - positive, xp.zeros_like(positive)) + self.margin
         active = some & (u > 0)
         none = xp.zeros_like(u)
-        losses = xp.where(active, u, none) + nothing
+        losses = xp.where(active, u, none)
         terms = ns.cast(some, u.dtype)
         if weight is None:
             return losses, terms, None
-        slopes = xp.where(active, weight, none) + nothing
-        columns = xp.stack([farthest + others.window.start, nearest], axis=1)
-        return losses, terms, Picked(columns, xp.stack([-slopes, slopes], axis=1))
+        slopes = xp.where(active, weight, none)
+        return losses, terms, xp.stack([-slopes, slopes], axis=1)

@@ -225,6 +225,14 @@ class WithinRule:
         """A number (b,) of each anchor of a block, of its own logits."""
         raise NotImplementedError
 
+    def picked(
+        self, ns: Namespace, positive: Array, negative: Array, some: Array, weight: Array | None
+    ) -> tuple[Array, Array, Array | None]:
+        """Of a rule that picks: losses, numbers of terms and weighted derivatives (b, picks) from
+        the logits of the farthest positive and of the nearest negative, (b,) each; `some`: which
+        anchors have both."""
+        raise NotImplementedError
+
     def buffers(self, most: int | None) -> int:
         """How many arrays of a block of logits it holds at once, the logits included, where no
         anchor has more positives than `most`, which is None where that is not known."""

@@ -28,8 +28,10 @@ class Rows(NamedTuple):
 
     def take(self, ns: Namespace, places: Array) -> "Rows":
         """Rows by their numbers (m,), for `paired`."""
-        raw = None if self.raw is None else ns.take(self.raw, places)
-        return self._like(ns.take(self.p, places), raw)
+        if self.raw is None:
+            return self._like(ns.take(self.p, places), None)
+        raw = ns.take(self.raw, places)  # of which differences are made, and nothing of `p`
+        return self._like(raw, raw)
 
     def ordered(self, ns: Namespace, order: Array) -> "Rows":
         """All rows in another order."""
@@ -206,6 +208,12 @@ class Similarity(ABC):
             for rows, gradient in zip(sides, gradients, strict=True)
         ]
         return tuple(z for z, _ in found), sum((slope for _, slope in found[1:]), found[0][1])
+
+    def closeness(
+        self, ns: Namespace, a: Rows, b: Rows, diagonal: Diagonal | None, scratch: Scratch | None
+    ) -> Array:
+        """Numbers in the order of a tile's logits, or these, whichever is sooner had."""
+        return self.tile(ns, a, b, diagonal, scratch).logits
 
     @abstractmethod
     def paired(self, ns: Namespace, a: Rows, b: Rows) -> Array:

@@ -82,10 +82,20 @@ class _Euclidean(Similarity):
     def tile(
         self, ns: Namespace, a: Rows, b: Rows, diagonal: Diagonal | None, scratch: Scratch | None
     ) -> Tile:
+        squares, near = self._squared(ns, a, b, diagonal, scratch)
+        return Tile(self._logits(ns, squares, a.unit, diagonal), near, a.unit)
+
+    def closeness(
+        self, ns: Namespace, a: Rows, b: Rows, diagonal: Diagonal | None, scratch: Scratch | None
+    ) -> Array:
+        return ns.mul_(self._squared(ns, a, b, diagonal, scratch)[0], -1)
+
+    def _squared(
+        self, ns: Namespace, a: Rows, b: Rows, diagonal: Diagonal | None, scratch: Scratch | None
+    ) -> tuple[Array, Any]:
+        """Squared distances, and what a `Tile` is told of near pairs."""
         if a.wide is None or b.wide is None or a.square is None:
-            return Tile(
-                self._logits(ns, _squares(ns, a, b, scratch), a.unit, diagonal), True, a.unit
-            )
+            return _squares(ns, a, b, scratch), True
         one, square = ns.xp.ones_like(a.square)[:, None], a.square[:, None]
         turned = ns.xp.concat([-2 * a.p, square, one], axis=1)
         squares = ns.product(turned, b.wide, scratch, "tile")
@@ -97,7 +107,7 @@ class _Euclidean(Similarity):
             squares = ns.set_entries_(squares, near.rows, near.columns, exact)
         else:
             squares = ns.cond(near, lambda: _squares(ns, a, b, scratch), lambda: squares)
-        return Tile(self._logits(ns, squares, a.unit, diagonal), near, a.unit)
+        return squares, near
 
     def _near(
         self, ns: Namespace, squares: Array, a: Rows, b: Rows, scratch: Scratch | None
@@ -216,6 +226,13 @@ class NegEuclidean(_Euclidean):
         small = (peak > 0) & (peak < _PLAIN_LOW)
         large = (peak > _PLAIN_HIGH) & xp.isfinite(peak)
         return xp.where(small | large, peak, xp.ones_like(peak))
+
+    def closeness(
+        self, ns: Namespace, a: Rows, b: Rows, diagonal: Diagonal | None, scratch: Scratch | None
+    ) -> Array:
+        if _apart_beyond_squares(a.unit):
+            return self.tile(ns, a, b, diagonal, scratch).logits
+        return super().closeness(ns, a, b, diagonal, scratch)
 
     def tile(
         self, ns: Namespace, a: Rows, b: Rows, diagonal: Diagonal | None, scratch: Scratch | None

@@ -26,6 +26,9 @@ class Among(Protocol):
     """How many of the candidates are the anchor itself: 1 or 0."""
     most: int | None
     """No anchor has more positives, where the host knows."""
+    sizes: list[int] | None
+    """Of the classes that anchors and candidates stand sorted by, where they are the same rows and
+    the host knows."""
 
     def gather(self, ns: Namespace, parts: tuple[Array, ...]) -> tuple[Array, ...]:
         """Anchors and candidates: one set of rows that begins with the anchors, or two."""
@@ -67,8 +70,8 @@ class AmongBatch:
         self._pairing = pair_up(ns, kind, (given.embeddings[0], *given.facts[:1]))
         self._empty = given.embeddings[1:]
         self.n = self.m = self._pairing.n
-        sizes = self._pairing.sizes
-        self.most = None if sizes is None else max(sizes) - 1
+        self.sizes = self._pairing.sizes
+        self.most = None if self.sizes is None else max(self.sizes) - 1
         self._targets = None
         if kind == "targets":
             self._targets = self._pairing.arrange(ns, given.facts[0])
@@ -91,8 +94,9 @@ class AmongBatch:
         return self._pairing.counts(ns, like, all_pairs(self.n, side))
 
     def blocks(self, side: int) -> BlockTuples:
-        sizes = self._pairing.sizes
-        return each_block(self.n, side) if sizes is None else anchors_by_class(sizes, side)
+        if self.sizes is None:
+            return each_block(self.n, side)
+        return anchors_by_class(self.sizes, side)
 
     def compared(self, ns: Namespace, i: Block, window: Block) -> Compared:
         return self._pairing.compared(ns, i, window)
@@ -103,6 +107,8 @@ class AmongBatch:
 
 class AmongReference:
     """`both`: the batch and then the reference are the candidates."""
+
+    sizes: list[int] | None = None
 
     def __init__(self, ns: Namespace, kind: PairingKind, both: bool, given: Inputs) -> None:
         batch, reference = given.embeddings

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from nearfar.evaluate.plan import each_block, row_block
+from nearfar.evaluate.plan import each_block, row_block, tile_side
 from nearfar.evaluate.rows.among import Candidates, among
 from nearfar.evaluate.rows.evaluation import Found, Gradients, RowBatch, RowEvaluation
+from nearfar.evaluate.rows.hardest import hardest
 from nearfar.evaluate.schedule import CandidatePart, over_anchor_blocks
 from nearfar.frameworks import Array, Block, Namespace, Scratch
 from nearfar.pairing import PairingKind
@@ -58,6 +59,11 @@ class InBatch(RowBatch):
         self.every = self.among.blocks(self.side)
         self.blocks = settings.mine(self.every)
         self._numbers: Array | None = None
+        self._tile_side: int | None = None
+        whole = ns.in_place and cached and settings.share[1] == 1
+        if whole and self.among.sizes is not None:
+            side = tile_side(self.options, itemsize, ns.tile(1, self.n, like))
+            self._tile_side = side if side < self.n else None
         # The temperature's gradient is a sum over all rows, wanted or not.
         pulled = [w or settings.learns(wanted) for w in wanted[: settings.parts]]
         self._pulls = pulled if len(self.sides) == len(pulled) else [any(pulled)]
@@ -90,11 +96,48 @@ class InBatch(RowBatch):
             return Found(0 * one, 0 * one, tuple(nothing))
         if self.rule.meets and self._numbers is None:
             self._numbers = self._first()
+        if self.rule.picks and self._tile_side is not None:
+            return self._run_by_tiles(self._tile_side)
         start = (0 * one, 0 * one, self._start())
         loss, terms, found = over_anchor_blocks(ns, self.blocks, self, start, self.m, self.workers)
         if weights is None:
             return Found(loss, terms, (None,) * len(self.inputs))
         gradients = self._pull_picked(*found) if self.rule.picks else found
+        return Found(loss, terms, self._restored(gradients))
+
+    def _run_by_tiles(self, side: int) -> Found:
+        """Where half of all tiles tell which logits the rule picks."""
+        ns, one, weights = self.ns, self.one, self._weights
+        rows, who = self.sides[0], self.among
+        assert who.sizes is not None
+        found = hardest(ns, self.similarity, rows, who, who.sizes, side, self.workers)
+        # 0, but NaN for an anchor that meets one, which nobody sees in two of its logits.
+        unknown = 0 * one
+        for x in found:
+            unknown = unknown + 0 * ns.xp.where(x.values == -float("inf"), 0 * one, x.values)
+
+        def body(carry: Carry, i: Block) -> Carry:
+            loss, terms, gradients = carry
+            anchors, nothing = self.rows(i), ns.rows(unknown, i)
+            places = [ns.rows(x.places, i) for x in found]
+            others = [rows.take(ns, x) for x in places]
+            logits = [self.similarity.paired(ns, anchors, x) for x in others]
+            weight = None if weights is None else ns.rows(weights, i)
+            losses, counted, slopes = self.rule.picked(
+                ns, *logits, ns.rows(self._usable, i), weight
+            )
+            loss, terms = ns.set_rows_(loss, i, losses + nothing), ns.set_rows_(terms, i, counted)
+            if slopes is not None:
+                for k, x in enumerate(others):
+                    g = slopes[:, k] + nothing
+                    gradients = self._pulled(gradients, i, anchors, places[k], x, g)
+            return loss, terms, gradients
+
+        gradients = () if weights is None else self._no_gradients()
+        carry = 0 * one, 0 * one, gradients
+        loss, terms, gradients = ns.loop(each_block(self.n, self.side), body, carry)
+        if weights is None:
+            return Found(loss, terms, (None,) * len(self.inputs))
         return Found(loss, terms, self._restored(gradients))
 
     def _restored(self, gradients: tuple[Array, ...]) -> Gradients:
@@ -196,15 +239,29 @@ class InBatch(RowBatch):
             places, g = ns.rows(columns, i), ns.rows(slopes, i)
             for k in range(self.rule.picks):
                 others = self.sides[-1].take(ns, places[:, k])
-                here, there = self.similarity.paired_vjp(ns, anchors, others, g[:, k])
-                if self._pulls[0]:
-                    found = (ns.add_rows_(found[0], i, here), *found[1:])
-                if self._pulls[-1]:
-                    found = (*found[:-1], ns.add_at_(found[-1], places[:, k], there))
+                found = self._pulled(found, i, anchors, places[:, k], others, g[:, k])
             return found
 
         # Of a process that does not compute all anchors the slopes of the others are 0.
         return ns.loop(each_block(self.n, self.side), body, self._no_gradients())
+
+    def _pulled(
+        self,
+        found: tuple[Array, ...],
+        i: Block,
+        anchors: Rows,
+        places: Array,
+        others: Rows,
+        g: Array,
+    ) -> tuple[Array, ...]:
+        """Gradients of the sides with those of one logit each of some anchors."""
+        ns = self.ns
+        here, there = self.similarity.paired_vjp(ns, anchors, others, g)
+        if self._pulls[0]:
+            found = (ns.add_rows_(found[0], i, here), *found[1:])
+        if self._pulls[-1]:
+            found = (*found[:-1], ns.add_at_(found[-1], places, there))
+        return found
 
     def _others(self, i: Block, window: Block | None, scratch: Scratch | None) -> Others:
         who = self.among

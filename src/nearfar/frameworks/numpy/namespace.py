@@ -276,6 +276,9 @@ class NumPy(Namespace):
         columns = np.argmax(x, axis=1)
         return columns, x[np.arange(len(x)), columns]
 
+    def largest_of_columns(self, x: Array) -> tuple[Array, Array]:
+        return segments.largest_of_columns(x)
+
     def scatter(
         self, x: Array, order: Array, width: Any, scratch: Scratch | None = None, key: str = ""
     ) -> Array:

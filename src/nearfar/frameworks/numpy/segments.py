@@ -1,4 +1,4 @@
-"""Order, running sums and runs along the rows of NumPy matrices.
+"""Order, running sums and runs along the rows of NumPy matrices, and the largest of columns.
 
 `np.add.accumulate` waits for each sum before the next and holds the interpreter's lock: two threads
 are no faster with it than one.
@@ -51,6 +51,18 @@ def running_sum(x: np.ndarray, reverse: bool) -> np.ndarray:
         chunks[:, 1:] += np.add.accumulate(chunks[:, :-1, -1], axis=1)[:, :, None]
         sums = chunks.reshape(rows, -1)[:, :width]
     return sums[:, ::-1] if reverse else sums
+
+
+def largest_of_columns(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Row and value of the first largest entry of each column; row 0 where one is NaN.
+
+    Looked for among all: `np.argmax` along columns takes four times as long.
+    """
+    values = x.max(axis=0)
+    rows, columns = np.divmod(np.flatnonzero(x == values)[::-1], x.shape[1])
+    found = np.zeros(x.shape[1], np.int64)
+    found[columns] = rows  # the first comes last
+    return found, values
 
 
 def segment_fill(x: np.ndarray, starts: np.ndarray, last: bool) -> np.ndarray:

@@ -129,6 +129,10 @@ class RowWise(ElementWise):
         columns = self.xp.argmax(x, axis=1)
         return columns, self.gather(x, columns[:, None])[:, 0]
 
+    def largest_of_columns(self, x: Array) -> tuple[Array, Array]:
+        """Row and value of the first largest entry of each column; in place only."""
+        raise NotImplementedError
+
 
 def fill_segments(
     ns: RowWise, x: Array, starts: Array, last: bool, running_min: Callable[[Array, bool], Array]

@@ -118,6 +118,10 @@ class Torch(Pure):
         rows, columns = mask.nonzero(as_tuple=True)
         return rows, columns
 
+    def largest_of_columns(self, x: Array) -> tuple[Array, Array]:
+        rows, values = segments.largest_of_columns(x.numpy())
+        return torch.from_numpy(rows), torch.from_numpy(values)
+
     def segment_fill(self, x: Array, starts: Array, last: bool) -> Array:
         found = None
         if x.dtype in _NUMPY and not self.accelerated(x):
