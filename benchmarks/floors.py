@@ -107,8 +107,13 @@ def _sum(x: np.ndarray, axis: int) -> np.ndarray:
     return np.ones(len(x), x.dtype) @ x if axis == 0 else x @ np.ones(x.shape[1], x.dtype)
 
 
-def _strips(floor: Floor, n: int) -> int:
-    return -(-n // orders.STRIP) if floor.alike else 0
+def _strips(
+    floor: Floor, n: int, make: Callable[[int], Callable[[], None]]
+) -> list[Callable[[], None]]:
+    """The work of putting all anchors' candidates in order."""
+    if not floor.alike:
+        return []
+    return [make(n // floor.alike)] * -(-n // orders.STRIP)
 
 
 def in_torch(floor: Floor, kept: bool, given: Arrays) -> Run:
@@ -119,8 +124,7 @@ def in_torch(floor: Floor, kept: bool, given: Arrays) -> Run:
     out, factors = torch.empty_like(x), torch.ones(len(x), 1)
     tile, other = (torch.ones(SIDE, SIDE) for _ in range(2))
     places = torch.from_numpy(np.random.default_rng(2).permutation(len(x)))
-    strips = _strips(floor, len(x))
-    strip = orders.in_torch(len(x) // max(1, floor.alike))
+    strips = _strips(floor, len(x), orders.in_torch)
 
     def call() -> list[np.ndarray]:
         for i, j in floor.tiles(len(x)):
@@ -129,7 +133,7 @@ def in_torch(floor: Floor, kept: bool, given: Arrays) -> Run:
             _work(floor, kept, do, (a, b, b.T), factors[i], room, (out[i], out[j]))
         for _ in range(floor.picks):
             torch.index_select(x, 0, places, out=out)
-        for _ in range(strips):
+        for strip in strips:
             strip()
         return []
 
@@ -146,7 +150,8 @@ def in_numpy(floor: Floor, kept: bool, given: Arrays) -> Run:
     columns, factors = x.copy().T, np.ones((len(x), 1), x.dtype)
     tiles, threads = list(floor.tiles(len(x))), len(os.sched_getaffinity(0))
     places = np.random.default_rng(2).permutation(len(x))
-    strips = _strips(floor, len(x))
+    # A thread has strips of its own.
+    strips = [_strips(floor, len(x), orders.in_numpy)[k::threads] for k in range(threads)]
 
     def some(start: int) -> None:
         tile, other = np.ones((2, SIDE, SIDE), x.dtype)
@@ -167,8 +172,7 @@ def in_numpy(floor: Floor, kept: bool, given: Arrays) -> Run:
             for k in range(start * SIDE, len(x), threads * SIDE):
                 some = places[k : k + SIDE]
                 np.take(x, some, axis=0, out=out[: len(some)], mode="clip")
-        strip = orders.in_numpy(len(x) // max(1, floor.alike))
-        for _ in range(start, strips, threads):
+        for strip in strips[start]:
             strip()
 
     def call() -> list[np.ndarray]:
