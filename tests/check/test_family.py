@@ -24,6 +24,7 @@ LOOPS = [
 ]  # fmt: skip
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", LOOPS)
 def test_plain_loops_are_named(name):
     loops = LOSSES[name].loops

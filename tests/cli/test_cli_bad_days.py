@@ -39,6 +39,7 @@ def started(args, out):
     raise AssertionError("it never began")
 
 
+@pytest.mark.long
 @needs_locks
 def test_two_runs_into_one_folder_and_a_kill(run, refused, trained, slow, tmp_path):
     out = tmp_path / "out"
@@ -103,6 +104,7 @@ def test_a_full_disk_leaves_the_older_results(run, trained, tmp_path, monkeypatc
     assert {name: (tmp_path / name).read_bytes() for name in names(tmp_path)} == before
 
 
+@pytest.mark.long
 def test_a_reader_that_goes_away_loses_no_result(trained, tmp_path):
     args = ("fit", trained.npz, "--components", 2, "--max-iter", 2, "--out", tmp_path / "out")
     with subprocess.Popen(
@@ -115,6 +117,7 @@ def test_a_reader_that_goes_away_loses_no_result(trained, tmp_path):
     assert names(tmp_path / "out") == FILES
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.name != "posix", reason="streams are closed by a shell")
 def test_closed_streams_no_home_and_plain_locale(trained, tmp_path):
     env = {key: value for key, value in os.environ.items() if key not in ("HOME", "MPLCONFIGDIR")}
@@ -195,6 +198,7 @@ def test_missing_packages_are_named_with_the_remedy():
         )
 
 
+@pytest.mark.long
 def test_arrays_stay_whole_whenever_a_run_is_killed(slow, tmp_path):
     process = started(slow, tmp_path / "out")
     time.sleep(0.3)

@@ -88,6 +88,7 @@ def test_forms_with_other_numbers_of_arguments_are_not_blamed():
     assert "positional" not in done.stdout
 
 
+@pytest.mark.long
 def test_importing_may_take_longer_than_a_call(tmp_path):
     slow = tmp_path / "slow.py"
     slow.write_text("import time\n\nimport nearfar as nf\n\ntime.sleep(4)\nf = nf.NTXent()\n")

@@ -112,6 +112,7 @@ def test_progress_on_a_terminal_and_ctrl_c_keeps_the_best_so_far(endless, tmp_pa
     assert {"README.md", "log.jsonl", "metrics.json", "model.npz"} < written
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("listening")
 def test_ctrl_c_elsewhere_ends_with_one_line(endless, tmp_path):
     # Interrupted while it is drawing: after the learning, before anything is moved into place.

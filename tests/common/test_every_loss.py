@@ -13,7 +13,7 @@ from nearfar.testing import check_loss
 TOO_SHARP = {"supcr-wide"}
 # Of each evaluator, and of each kind of rows one.
 ONE_OF_EACH = {"ntxent", "infonce", "siglip", "triplet", "soft-given", "supcr", "batchtriplet"}
-ONE_OF_EACH |= {"circle", "lifted", "koleo", "barlowtwins", "cosent", "smoothap"}
+ONE_OF_EACH |= {"circle", "koleo", "barlowtwins", "cosent", "smoothap"}
 CASES = {
     name: (case.loss, entry.loops)
     for entry in LOSSES.values()

@@ -36,6 +36,7 @@ def found(tmp_path_factory):
     return {n: run(tmp_path_factory.mktemp(f"meetings{n}"), n) for n in (2, 3)}
 
 
+@pytest.mark.long
 def test_ranks_compute_what_one_process_does(found):
     """Uneven shards, one of them empty; a reference or queue on one rank, and in parts on all."""
     for count, each in found.items():
@@ -45,6 +46,7 @@ def test_ranks_compute_what_one_process_does(found):
             assert wrong == {}, (count, rank)
 
 
+@pytest.mark.long
 def test_what_ranks_cannot_mean_is_refused_by_all(found):
     for each in found.values():
         for told in each:

@@ -117,6 +117,7 @@ def test_soft_labels_are_nan_after_simplification_too(loss):
     assert not products
 
 
+@pytest.mark.long
 @sampled("loss, kind, name", OF_LABELS, ["int64", "float32", "bool"], COMPILED, ids=str)
 def test_several_labels_a_row_mean_the_same_when_compiled(loss, kind, name):
     backend, labels = BACKENDS[name], np.eye(4, dtype=kind)[:, :3][LABELS]
@@ -145,6 +146,7 @@ def test_missing_labels_are_no_class(backend, labels):
         nf.SupCon()(backend.asarray(VIEWS[:, 0]), labels)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", COMPILED)
 @pytest.mark.parametrize("loss", OF_LABELS, ids=str)
 def test_nan_equals_nothing_in_compiled_programs_too(loss, name):

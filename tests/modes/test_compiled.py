@@ -126,7 +126,9 @@ def loop_sizes(statement, rows):
 
 
 @pytest.mark.parametrize(
-    ("loss", "few", "many"), [(LOSS, 16, 88), (nf.CLIP(), 32, 176)], ids=["ntxent", "clip"]
+    ("loss", "few", "many"),
+    [(LOSS, 16, 88), pytest.param(nf.CLIP(), 32, 176, marks=pytest.mark.long)],
+    ids=["ntxent", "clip"],
 )
 def test_programs_do_not_grow_with_the_number_of_tiles(loss, few, many):
     """From 2 blocks a side to 11: from 3 tiles to 66, with two towers from 4 to 121."""

@@ -21,6 +21,7 @@ LOSSES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("optimised")  # roundings are what is at stake
 @sampled("case, backend, rows", LOSSES, ["tensorflow", "jax"], ["apart", "collapsed"])
 def test_values_and_gradients_are_those_of_the_dense_formula(backend, case, rows):

@@ -22,7 +22,13 @@ LOSSES = [
     nf.SupCon(temperature=0.01, similarity="dot", include_self=True, reduction="none"),
 ]
 CASES = [("straddling", loss, True) for loss in LOSSES[1:2]]
-CASES += [(labels, loss, False) for labels in LABELS for loss in LOSSES]
+CASES += [(labels, loss, False) for labels in LABELS for loss in LOSSES[:2]]
+# A loss is a graph, seconds to make.
+CASES += [
+    pytest.param(labels, loss, False, marks=pytest.mark.long)
+    for labels in LABELS
+    for loss in LOSSES[2:]
+]
 
 
 FACTORS = {"mean": 3.0, "none": np.linspace(-1, 2, 13)}

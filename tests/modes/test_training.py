@@ -26,6 +26,7 @@ def accuracy(encode, digits):
     return nf.metrics.knn_accuracy(encode(test), wanted, encode(train), labels, metric="cosine")
 
 
+@pytest.mark.long
 def test_keras_compile_and_fit(digits):
     train, _, labels, _ = digits
     tf.keras.utils.set_random_seed(0)
