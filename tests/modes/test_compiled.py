@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import torch
+from functorch.compile import aot_module_simplified, make_boxed_func
 
 import nearfar as nf
 
@@ -161,6 +162,76 @@ def test_one_program_for_every_batch_size():
     command = [sys.executable, "-c", ONE_PROGRAM]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert int(done.stdout) == 1
+
+
+def test_one_operator_but_for_few_rows():
+    """Few rows are written out, which a compiler makes faster than an operator begins."""
+    programs = []
+
+    def traced(module, inputs):
+        def keep(graph, _):
+            programs.append({str(node.target) for node in graph.graph.nodes})
+            return make_boxed_func(graph.forward)
+
+        return aot_module_simplified(module, inputs, fw_compiler=keep)
+
+    def targets(rows):
+        torch.compiler.reset()
+        torch.compile(LOSS, backend=traced)(*map(torch.tensor, views(rows)))
+        return programs.pop()
+
+    operator = "nearfar.value.default"
+    assert operator not in targets(6)
+    assert operator in targets(300)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert operator in targets(6)  # whose products keep all digits
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+FEW = {
+    "views": nf.NTXent(),
+    "guarded": nf.CLIP(temperature=0.005),
+    "several sums": nf.HCL(),
+    "labels": nf.SupCon(),
+    "guarded labels": nf.SupCon(temperature=0.005),
+}
+
+
+@pytest.mark.parametrize("case", FEW)
+def test_few_rows(case):
+    """One of the rows is alone in its class; a learned temperature where exponentials are not
+    guarded without."""
+    loss = FEW[case]
+    a, b = (torch.tensor(x) for x in views(6, 5))
+    given = (a, torch.tensor([0, 0, 3, 3, 3, 7])) if "labels" in case else (a, b)
+    temperature = torch.tensor(0.3) if case in ("views", "labels") else None
+
+    def of(function):
+        leaves = [x.clone().requires_grad_(x.is_floating_point()) for x in given]
+        named = {}
+        if temperature is not None:
+            named["temperature"] = temperature.clone().requires_grad_()
+        value = function(*leaves, **named)
+        (3 * value).backward()
+        return value.detach(), *(x.grad for x in (*leaves, *named.values()) if x.requires_grad)
+
+    torch.compiler.reset()
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    with torch.autocast("cpu", torch.bfloat16):
+        found = of(compiled)
+    torch.testing.assert_close(found, of(loss))
+
+
+def test_few_rows_in_transforms():
+    torch.compiler.reset()
+    a, b = (torch.tensor(x) for x in views(6, 5))
+    gradient = torch.func.vmap(torch.func.grad(lambda x: LOSS(x, b)))
+    several = torch.stack([a, 2 * b, a + b])
+    compiled = torch.compile(gradient, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(several), gradient(several))
 
 
 # It follows the plan without its cache, and says so.

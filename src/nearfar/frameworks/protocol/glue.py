@@ -44,6 +44,9 @@ class Evaluation(Protocol):
     ) -> tuple[tuple[Any, ...], ...]:
         """Shapes of what `forward` returns: the value, then all that it saves."""
 
+    def prepared(self, ns: Namespace, inputs: tuple[Array, ...]) -> "Prepared | None":
+        """What serves all calls with inputs of these shapes, if they are small."""
+
 
 class Prepared(Protocol):
     """An evaluation of inputs of known shapes whose value and gradients are had together sooner

@@ -1,5 +1,8 @@
 """PyTorch's compiler: a loss as one opaque operator, so that no loop over tiles is unrolled.
 
+Only a small batch, which is one tile, is written out in pure operations, for the compiler to fuse:
+beginning an operator takes longer than running such a program. Its size has to be known.
+
 An operator takes tensors, numbers and text; the text is the loss's statement, from which the
 evaluation is built again. Sizes may be symbolic: a program is not compiled again for each of them.
 The gradient has no gradient of its own here, as nothing that PyTorch compiles has.
@@ -10,15 +13,39 @@ from math import isnan, nan
 from typing import Any
 
 import torch
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from nearfar.frameworks.protocol.glue import Evaluation, Statement, rebuild
 from nearfar.frameworks.protocol.types import Array
 from nearfar.frameworks.torch.hopeful import evaluated
 from nearfar.frameworks.torch.namespace import NAMESPACE
-from nearfar.frameworks.torch.precision import full_precision
+from nearfar.frameworks.torch.node import attached
+from nearfar.frameworks.torch.precision import full_precision, in_full_precision
+
+# Rows of batches that may be small.
+_FEW = 256
 
 
 def value(statement: Statement, inputs: tuple[Array, ...]) -> Array:
+    # Of a program for every size nothing is known of it.
+    if all(statically_known_true(x.shape[0] <= _FEW) for x in inputs if x.shape):
+        return _written_out(statement.text, statement.parameters, *inputs)
+    return _by_operator(statement, inputs)
+
+
+@torch.compiler.allow_in_graph
+def _written_out(text: str, parameters: tuple[float | None, ...], *inputs: Array) -> Array:
+    """What autograd follows when it traces a program, unless the operator is what is wanted."""
+    statement = Statement(text, parameters)
+    # A program that is not traced further is run as it stands.
+    if torch.compiler.is_compiling() and in_full_precision(inputs):
+        evaluation = rebuild(statement, inputs)
+        if evaluation.prepared(NAMESPACE, inputs) is not None:
+            return attached(evaluation, inputs)
+    return _by_operator(statement, inputs)
+
+
+def _by_operator(statement: Statement, inputs: tuple[Array, ...]) -> Array:
     recording = torch.is_grad_enabled()
     wanted = [recording and x.requires_grad for x in inputs]
     return _value(statement.text, _numbers(statement), wanted, list(inputs))[0]

@@ -1,8 +1,4 @@
-"""Autograd sees one operation, from the embeddings to the value.
-
-When its gradient is to be differentiated, backward runs the same evaluation in pure operations
-under autograd; that is exact, and keeps n x n arrays as any dense second derivative does.
-"""
+"""Which way PyTorch takes a loss: a node of autograd, a compiled program, or neither."""
 
 from typing import Any
 
@@ -12,15 +8,14 @@ from nearfar.frameworks.protocol.glue import (
     Evaluation,
     Glue,
     Prepared,
-    Residuals,
     Statement,
     value_and_grad,
 )
 from nearfar.frameworks.protocol.types import Array
 from nearfar.frameworks.torch.hopeful import evaluated
-from nearfar.frameworks.torch.namespace import NAMESPACE, PURE
+from nearfar.frameworks.torch.namespace import NAMESPACE
+from nearfar.frameworks.torch.node import AtOnce, attached
 from nearfar.frameworks.torch.precision import full_precision
-from nearfar.frameworks.torch.pure import is_wrapped
 
 
 class _TorchGlue(Glue):
@@ -29,12 +24,7 @@ class _TorchGlue(Glue):
     ) -> Array:
         if torch.compiler.is_compiling():
             return _compiled().value(statement, inputs)
-        recording = torch.is_grad_enabled()
-        wanted = tuple(recording and x.requires_grad for x in inputs)
-        residuals = Residuals()
-        glue = _Transformed if torch._C._are_functorch_transforms_active() else _Glue
-        value: Array = glue.apply(evaluation, wanted, residuals, *inputs)[0]
-        return value
+        return attached(evaluation, inputs)
 
     def value_and_grad(
         self, evaluation: Evaluation, inputs: tuple[Array, ...], wanted: tuple[bool, ...]
@@ -45,7 +35,7 @@ class _TorchGlue(Glue):
     def attach_prepared(self, prepared: Prepared, inputs: tuple[Array, ...]) -> Array:
         value: Array
         if torch.is_grad_enabled() and any(x.requires_grad for x in inputs):
-            value = _AtOnce.apply(prepared, *inputs)
+            value = AtOnce.apply(prepared, *inputs)
         else:
             with torch.no_grad(), full_precision(inputs):
                 value = super().attach_prepared(prepared, inputs)
@@ -56,107 +46,6 @@ class _TorchGlue(Glue):
     ) -> tuple[Array, tuple[Array | None, ...]]:
         with torch.no_grad(), full_precision(inputs):
             return super().prepared_value_and_grad(prepared, inputs, wanted)
-
-
-class _Glue(torch.autograd.Function):  # type: ignore[misc]
-    """One node of the autograd graph, from the embeddings to the value."""
-
-    @staticmethod
-    def forward(ctx: Any, *given: Any) -> Any:
-        output = _Transformed.forward(*given)
-        _Transformed.setup_context(ctx, given, output)
-        return output
-
-    @staticmethod
-    def backward(ctx: Any, upstream: Array | None, *_: None) -> Any:
-        wanted = ctx.needs_input_grad[3:]
-        if upstream is None:
-            return (None,) * (3 + ctx.arrays)
-        found = ctx.saved_tensors  # which a checkpoint gives once
-        inputs, saved = found[: ctx.arrays], found[ctx.arrays :]
-        backward = ctx.evaluation.backward
-        with full_precision(inputs):
-            if torch.is_grad_enabled():
-                grads = _recorded(ctx.evaluation, inputs, upstream, wanted)
-            else:
-                grads = evaluated(
-                    (upstream, *inputs),
-                    lambda ns: backward(
-                        ns, inputs, saved, upstream, wanted, ctx.residuals if ns.in_place else None
-                    ),
-                )
-        return None, None, None, *grads
-
-
-def _recorded(
-    evaluation: Evaluation, inputs: tuple[Array, ...], upstream: Array, wanted: tuple[bool, ...]
-) -> tuple[Array | None, ...]:
-    """The gradient is to be differentiated: what was saved is a function of the inputs too, so it
-    is computed again where autograd sees it."""
-    _, saved = evaluation.forward(PURE, inputs, wanted)
-    return evaluation.backward(PURE, inputs, saved, upstream, wanted)
-
-
-class _AtOnce(torch.autograd.Function):  # type: ignore[misc]
-    """One node whose gradient comes with its value, but for the upstream factor."""
-
-    @staticmethod
-    def forward(ctx: Any, prepared: Prepared, *inputs: Array) -> Array:
-        with full_precision(inputs):
-            value, ctx.gradients = prepared.value_and_grad(
-                NAMESPACE, inputs, ctx.needs_input_grad[1:]
-            )
-        ctx.prepared = prepared
-        ctx.save_for_backward(*inputs)
-        return value
-
-    @staticmethod
-    def backward(ctx: Any, upstream: Array) -> Any:
-        # Taken once: a gradient that nobody else holds becomes that of a leaf without a copy.
-        gradients, ctx.gradients = ctx.gradients, None
-        recording = torch.is_grad_enabled()
-        if gradients is None or recording:
-            inputs, wanted = ctx.saved_tensors, ctx.needs_input_grad[1:]
-            with full_precision(inputs):
-                if recording:
-                    return None, *_recorded(ctx.prepared.evaluation, inputs, upstream, wanted)
-                _, gradients = ctx.prepared.value_and_grad(NAMESPACE, inputs, wanted)
-        if is_wrapped(upstream) or torch._C._functorch.is_legacy_batchedtensor(upstream):
-            return None, *(None if g is None else g * upstream for g in gradients)
-        factor = upstream.item()
-        if factor == 1:
-            return None, *gradients
-        return None, *(None if g is None else g * factor for g in gradients)
-
-
-class _Transformed(_Glue):
-    """The same in the form that the transforms of torch.func ask for, which takes longer."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(
-        evaluation: Evaluation,
-        wanted: tuple[bool, ...],
-        residuals: Residuals | None,
-        *inputs: Array,
-    ) -> Any:
-        with full_precision(inputs):
-            value, saved = evaluated(
-                inputs,
-                lambda ns: evaluation.forward(
-                    ns, inputs, wanted, residuals if ns.in_place else None
-                ),
-            )
-        return value, *saved
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Array, ...]) -> None:
-        ctx.evaluation, _, ctx.residuals, *arrays = inputs
-        ctx.arrays = len(arrays)
-        ctx.save_for_backward(*arrays, *output[1:])
-        ctx.mark_non_differentiable(*output[1:])
-        ctx.set_materialize_grads(False)
 
 
 def _compiled() -> Any:

@@ -40,6 +40,11 @@ def full_precision(inputs: tuple[Array, ...]) -> AbstractContextManager[Any]:
     return both
 
 
+def in_full_precision(inputs: tuple[Array, ...]) -> bool:
+    """Whether the program leaves products in the dtype of their factors, but for autocast."""
+    return _products(inputs[0].device.type).are_full()
+
+
 def short_factors(device: torch.device) -> AbstractContextManager[Any]:
     """Products of float32 by matrix units, inside a call, of factors that lose nothing by it."""
     return _CUDA.by_matrix_units() if device.type == "cuda" else nullcontext()
@@ -68,6 +73,9 @@ class _Products:
             self._inside -= 1
             if not self._inside and self._before not in _FULL:
                 self._set(self._before)
+
+    def are_full(self) -> bool:
+        return self._get() in _FULL
 
     @contextmanager
     def by_matrix_units(self) -> Iterator[None]:
