@@ -198,7 +198,7 @@ def test_autograd_with_any_upstream(fused, loss, inputs, reduction):
         assert torch.equal(2 * x, z)
 
 
-@pytest.mark.parametrize("d", [1, 17, 130, 300])
+@pytest.mark.parametrize("d", [1, 17, 130, pytest.param(300, marks=pytest.mark.long)])
 def test_features(fused, d):
     gradient = GRADIENT if d > 1 else 1e-4  # rows of one feature are parallel: a gradient of 0
     if d == 1:
@@ -229,8 +229,7 @@ def test_odd_sizes(fused, n):
     agree(nf.InfoNCE(), two(n, 20), fused)
 
 
-@pytest.mark.parametrize("scale", [1e-30, 1e20])
-@pytest.mark.parametrize("dtype", [torch.float32, HALF])
+@pytest.mark.parametrize(("scale", "dtype"), [(1e-30, torch.float32), (1e20, HALF)])
 def test_rows_of_any_scale(fused, scale, dtype):
     z, labels = labelled()
     mixed = z * torch.logspace(-12, 12, len(z))[:, None]
@@ -253,7 +252,7 @@ def test_zero_rows_duplicates_one_class_and_none(fused):
         agree(S(), (z, given), fused)
 
 
-@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int32, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.float64])
 def test_label_dtypes(fused, dtype):
     z, labels = labelled()
     agree(S(), (z, (labels > 2 if dtype == torch.bool else labels).to(dtype)), fused)
@@ -281,6 +280,7 @@ def test_the_same_bits_twice(fused, loss, inputs):
     assert all(torch.equal(x, y) for x, y in zip(one[1], two[1], strict=True))
 
 
+@pytest.mark.long
 def test_bands_of_little_memory(fused):
     agree(nf.NTXent().with_options(memory=2**14), two(80), fused)
     agree(S(temperature=0.02).with_options(memory=2**14), labelled(150), fused)
