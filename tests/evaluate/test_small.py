@@ -28,6 +28,8 @@ LOSSES = {
     "mean of pairs": (nf.SupCon(average="pairs", without_positives="zero"), (X, LABELS)),
     "logarithm of a sum": (nf.SupCon(positives="log_sum", include_self=True), (X, LABELS)),
     "negatives of classes": (nf.SupCon(denominator="negatives"), (X, LABELS)),
+    "one class, logarithm of a sum": (nf.SupCon(positives="log_sum"), (X, 0 * LABELS)),
+    "one class, mean of pairs": (nf.SupCon(average="pairs"), (X, 0 * LABELS)),
     "one class": (nf.SupCon(), (X, np.ones(11, int))),
     "queries": (nf.InfoNCE(temperature=0.3), (X, Y)),
     "queries' hardness": (nf.InfoNCE(hardness=1.0, reduction="sum"), (X, Y)),

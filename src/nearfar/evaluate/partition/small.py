@@ -229,6 +229,8 @@ class SmallBatch(AnchorSet):
         self.positives: Array | None = None
         """1 where a column is another row of the row's class, else 0."""
         self.weights, self.counted = shape.weights, None
+        self.some_empty = False
+        """Whether an anchor has no positive or no negative."""
         if shape.paired is None:
             self._weigh_classes()
         else:
@@ -241,7 +243,10 @@ class SmallBatch(AnchorSet):
         self.positives.reshape(-1)[:: shape.m + 1] = 0
         count = self.positives @ shape.ones
         negatives = shape.others - count
-        if settings.reduction.average == "anchors" and count.min() > 0 and negatives.min() > 0:
+        followed, opposed = count.min() > 0, negatives.min() > 0
+        self.some_empty = not (followed and opposed)
+        all_count = followed and (opposed or not self.rule.needs_negatives)
+        if settings.reduction.average == "anchors" and all_count:
             self.count, self.negatives = count, negatives
         else:
             self.weigh(settings.reduction, count, negatives)
@@ -331,7 +336,7 @@ class SmallBatch(AnchorSet):
 
     def _log(self, peak: Array | None, total: Array, over: Any) -> LogSum:
         """With what a sum's slope is divided by: 1 where the sum is empty."""
-        if self.counted is None:
+        if not self.some_empty:
             return LogSum(peak, np.log(total), total)
         none = total == 0
         total[none] = 1
