@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.backends import QUICK_JAX
 
 SCRIPT = Path(__file__).with_name("several_devices.py")
 
@@ -17,7 +18,7 @@ def differences(*arguments):
         capture_output=True,
         text=True,
         timeout=1200,
-        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        env=os.environ | QUICK_JAX,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     return dict(line.rsplit(": ", 1) for line in done.stdout.splitlines())

@@ -298,3 +298,6 @@ PROGRAMS = {
 """One mode of each kind, for functions that are no losses."""
 COMPILED = {name: program for name, program in PROGRAMS.items() if program[1] != "eager"}
 """Without those that tests of every framework run anyhow."""
+# Kernels of fused operations take XLA most of a small program's time; without them it computes the
+# same. TensorFlow reads the flag too, so that it is for processes of JAX alone.
+QUICK_JAX = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false"}
