@@ -135,7 +135,7 @@ class InBatch(RowBatch):
 
         gradients = () if weights is None else self._no_gradients()
         carry = 0 * one, 0 * one, gradients
-        loss, terms, gradients = ns.loop(each_block(self.n, self.side), body, carry)
+        loss, terms, gradients = ns.loop(each_block(self.n, side), body, carry)
         if weights is None:
             return Found(loss, terms, (None,) * len(self.inputs))
         return Found(loss, terms, self._restored(gradients))
