@@ -73,7 +73,7 @@ def shapes_for(dtype: torch.dtype, width: int, labels: bool) -> Shapes:
     if half and width <= 128:
         sums, pull, each = (128, 128, width, 8, 3), (64, 128, width, 4, 2), (64, 64, width, 4, 3)
     elif half:
-        sums, pull, each = (128, 128, width, 8, 2), (128, 64, width, 8, 2), (64, 64, width, 8, 2)
+        sums, pull, each = (128, 128, width, 8, 2), (128, 64, width, 8, 2), (64, 32, width, 4, 2)
     elif width <= 128:
         sums, pull = (128, 128, min(width, 64), 8, 2), (128, 32, width, 8, 2)
         each = (64, 32, width, 4, 2)
