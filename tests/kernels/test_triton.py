@@ -133,6 +133,15 @@ def test_bfloat16_gradients_are_the_rounded_exact_ones(fused, loss, inputs):
     assert wrong <= max(2, total / 200)
 
 
+@pytest.mark.parametrize("switches", [{"denominator": "own_positive"}, {"positives": "log_sum"}])
+def test_bfloat16_weights_of_many_positives_keep_three_pieces(fused, switches):
+    x, labels = labelled(n=96, d=48, dtype=HALF)
+    loss = S(**switches)
+    _, (wanted,) = reference(loss, (x, labels))
+    _, (found,) = fused_call(loss, (x, labels), fused)
+    assert float((found.cpu() != wanted.to(HALF)).double().mean()) <= 1 / 1000
+
+
 def test_float16(fused):
     agree(nf.NTXent(), two(dtype=torch.float16), fused, gradient=5e-4)
     agree(nf.SigLIP(), two(dtype=torch.float16), fused, gradient=5e-4)

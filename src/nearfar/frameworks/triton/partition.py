@@ -293,10 +293,11 @@ class Batch:
 
     def _pull(self, upstream: torch.Tensor, each: int) -> tuple[torch.Tensor, torch.Tensor, int]:
         problem, half = self.problem, self.pieces == 1
-        # Equal weights are rounded alike, which adds up: one piece more.
-        more = half and self.linear_in_tiles
+        # Weights of many positives, of one sign and much alike, are rounded alike, which adds up:
+        # one piece more.
+        more = half and problem.pairing == "labels"
         # In half precision tiles are so large that only one sum's terms fit beside them.
-        small = half and (self.linear_in_tiles or problem.pair != 0 or len(problem.sums) == 2)
+        small = more or (half and len(problem.sums) == 2)
         shape = self.shapes.each if small else self.shapes.pull
         largest = max(self.n, self.m)
         blocks, columns = cdiv(largest, shape.rows), cdiv(largest, shape.columns)
