@@ -1,5 +1,6 @@
 """Half precision, float32 and labels of every kind, on TensorFlow and JAX."""
 
+import os
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import torch
+from support.backends import QUICK_JAX
 
 import nearfar as nf
 
@@ -209,6 +211,8 @@ print(sorted({"torch", "tensorflow", "keras"} & set(sys.modules)))
 
 def test_jax_without_x64_and_without_other_frameworks():
     command = [sys.executable, "-W", "error", "-c", WITHOUT_X64]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | QUICK_JAX
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"
