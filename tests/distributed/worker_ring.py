@@ -181,7 +181,7 @@ if __name__ == "__main__":
         }
         write(folder, {"peaks": peaks})
         dist.barrier()
-        sys.exit()
+        os._exit(0)
     found = {"compared": compared(), "halves": halves(), "counted": counted()}
     found["refused"] = refused()
     write(folder, found)
