@@ -30,18 +30,22 @@ def _along(tangents: tuple[Array | None, ...], arrays: tuple[Array, ...]) -> tup
     return tuple(torch.zeros_like(x) if t is None else t for t, x in pairs)
 
 
-class _Sum(torch.autograd.Function):  # type: ignore[misc]
+class _Node(torch.autograd.Function):  # type: ignore[misc]
+    """One that is called with a `FeatureSum` and arrays, of which it keeps these only."""
+
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(terms: FeatureSum, a: Array, b: Array, *constants: Array) -> Array:
-        return terms.value(_PURE, a, b, constants)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Array) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.terms, *arrays = inputs
         ctx.save_for_backward(*arrays)
         ctx.save_for_forward(*arrays)
+
+
+class _Sum(_Node):
+    @staticmethod
+    def forward(terms: FeatureSum, a: Array, b: Array, *constants: Array) -> Array:
+        return terms.value(_PURE, a, b, constants)
 
     @staticmethod
     def backward(ctx: Any, upstream: Array) -> Any:
@@ -57,22 +61,14 @@ class _Sum(torch.autograd.Function):  # type: ignore[misc]
         return found
 
 
-class _Slopes(torch.autograd.Function):  # type: ignore[misc]
+class _Slopes(_Node):
     """The gradient of `_Sum`; its own derivatives keep what they like."""
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(
         terms: FeatureSum, upstream: Array, a: Array, b: Array, *constants: Array
     ) -> tuple[Array, Array]:
         return terms.gradient(_PURE, upstream, a, b, constants)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        ctx.terms, *arrays = inputs
-        ctx.save_for_backward(*arrays)
-        ctx.save_for_forward(*arrays)
 
     @staticmethod
     def backward(ctx: Any, *weights: Array) -> Any:
