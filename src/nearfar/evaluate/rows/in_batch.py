@@ -59,9 +59,9 @@ class InBatch(RowBatch):
         self.every = self.among.blocks(self.side)
         self.blocks = settings.mine(self.every)
         self._numbers: Array | None = None
-        self._tile_side: int | None = None
-        whole = ns.in_place and cached and settings.share[1] == 1
-        if whole and self.among.sizes is not None:
+        self._tile_side: int | None = None  # where tiles find what the rule picks
+        alone = ns.in_place and cached and settings.share[1] == 1
+        if self.rule.picks and alone and self.among.sizes is not None:
             side = tile_side(self.options, itemsize, ns.tile(1, self.n, like))
             self._tile_side = side if side < self.n else None
         # The temperature's gradient is a sum over all rows, wanted or not.
@@ -96,7 +96,7 @@ class InBatch(RowBatch):
             return Found(0 * one, 0 * one, tuple(nothing))
         if self.rule.meets and self._numbers is None:
             self._numbers = self._first()
-        if self.rule.picks and self._tile_side is not None:
+        if self._tile_side is not None:
             return self._run_by_tiles(self._tile_side)
         start = (0 * one, 0 * one, self._start())
         loss, terms, found = over_anchor_blocks(ns, self.blocks, self, start, self.m, self.workers)
