@@ -99,7 +99,7 @@ _FEW = 1 / 32
 class Alike(Relation):
     """Rows and columns of the same number, or that share a mark.
 
-    Where the host knows the numbers they ascend along the rows and along the columns.
+    Windows and lists want numbers that ascend along the rows and along the columns.
     """
 
     def __init__(self, rows: Codes, columns: Codes) -> None:
